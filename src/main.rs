@@ -1,0 +1,2 @@
+//! The one binary: each command is one arm.
+fn main() {}
