@@ -1,0 +1,283 @@
+//! How events are written into Kafka and read back: `event.proto`, schema version 1.
+//!
+//! A record's value is an `EventBatch`. Reading judges a record by its bytes and its schema
+//! version alone, so the same record gives the same events, or the same error, at every replay.
+
+use chrono::{DateTime, Utc};
+use prost::Message;
+use prost::bytes::BufMut;
+use uuid::Uuid;
+
+use crate::fields::{EventId, IdOrigin};
+use crate::limits::{TIMESTAMP_MAX, TIMESTAMP_MIN};
+use crate::model::Event;
+
+/// `event.proto`, as published.
+pub const PROTO: &str = include_str!("../event.proto");
+
+/// The record header that names the schema version.
+pub const SCHEMA_HEADER: &str = "weir-schema";
+/// The value of [`SCHEMA_HEADER`] that this module writes and reads.
+pub const SCHEMA_VERSION: &str = "1";
+/// An event's index in its batch is stored in 16 bits.
+pub const BATCH_EVENTS_MAX: usize = u16::MAX as usize;
+
+/// The events of one record.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EventBatch {
+    /// Made once per flush; a repeat of it is the same flush sent again.
+    pub id: Uuid,
+    /// 1 to [`BATCH_EVENTS_MAX`].
+    pub events: Vec<Event>,
+}
+
+/// Why a record is not an [`EventBatch`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    #[error("the record has no value")]
+    Empty,
+    #[error("the record has no {SCHEMA_HEADER} header")]
+    NoSchema,
+    #[error("unknown schema version {0:?}, this reader knows {SCHEMA_VERSION}")]
+    Schema(String),
+    #[error("the value is not an EventBatch: {0}")]
+    Protobuf(#[from] prost::DecodeError),
+    #[error("batch_id has {0} bytes, not 16")]
+    BatchId(usize),
+    #[error("the batch holds {0} events, not 1 to {BATCH_EVENTS_MAX}")]
+    EventCount(usize),
+    #[error("event {index}: {reason}")]
+    Event { index: usize, reason: String },
+}
+
+/// Appends `event` to a record under construction; see [`BatchEncoder::push`].
+#[must_use]
+pub fn encode(event: &Event) -> Vec<u8> {
+    proto::Event::from(event).encode_to_vec()
+}
+
+/// Builds the value of one record out of encoded events, without copying them apart again.
+#[derive(Debug)]
+pub struct BatchEncoder {
+    value: Vec<u8>,
+    events: usize,
+}
+
+impl BatchEncoder {
+    /// An empty batch; `id` is the flush's own.
+    #[must_use]
+    pub fn new(id: Uuid) -> Self {
+        let mut value = Vec::with_capacity(1024);
+        proto::EventBatch {
+            batch_id: id.as_bytes().to_vec(),
+            events: Vec::new(),
+        }
+        .encode(&mut value)
+        .expect("a Vec grows as it must");
+        Self { value, events: 0 }
+    }
+
+    /// Adds one event as [`encode`] wrote it.
+    ///
+    /// # Panics
+    /// If the batch is full: ask [`has_room`](Self::has_room) first.
+    pub fn push(&mut self, encoded: &[u8]) {
+        assert!(
+            self.events < BATCH_EVENTS_MAX,
+            "a batch holds {BATCH_EVENTS_MAX} events"
+        );
+        prost::encoding::encode_key(
+            2,
+            prost::encoding::WireType::LengthDelimited,
+            &mut self.value,
+        );
+        prost::encoding::encode_varint(encoded.len() as u64, &mut self.value);
+        self.value.put_slice(encoded);
+        self.events += 1;
+    }
+
+    /// Whether an event of `bytes` encoded bytes still fits into a record of `record_bytes_max`.
+    #[must_use]
+    pub fn has_room(&self, bytes: usize, record_bytes_max: usize) -> bool {
+        const KEY_AND_LENGTH_BYTES_MAX: usize = 6;
+        self.events < BATCH_EVENTS_MAX
+            && self.value.len() + bytes + KEY_AND_LENGTH_BYTES_MAX <= record_bytes_max
+    }
+
+    /// How many events it holds.
+    #[must_use]
+    pub fn events(&self) -> usize {
+        self.events
+    }
+
+    /// The record's value.
+    #[must_use]
+    pub fn finish(self) -> Vec<u8> {
+        self.value
+    }
+}
+
+/// Reads a record's value. `schema` is the value of its [`SCHEMA_HEADER`].
+///
+/// # Errors
+/// [`DecodeError`] if any part of it breaks the contract: a record is taken whole or not at all.
+pub fn decode(schema: Option<&[u8]>, value: Option<&[u8]>) -> Result<EventBatch, DecodeError> {
+    let schema = schema.ok_or(DecodeError::NoSchema)?;
+    if schema != SCHEMA_VERSION.as_bytes() {
+        let shown = schema.iter().take(32).copied().collect::<Vec<_>>();
+        return Err(DecodeError::Schema(
+            String::from_utf8_lossy(&shown).into_owned(),
+        ));
+    }
+    let value = value
+        .filter(|value| !value.is_empty())
+        .ok_or(DecodeError::Empty)?;
+    let batch = proto::EventBatch::decode(value)?;
+    let id = Uuid::from_slice(&batch.batch_id)
+        .map_err(|_| DecodeError::BatchId(batch.batch_id.len()))?;
+    if batch.events.is_empty() || batch.events.len() > BATCH_EVENTS_MAX {
+        return Err(DecodeError::EventCount(batch.events.len()));
+    }
+    let events = batch
+        .events
+        .into_iter()
+        .enumerate()
+        .map(|(index, event)| {
+            event
+                .try_into()
+                .map_err(|reason| DecodeError::Event { index, reason })
+        })
+        .collect::<Result<_, _>>()?;
+    Ok(EventBatch { id, events })
+}
+
+/// The partition of an event that brought its own id, so that its retry lands beside it. The
+/// formula is part of the contract: the two halves of the UUID xor-ed, times 2^64 divided by the
+/// golden ratio, its upper half modulo the number of partitions.
+///
+/// # Panics
+/// If `partitions` is 0.
+#[must_use]
+pub fn partition_of(event_id: Uuid, partitions: u32) -> u32 {
+    let (high, low) = event_id.as_u64_pair();
+    let mixed = (high ^ low).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let upper = u32::try_from(mixed >> 32).expect("32 bits");
+    upper % partitions
+}
+
+mod proto {
+    //! `event.proto` in Rust. A test holds the two together.
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(super) struct EventBatch {
+        #[prost(bytes = "vec", tag = "1")]
+        pub(super) batch_id: Vec<u8>,
+        #[prost(message, repeated, tag = "2")]
+        pub(super) events: Vec<Event>,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(super) struct Event {
+        #[prost(bytes = "vec", tag = "1")]
+        pub(super) event_id: Vec<u8>,
+        #[prost(enumeration = "IdOrigin", tag = "2")]
+        pub(super) id_origin: i32,
+        #[prost(string, tag = "3")]
+        pub(super) site_id: String,
+        #[prost(string, tag = "4")]
+        pub(super) event_type: String,
+        #[prost(string, tag = "5")]
+        pub(super) path: String,
+        #[prost(string, tag = "6")]
+        pub(super) user_id: String,
+        #[prost(int64, tag = "7")]
+        pub(super) timestamp_ms: i64,
+        #[prost(int64, tag = "8")]
+        pub(super) received_at_ms: i64,
+        #[prost(string, tag = "9")]
+        pub(super) referrer: String,
+        #[prost(message, repeated, tag = "10")]
+        pub(super) props: Vec<Prop>,
+    }
+
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
+    #[repr(i32)]
+    pub(super) enum IdOrigin {
+        Edge = 0,
+        Client = 1,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(super) struct Prop {
+        #[prost(string, tag = "1")]
+        pub(super) key: String,
+        #[prost(string, tag = "2")]
+        pub(super) value: String,
+    }
+}
+
+impl From<&Event> for proto::Event {
+    fn from(event: &Event) -> Self {
+        Self {
+            event_id: event.id.uuid.as_bytes().to_vec(),
+            id_origin: match event.id.origin {
+                IdOrigin::Edge => proto::IdOrigin::Edge.into(),
+                IdOrigin::Client => proto::IdOrigin::Client.into(),
+            },
+            site_id: event.site_id.as_str().to_owned(),
+            event_type: event.event_type.as_str().to_owned(),
+            path: event.path.as_str().to_owned(),
+            user_id: event.user_id.clone(),
+            timestamp_ms: event.timestamp.timestamp_millis(),
+            received_at_ms: event.received_at.timestamp_millis(),
+            referrer: event.referrer.clone(),
+            props: event
+                .props
+                .iter()
+                .map(|(key, value)| proto::Prop {
+                    key: key.clone(),
+                    value: value.clone(),
+                })
+                .collect(),
+        }
+    }
+}
+
+// The error is the reason alone; the caller knows which event it was.
+impl TryFrom<proto::Event> for Event {
+    type Error = String;
+
+    fn try_from(event: proto::Event) -> Result<Self, String> {
+        let uuid = Uuid::from_slice(&event.event_id)
+            .map_err(|_| format!("event_id has {} bytes, not 16", event.event_id.len()))?;
+        let origin = match proto::IdOrigin::try_from(event.id_origin) {
+            Ok(proto::IdOrigin::Edge) => IdOrigin::Edge,
+            Ok(proto::IdOrigin::Client) => IdOrigin::Client,
+            Err(_) => return Err(format!("unknown id_origin {}", event.id_origin)),
+        };
+        Ok(Self {
+            id: EventId { uuid, origin },
+            site_id: event.site_id.parse().map_err(|fault| format!("{fault}"))?,
+            event_type: event
+                .event_type
+                .parse()
+                .map_err(|fault| format!("{fault}"))?,
+            path: event.path.parse().map_err(|fault| format!("{fault}"))?,
+            user_id: event.user_id,
+            timestamp: time("timestamp_ms", event.timestamp_ms)?,
+            received_at: time("received_at_ms", event.received_at_ms)?,
+            referrer: event.referrer,
+            props: event
+                .props
+                .into_iter()
+                .map(|prop| (prop.key, prop.value))
+                .collect(),
+        })
+    }
+}
+
+fn time(name: &str, millis: i64) -> Result<DateTime<Utc>, String> {
+    DateTime::from_timestamp_millis(millis)
+        .filter(|time| (TIMESTAMP_MIN..TIMESTAMP_MAX).contains(time))
+        .ok_or_else(|| format!("{name} {millis} is not between 2000 and 2200"))
+}
