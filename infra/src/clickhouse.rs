@@ -1,0 +1,49 @@
+//! Reaching ClickHouse: the `clickhouse` section, the client, the migrations.
+
+mod migrations;
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::Secret;
+
+pub use migrations::{Migrated, migrate};
+
+/// Where ClickHouse is and who weir is there.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The HTTP interface.
+    pub url: String,
+    pub database: String,
+    pub user: String,
+    pub password: Option<Secret>,
+    /// For the embedded engine alone: one's own `libchdb`, instead of the one fetched once.
+    pub library: Option<PathBuf>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            url: "http://127.0.0.1:8123".to_owned(),
+            database: "weir".to_owned(),
+            user: "default".to_owned(),
+            password: None,
+            library: None,
+        }
+    }
+}
+
+/// A client of the configured database. Cheap to clone; clones share their connections.
+#[must_use]
+pub fn client(config: &Config) -> clickhouse::Client {
+    let client = clickhouse::Client::default()
+        .with_url(&config.url)
+        .with_user(&config.user)
+        .with_database(&config.database);
+    match &config.password {
+        Some(password) => client.with_password(password.expose()),
+        None => client,
+    }
+}

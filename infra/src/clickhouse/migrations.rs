@@ -1,0 +1,160 @@
+//! The numbered .sql files under `infra/clickhouse/`, each applied once and recorded.
+
+use anyhow::{Context, bail};
+use clickhouse::Row;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use tracing::info;
+
+use super::{Config, client};
+
+/// In order. A file that has been released is never edited: what comes next is a new file.
+const MIGRATIONS: &[Migration] = &[Migration {
+    version: 1,
+    name: "events and rollups",
+    sql: include_str!("../../clickhouse/0001_events_and_rollups.sql"),
+}];
+
+struct Migration {
+    version: u32,
+    name: &'static str,
+    sql: &'static str,
+}
+
+/// What [`migrate`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Migrated {
+    pub applied: usize,
+    /// The version the database is at.
+    pub version: u32,
+}
+
+#[derive(Row, Deserialize)]
+struct Applied {
+    version: u32,
+    checksum: String,
+}
+
+/// Brings the database to this binary's version; does nothing where it is there already.
+///
+/// # Errors
+/// If ClickHouse cannot be reached or refuses, if a file that was applied has changed since, or if
+/// the database was made by a newer weir.
+pub async fn migrate(config: &Config) -> anyhow::Result<Migrated> {
+    let database = &config.database;
+    client(config)
+        .with_database("default")
+        .query("CREATE DATABASE IF NOT EXISTS ?")
+        .bind(clickhouse::sql::Identifier(database))
+        .execute()
+        .await
+        .with_context(|| format!("create database {database} at {}", config.url))?;
+    let client = client(config);
+    client
+        .query(include_str!("../../clickhouse/migrations.sql"))
+        .execute()
+        .await
+        .context("create the table of migrations")?;
+    let applied: Vec<Applied> = client
+        .query("SELECT version, any(checksum) AS checksum FROM migrations GROUP BY version ORDER BY version")
+        .fetch_all()
+        .await
+        .context("read the table of migrations")?;
+
+    if let Some(newer) = applied
+        .iter()
+        .find(|row| MIGRATIONS.iter().all(|m| m.version != row.version))
+    {
+        bail!(
+            "database {database} is at version {}, which this weir does not know: run a newer one",
+            newer.version
+        );
+    }
+    let mut count = 0;
+    for migration in MIGRATIONS {
+        let checksum = hex(&Sha256::digest(migration.sql));
+        if let Some(row) = applied.iter().find(|row| row.version == migration.version) {
+            if row.checksum != checksum {
+                bail!(
+                    "migration {} ({}) of database {database} was applied from another text",
+                    migration.version,
+                    migration.name
+                );
+            }
+            continue;
+        }
+        for statement in statements(migration.sql) {
+            client
+                .query(&escape(statement))
+                .execute()
+                .await
+                .with_context(|| {
+                    format!("apply migration {} ({})", migration.version, migration.name)
+                })?;
+        }
+        client
+            .query("INSERT INTO migrations (version, name, checksum) VALUES (?, ?, ?)")
+            .bind(migration.version)
+            .bind(migration.name)
+            .bind(checksum)
+            .execute()
+            .await
+            .with_context(|| format!("record migration {}", migration.version))?;
+        info!(
+            migration.version,
+            "applied migration {} ({})", migration.version, migration.name
+        );
+        count += 1;
+    }
+    let version = MIGRATIONS.last().map_or(0, |migration| migration.version);
+    Ok(Migrated {
+        applied: count,
+        version,
+    })
+}
+
+/// A statement ends with a semicolon at the end of a line.
+fn statements(sql: &str) -> impl Iterator<Item = &str> {
+    sql.split(";\n")
+        .map(str::trim)
+        .filter(|statement| !statement.is_empty())
+}
+
+/// The client takes `?` for a parameter; in DDL it is a character.
+fn escape(statement: &str) -> String {
+    statement.trim_end_matches(';').replace('?', "??")
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_count_up_from_one() {
+        for (index, migration) in MIGRATIONS.iter().enumerate() {
+            assert_eq!(migration.version as usize, index + 1);
+        }
+    }
+
+    #[test]
+    fn every_statement_of_every_file_creates_something_that_may_exist() {
+        // A migration that was cut off half way is applied again from its start.
+        for migration in MIGRATIONS {
+            for statement in statements(migration.sql) {
+                let code = statement
+                    .lines()
+                    .find(|line| !line.starts_with("--"))
+                    .unwrap();
+                assert!(
+                    code.starts_with("CREATE") && code.contains("IF NOT EXISTS"),
+                    "migration {}: {code}",
+                    migration.version
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The HTTP side every service has: binding, serving, `/health`, `/ready`, `/metrics`, the API's
+//! pages, and one shape for all errors.
+
+mod docs;
+mod errors;
+mod readiness;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::Router;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::IntoResponse;
+use axum::routing::get;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+
+pub use docs::api_docs;
+pub use errors::{ErrorBody, error, with_fallbacks};
+pub use readiness::Readiness;
+
+use crate::telemetry;
+
+/// How long open requests may take to finish once shutdown was asked for.
+const GRACE: Duration = Duration::from_secs(10);
+const UPKEEP_EVERY: Duration = Duration::from_secs(5);
+
+/// Listens on `address`. `setting` names the key that moves the service elsewhere.
+///
+/// # Errors
+/// If the address is in use or not this machine's: one line that says what to do.
+pub async fn bind(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        if error.kind() == std::io::ErrorKind::AddrInUse {
+            anyhow::anyhow!(
+                "{address} is already in use: stop what listens there, or set {setting} to another address"
+            )
+        } else {
+            anyhow::Error::new(error).context(format!("listen on {address} ({setting})"))
+        }
+    })
+}
+
+/// Serves until `shutdown`, then lets open requests finish within a grace period.
+///
+/// # Errors
+/// If the listener fails.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let graceful = shutdown.clone();
+    let server = axum::serve(listener, router)
+        .with_graceful_shutdown(async move { graceful.cancelled().await });
+    let mut server = std::pin::pin!(server.into_future());
+    let mut upkeep = tokio::time::interval(UPKEEP_EVERY);
+    loop {
+        tokio::select! {
+            served = &mut server => return served.context("serve HTTP"),
+            () = shutdown.cancelled() => break,
+            _ = upkeep.tick() => telemetry::keep_up(),
+        }
+    }
+    match tokio::time::timeout(GRACE, server).await {
+        Ok(served) => served.context("serve HTTP"),
+        Err(_) => {
+            warn!("requests still open after {GRACE:?} were cut off");
+            Ok(())
+        }
+    }
+}
+
+/// `/health`, `/ready` and `/metrics`.
+pub fn operations(service: &'static str, readiness: Readiness) -> Router {
+    let health =
+        move || async move { axum::Json(serde_json::json!({"status": "ok", "service": service})) };
+    let metrics = || async {
+        (
+            [(CONTENT_TYPE, "text/plain; version=0.0.4")],
+            telemetry::render_metrics(),
+        )
+            .into_response()
+    };
+    Router::new()
+        .route("/health", get(health))
+        .route(
+            "/ready",
+            get(move || async move { readiness.response(service) }),
+        )
+        .route("/metrics", get(metrics))
+}
