@@ -251,7 +251,7 @@ impl<'de> Visitor<'de> for RequestVisitor {
                 "referrer" => (6, &mut request.referrer),
                 "props" => (7, &mut request.props),
                 _ => {
-                    entries.next_value::<de::IgnoredAny>()?;
+                    entries.next_value::<Ignored>()?;
                     continue;
                 }
             };
@@ -309,7 +309,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value<'de>, A::Error> {
-        while items.next_element::<de::IgnoredAny>()?.is_some() {}
+        while items.next_element::<Ignored>()?.is_some() {}
         Ok(Value::Other)
     }
 
@@ -386,7 +386,7 @@ impl<'de> Visitor<'de> for ScalarVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Scalar<'de>, A::Error> {
-        while items.next_element::<de::IgnoredAny>()?.is_some() {}
+        while items.next_element::<Ignored>()?.is_some() {}
         Ok(Scalar::Nested)
     }
 
@@ -396,5 +396,15 @@ impl<'de> Visitor<'de> for ScalarVisitor {
             .is_some()
         {}
         Ok(Scalar::Nested)
+    }
+}
+
+/// A value that is read past. Unlike serde's own, it goes down level by level, so that serde_json's
+/// limit on nesting holds for what is ignored too.
+struct Ignored;
+
+impl<'de> Deserialize<'de> for Ignored {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ScalarVisitor).map(|_| Self)
     }
 }
