@@ -1,0 +1,56 @@
+//! Whether ClickHouse can be asked: tried all the time, told on `/ready`.
+
+use std::time::Duration;
+
+use clickhouse::Client;
+use infra::http::Readiness;
+use infra::retry::Backoff;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+const CLICKHOUSE: &str = "clickhouse";
+const ASK_EVERY: Duration = Duration::from_secs(5);
+const ASK_TIMEOUT: Duration = Duration::from_secs(2);
+
+pub(crate) async fn watch(client: Client, readiness: Readiness, shutdown: CancellationToken) {
+    readiness.unavailable(CLICKHOUSE, "ClickHouse has not been reached yet");
+    let backoff = Backoff {
+        max: Duration::from_secs(1),
+        ..Backoff::default()
+    };
+    let mut failures = 0;
+    loop {
+        let wait = match ask(&client).await {
+            Ok(()) => {
+                failures = 0;
+                if readiness.available(CLICKHOUSE) {
+                    info!("ClickHouse answers");
+                }
+                ASK_EVERY
+            }
+            Err(reason) => {
+                failures += 1;
+                if failures == 1 {
+                    warn!("no figures can be had: {reason}");
+                }
+                readiness.unavailable(CLICKHOUSE, reason);
+                backoff.after(failures)
+            }
+        };
+        tokio::select! {
+            () = shutdown.cancelled() => return,
+            () = sleep(wait) => {}
+        }
+    }
+}
+
+async fn ask(client: &Client) -> Result<(), String> {
+    let asked = client.query("SELECT count() > 0 FROM system.tables WHERE database = currentDatabase() AND name = 'stats_day'");
+    match timeout(ASK_TIMEOUT, asked.fetch_one::<bool>()).await {
+        Err(_) => Err(format!("ClickHouse did not answer in {ASK_TIMEOUT:?}")),
+        Ok(Err(error)) => Err(format!("ClickHouse cannot be asked: {error}")),
+        Ok(Ok(false)) => Err("ClickHouse has no tables of weir: run `weir migrate`".to_owned()),
+        Ok(Ok(true)) => Ok(()),
+    }
+}
