@@ -65,6 +65,8 @@ enum State {
     Refused,
 }
 
+type TakenOver = anyhow::Result<Vec<Takeover>>;
+
 pub(crate) struct Pipeline {
     config: Config,
     topic: String,
@@ -77,10 +79,8 @@ pub(crate) struct Pipeline {
 
     owned: BTreeMap<u16, Owned>,
     epochs: u64,
-    takeovers: (
-        mpsc::Sender<anyhow::Result<Vec<Takeover>>>,
-        mpsc::Receiver<anyhow::Result<Vec<Takeover>>>,
-    ),
+    taken_over: mpsc::Receiver<TakenOver>,
+    taken_over_to: mpsc::Sender<TakenOver>,
     /// Cancels every takeover under way.
     abandon: CancellationToken,
     gather: Gather,
@@ -114,6 +114,7 @@ impl Pipeline {
             backoff: config.retry,
             repeat_window: config.repeat_window,
         };
+        let (taken_over_to, taken_over) = mpsc::channel(64);
         readiness.unavailable("kafka", "not reached yet");
         Ok(Self {
             config: config.clone(),
@@ -126,7 +127,8 @@ impl Pipeline {
             runtime,
             owned: BTreeMap::new(),
             epochs: 0,
-            takeovers: mpsc::channel(64),
+            taken_over,
+            taken_over_to,
             abandon: CancellationToken::new(),
             gather: Gather::default(),
             flight: None,
@@ -311,7 +313,7 @@ impl Pipeline {
             return;
         }
         let recovery = self.recovery.clone();
-        let (results, abandon) = (self.takeovers.0.clone(), self.abandon.clone());
+        let (results, abandon) = (self.taken_over_to.clone(), self.abandon.clone());
         // Owned by this loop: it ends with `abandon`, and its result counts only for its epochs.
         self.runtime.spawn(async move {
             let taken = recovery.take_over(epochs, abandon).await;
@@ -380,7 +382,7 @@ impl Pipeline {
 
     /// Adopts partitions whose takeover is done, and tells the client where to begin in them.
     fn take_over(&mut self) -> anyhow::Result<()> {
-        while let Ok(takeovers) = self.takeovers.1.try_recv() {
+        while let Ok(takeovers) = self.taken_over.try_recv() {
             for takeover in takeovers? {
                 let Takeover {
                     epoch,

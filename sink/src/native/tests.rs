@@ -83,9 +83,9 @@ fn decode(block: &[u8]) -> Option<Vec<Row>> {
     let entries = ends.last().map_or(0, |end| usize::try_from(*end).unwrap());
     let (keys, values) = (reader.texts(entries)?, reader.texts(entries)?);
     let mut integers = Vec::new();
-    for column in 7..COLUMNS.len() {
+    for (column, (_, kind)) in COLUMNS.into_iter().enumerate().skip(7) {
         head(&mut reader, column)?;
-        integers.push(match COLUMNS[column].1 {
+        integers.push(match kind {
             "Int64" | "UInt64" => reader.integers::<8>(rows)?,
             "UInt16" => reader.integers::<2>(rows)?,
             _ => reader.integers::<1>(rows)?,
