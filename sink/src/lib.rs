@@ -3,8 +3,8 @@
 //! A cut is a set of offset ranges whose rows become one INSERT. Its life:
 //!
 //! 1. records are gathered until a cut is due (`gather`);
-//! 2. its plan is committed beside the offsets where it begins (`plan`], [`membership`);
-//! 3. its block is inserted under the plan's token (`native`], `writer`, [`flight`);
+//! 2. its plan is committed beside the offsets where it begins (`plan`, `membership`);
+//! 3. its block is inserted under the plan's token (`native`, `writer`, `flight`);
 //! 4. its ends are committed, together with the next plan (`pipeline`).
 //!
 //! Whoever finds a plan beside an offset makes the same cut again and inserts it under the same

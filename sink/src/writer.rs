@@ -165,7 +165,7 @@ impl Writer {
         let names = |sql: &'static str| async move {
             self.client
                 .query(sql)
-                .param("tables", TABLES)
+                .param("tables", TABLES.as_slice())
                 .fetch_all::<String>()
                 .await
                 .context("look at the tables")
