@@ -139,8 +139,20 @@ impl Pipeline {
         })
     }
 
-    /// Works until `shutdown`, then stores what it has within a grace period and leaves the group.
+    /// Works until `shutdown`, then stores what it has within a grace period. However it ends, it
+    /// leaves the group: a client dropped with the group's question unanswered would wait forever.
     pub(crate) fn run(mut self, shutdown: &CancellationToken) -> anyhow::Result<()> {
+        let worked = self.work(shutdown);
+        self.abandon.cancel();
+        if worked.is_ok() {
+            self.store_the_rest();
+        }
+        self.consumer.context().close();
+        self.consumer.unsubscribe();
+        worked
+    }
+
+    fn work(&mut self, shutdown: &CancellationToken) -> anyhow::Result<()> {
         while !shutdown.is_cancelled() {
             self.poll()?;
             self.follow_the_group()?;
@@ -150,7 +162,6 @@ impl Pipeline {
             self.commit_landed_if_due();
             self.look_after_kafka();
         }
-        self.leave();
         Ok(())
     }
 
@@ -639,9 +650,8 @@ impl Pipeline {
         }
     }
 
-    /// Stores what was gathered, as far as the grace period allows, and leaves the group.
-    fn leave(&mut self) {
-        self.abandon.cancel();
+    /// Stores what was gathered, as far as the grace period allows; Kafka keeps the rest.
+    fn store_the_rest(&mut self) {
         let deadline = Instant::now() + SHUTDOWN_GRACE;
         while Instant::now() < deadline {
             if self.flight.is_none() && !self.gather.is_empty() {
@@ -659,9 +669,6 @@ impl Pipeline {
         if !self.landed.is_empty() {
             self.commit_landed();
         }
-        self.consumer.context().close();
-        self.consumer.unsubscribe();
-        info!("left the group");
     }
 
     fn list(&self, partitions: impl IntoIterator<Item = u16>) -> TopicPartitionList {
