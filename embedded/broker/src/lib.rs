@@ -1,1 +1,32 @@
 //! A durable single-node broker that speaks the Kafka protocol.
+//!
+//! It is what a laptop runs on: an unmodified librdkafka produces to it and consumes from it, and
+//! what it acknowledges has been through fsync. It has no replication, no transactions, no
+//! authentication and no compacted topics; beyond one machine run Apache Kafka.
+//!
+//! A Produce takes this way: [`server`] reads the frame and checks its form, [`api`] finds the
+//! partition, [`log`] checks the batch and writes it to the active segment, one fsync serves all
+//! who wait for it, and only then the answer goes out and consumers see the records.
+//!
+//! Invariants:
+//! - Nothing is acknowledged, and nothing shown to a consumer, before its fsync.
+//! - After an fsync that failed nothing is acknowledged at all: [`Broker::run`] ends with an error.
+//! - Only the last segment of a partition can have a torn tail, and it is cut off at the start.
+//! - Record batches are stored as they come. Nothing here decompresses.
+
+mod api;
+mod broker;
+mod clock;
+mod config;
+mod disk;
+mod frame;
+mod groups;
+mod lock;
+mod log;
+mod producer_ids;
+mod server;
+mod topic_config;
+mod topics;
+
+pub use broker::Broker;
+pub use config::Config;

@@ -1,0 +1,423 @@
+//! Committed offsets and the journal that keeps them: frames of JSON, rewritten at the start and
+//! whenever most of it is history.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::SeqCst},
+    },
+};
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+use tracing::{info, warn};
+
+use crate::{
+    clock::UnixMs,
+    disk::{DataFile, Disk},
+    frame,
+};
+
+/// A journal smaller than this is not worth rewriting.
+const COMPACT_FROM_BYTES: u64 = 4 << 20;
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Committed {
+    pub(crate) offset: i64,
+    pub(crate) leader_epoch: i32,
+    pub(crate) metadata: String,
+    pub(crate) at: UnixMs,
+}
+
+/// A partition of a topic.
+pub(crate) type Key = (String, i32);
+pub(crate) type GroupOffsets = BTreeMap<Key, Committed>;
+
+/// One frame of the journal. All of it counts, or nothing.
+#[derive(Debug, Serialize, Deserialize)]
+enum Entry {
+    Commit {
+        group: String,
+        offsets: Vec<(Key, Committed)>,
+    },
+    Forget {
+        group: String,
+        keys: Vec<Key>,
+    },
+}
+
+pub(crate) struct Offsets {
+    path: PathBuf,
+    disk: Disk,
+    journal: Mutex<Journal>,
+    synced: AtomicU64,
+    syncing: Mutex<()>,
+}
+
+struct Journal {
+    file: std::sync::Arc<DataFile>,
+    len: u64,
+    /// Bytes appended since the start, over all rewrites.
+    written: u64,
+    len_compacted: u64,
+    groups: HashMap<String, GroupOffsets>,
+}
+
+impl Offsets {
+    pub(crate) fn open(dir: &Path, disk: &Disk) -> anyhow::Result<Self> {
+        let path = dir.join("offsets.journal");
+        let groups = replay(&path).with_context(|| format!("read {}", path.display()))?;
+        let (file, len) =
+            rewrite(disk, &path, &groups).with_context(|| format!("compact {}", path.display()))?;
+        let journal = Journal {
+            file: file.into(),
+            len,
+            written: 0,
+            len_compacted: len,
+            groups,
+        };
+        Ok(Self {
+            path,
+            disk: disk.clone(),
+            journal: Mutex::new(journal),
+            synced: AtomicU64::new(0),
+            syncing: Mutex::default(),
+        })
+    }
+
+    fn journal(&self) -> MutexGuard<'_, Journal> {
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Blocks until the offsets are durable.
+    pub(crate) fn commit(&self, group: &str, offsets: Vec<(Key, Committed)>) -> io::Result<()> {
+        self.record(Entry::Commit {
+            group: group.to_owned(),
+            offsets,
+        })
+    }
+
+    /// Blocks until the offsets are durably forgotten.
+    pub(crate) fn forget(&self, group: &str, keys: Vec<Key>) -> io::Result<()> {
+        self.record(Entry::Forget {
+            group: group.to_owned(),
+            keys,
+        })
+    }
+
+    fn record(&self, entry: Entry) -> io::Result<()> {
+        let bytes = frame::of(&serde_json::to_vec(&entry)?);
+        let to = {
+            let mut journal = self.journal();
+            journal.file.write_at(&bytes, journal.len)?;
+            journal.len += bytes.len() as u64;
+            journal.written += bytes.len() as u64;
+            apply(&mut journal.groups, entry);
+            journal.written
+        };
+        self.sync(to)
+    }
+
+    /// One fsync serves all who wrote before it began.
+    fn sync(&self, to: u64) -> io::Result<()> {
+        if self.synced.load(SeqCst) >= to {
+            return self.disk.check();
+        }
+        let _turn = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.synced.load(SeqCst) >= to {
+            return self.disk.check();
+        }
+        let (file, written) = {
+            let journal = self.journal();
+            (journal.file.clone(), journal.written)
+        };
+        file.sync()?;
+        self.synced.fetch_max(written, SeqCst);
+        Ok(())
+    }
+
+    pub(crate) fn of_group(&self, group: &str) -> GroupOffsets {
+        self.journal()
+            .groups
+            .get(group)
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    pub(crate) fn get(
+        &self,
+        group: &str,
+        keys: impl IntoIterator<Item = Key>,
+    ) -> Vec<(Key, Option<Committed>)> {
+        let journal = self.journal();
+        let offsets = journal.groups.get(group);
+        keys.into_iter()
+            .map(|key| {
+                let committed = offsets.and_then(|offsets| offsets.get(&key)).cloned();
+                (key, committed)
+            })
+            .collect()
+    }
+
+    pub(crate) fn has(&self, group: &str) -> bool {
+        self.journal().groups.contains_key(group)
+    }
+
+    pub(crate) fn groups(&self) -> Vec<String> {
+        self.journal().groups.keys().cloned().collect()
+    }
+
+    /// Forgets a topic in all groups: one made anew under its name starts from nothing.
+    pub(crate) fn forget_topic(&self, topic: &str) -> io::Result<()> {
+        self.forget_where(|_, (name, _), _| name == topic).map(drop)
+    }
+
+    /// Forgets what was committed before `oldest` by groups that `is_active` denies.
+    pub(crate) fn expire(
+        &self,
+        oldest: UnixMs,
+        is_active: impl Fn(&str) -> bool,
+    ) -> io::Result<()> {
+        let expired =
+            self.forget_where(|group, _, committed| committed.at < oldest && !is_active(group))?;
+        if expired > 0 {
+            info!(
+                offsets.expired = expired,
+                "forgot {expired} offsets of groups without members"
+            );
+        }
+        Ok(())
+    }
+
+    fn forget_where(&self, spent: impl Fn(&str, &Key, &Committed) -> bool) -> io::Result<usize> {
+        let mut found: Vec<(String, Vec<Key>)> = Vec::new();
+        for (group, offsets) in &self.journal().groups {
+            let keys: Vec<Key> = offsets
+                .iter()
+                .filter(|(key, committed)| spent(group, key, committed))
+                .map(|(key, _)| key.clone())
+                .collect();
+            if !keys.is_empty() {
+                found.push((group.clone(), keys));
+            }
+        }
+        let count = found.iter().map(|(_, keys)| keys.len()).sum();
+        for (group, keys) in found {
+            self.forget(&group, keys)?;
+        }
+        Ok(count)
+    }
+
+    /// Rewrites the journal once most of it is history.
+    pub(crate) fn compact_if_grown(&self) -> io::Result<()> {
+        let mut journal = self.journal();
+        if journal.len < COMPACT_FROM_BYTES.max(journal.len_compacted.saturating_mul(2)) {
+            return Ok(());
+        }
+        let (file, len) = rewrite(&self.disk, &self.path, &journal.groups)?;
+        journal.file = file.into();
+        journal.len = len;
+        journal.len_compacted = len;
+        // The rewritten file is durable as a whole.
+        self.synced.fetch_max(journal.written, SeqCst);
+        Ok(())
+    }
+
+    #[cfg(test)]
+    fn len(&self) -> u64 {
+        self.journal().len
+    }
+}
+
+fn replay(path: &Path) -> io::Result<HashMap<String, GroupOffsets>> {
+    let mut groups = HashMap::new();
+    let file = match fs::read(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(groups),
+        Err(error) => return Err(error),
+    };
+    let mut rest = &file[..];
+    while let Some(content) = frame::next(&mut rest) {
+        apply(&mut groups, serde_json::from_slice(content)?);
+    }
+    if !rest.is_empty() {
+        warn!(
+            "cut a torn tail of {} bytes off {}",
+            rest.len(),
+            path.display()
+        );
+    }
+    Ok(groups)
+}
+
+fn apply(groups: &mut HashMap<String, GroupOffsets>, entry: Entry) {
+    match entry {
+        Entry::Commit { group, offsets } => groups.entry(group).or_default().extend(offsets),
+        Entry::Forget { group, keys } => {
+            if let Some(offsets) = groups.get_mut(&group) {
+                offsets.retain(|key, _| !keys.contains(key));
+                if offsets.is_empty() {
+                    groups.remove(&group);
+                }
+            }
+        }
+    }
+}
+
+fn rewrite(
+    disk: &Disk,
+    path: &Path,
+    groups: &HashMap<String, GroupOffsets>,
+) -> io::Result<(DataFile, u64)> {
+    let mut content = Vec::new();
+    for (group, offsets) in groups {
+        let offsets = offsets
+            .iter()
+            .map(|(key, committed)| (key.clone(), committed.clone()))
+            .collect();
+        frame::write(
+            &mut content,
+            &serde_json::to_vec(&Entry::Commit {
+                group: group.clone(),
+                offsets,
+            })?,
+        );
+    }
+    disk.write_whole(path, &content)?;
+    Ok((disk.open(path)?, content.len() as u64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn committed(offset: i64, metadata: &str) -> Committed {
+        Committed {
+            offset,
+            leader_epoch: 0,
+            metadata: metadata.to_owned(),
+            at: offset,
+        }
+    }
+
+    fn key(partition: i32) -> Key {
+        ("events".to_owned(), partition)
+    }
+
+    fn open(dir: &Path) -> Offsets {
+        Offsets::open(dir, &Disk::default()).unwrap()
+    }
+
+    #[test]
+    fn offsets_and_their_metadata_survive_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let offsets = open(dir.path());
+        offsets
+            .commit(
+                "sink",
+                vec![(key(0), committed(5, "plan")), (key(1), committed(6, ""))],
+            )
+            .unwrap();
+        offsets
+            .commit("sink", vec![(key(0), committed(7, "next"))])
+            .unwrap();
+        offsets.forget("sink", vec![key(1)]).unwrap();
+        drop(offsets);
+        assert_eq!(
+            open(dir.path()).of_group("sink"),
+            GroupOffsets::from([(key(0), committed(7, "next"))])
+        );
+    }
+
+    #[test]
+    fn a_torn_commit_is_dropped_and_the_ones_before_it_stand() {
+        let dir = tempfile::tempdir().unwrap();
+        open(dir.path())
+            .commit("sink", vec![(key(0), committed(5, "plan"))])
+            .unwrap();
+        let path = dir.path().join("offsets.journal");
+        let whole = fs::read(&path).unwrap();
+        for torn in 0..whole.len() {
+            let mut file = whole.clone();
+            file.extend(&whole[..torn]);
+            fs::write(&path, file).unwrap();
+            let offsets = open(dir.path());
+            assert_eq!(
+                offsets.of_group("sink").get(&key(0)),
+                Some(&committed(5, "plan"))
+            );
+            assert_eq!(offsets.len(), whole.len() as u64);
+        }
+    }
+
+    #[test]
+    fn the_journal_shrinks_once_most_of_it_is_history() {
+        let dir = tempfile::tempdir().unwrap();
+        let offsets = open(dir.path());
+        let metadata = "m".repeat(4096);
+        let mut last = 0;
+        while offsets.len() < COMPACT_FROM_BYTES {
+            last += 1;
+            offsets
+                .record(Entry::Commit {
+                    group: "sink".into(),
+                    offsets: vec![(key(0), committed(last, &metadata))],
+                })
+                .unwrap();
+        }
+        offsets.compact_if_grown().unwrap();
+        assert!(offsets.len() < 8192);
+        offsets
+            .commit("sink", vec![(key(1), committed(1, "after"))])
+            .unwrap();
+        drop(offsets);
+        let groups = open(dir.path()).of_group("sink");
+        assert_eq!((groups[&key(0)].offset, groups[&key(1)].offset), (last, 1));
+    }
+
+    #[test]
+    fn only_old_offsets_of_idle_groups_expire() {
+        let dir = tempfile::tempdir().unwrap();
+        let offsets = open(dir.path());
+        for group in ["idle", "busy"] {
+            offsets
+                .commit(
+                    group,
+                    vec![(key(0), committed(10, "")), (key(1), committed(20, ""))],
+                )
+                .unwrap();
+        }
+        offsets.expire(20, |group| group == "busy").unwrap();
+        assert_eq!(
+            offsets.of_group("idle").into_keys().collect::<Vec<_>>(),
+            [key(1)]
+        );
+        assert_eq!(offsets.of_group("busy").len(), 2);
+    }
+
+    #[test]
+    fn a_full_disk_refuses_a_commit_and_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = Disk::default();
+        let offsets = Offsets::open(dir.path(), &disk).unwrap();
+        offsets
+            .commit("sink", vec![(key(0), committed(1, ""))])
+            .unwrap();
+        disk.faults.leave_room(10);
+        assert!(
+            offsets
+                .commit("sink", vec![(key(0), committed(2, ""))])
+                .is_err()
+        );
+        assert_eq!(offsets.of_group("sink")[&key(0)].offset, 1);
+        disk.faults.give_space_back();
+        offsets
+            .commit("sink", vec![(key(0), committed(3, ""))])
+            .unwrap();
+        drop(offsets);
+        assert_eq!(open(dir.path()).of_group("sink")[&key(0)].offset, 3);
+    }
+}

@@ -1,0 +1,11 @@
+//! A partition on disk: segments of record batches, exactly as producers sent them.
+
+pub(crate) mod batch;
+mod index;
+mod partition;
+mod producers;
+mod recovery;
+mod segment;
+
+pub(crate) use partition::{Appended, Partition};
+pub(crate) use recovery::open;
