@@ -1,1 +1,121 @@
-//! Kafka -> ClickHouse.
+//! Kafka -> ClickHouse, each event once.
+//!
+//! A cut is a set of offset ranges whose rows become one INSERT. Its life:
+//!
+//! 1. records are gathered until a cut is due (`gather`);
+//! 2. its plan is committed beside the offsets where it begins (`plan`, `membership`);
+//! 3. its block is inserted under the plan's token (`native`, `writer`, `flight`);
+//! 4. its ends are committed, together with the next plan (`pipeline`).
+//!
+//! Whoever finds a plan beside an offset makes the same cut again and inserts it under the same
+//! token (`recovery`): between 2 and 4 anything may be killed and repeated.
+
+mod config;
+mod dead_letters;
+mod flight;
+mod gather;
+mod membership;
+mod native;
+mod pipeline;
+mod plan;
+mod recovery;
+mod window;
+mod writer;
+
+use std::net::SocketAddr;
+
+use anyhow::Context;
+use infra::http::Readiness;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+pub use config::{Config, CutLimits};
+
+use crate::pipeline::Pipeline;
+
+/// A sink whose port is bound and which has not begun to work.
+#[derive(Debug)]
+pub struct Service {
+    config: Config,
+    kafka: infra::kafka::Config,
+    clickhouse: infra::clickhouse::Config,
+    listener: TcpListener,
+}
+
+impl Service {
+    /// Binds `sink.listen`. Neither Kafka nor ClickHouse need be there yet.
+    ///
+    /// # Errors
+    /// If the address cannot be listened on.
+    pub async fn bind(
+        config: Config,
+        kafka: infra::kafka::Config,
+        clickhouse: infra::clickhouse::Config,
+    ) -> anyhow::Result<Self> {
+        let listener = infra::http::bind(config.listen, "sink.listen").await?;
+        Ok(Self {
+            config,
+            kafka,
+            clickhouse,
+            listener,
+        })
+    }
+
+    /// Where `/health`, `/ready` and `/metrics` are.
+    ///
+    /// # Errors
+    /// If the operating system does not tell.
+    pub fn local_addr(&self) -> anyhow::Result<SocketAddr> {
+        self.listener.local_addr().context("ask for sink's address")
+    }
+
+    /// Stores events until `shutdown`; what it waits for meanwhile is on `/ready`.
+    ///
+    /// # Errors
+    /// If a table would count a repeated block twice, or the Kafka client breaks for good.
+    pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let readiness = Readiness::default();
+        let pipeline = Pipeline::new(
+            &self.config,
+            &self.kafka,
+            &self.clickhouse,
+            readiness.clone(),
+            tokio::runtime::Handle::current(),
+        )?;
+        let router = infra::http::with_fallbacks(infra::http::operations("sink", readiness));
+        // The loop's end is the service's end, for whatever reason.
+        let stop = shutdown.child_token();
+        let (ended, done) = tokio::sync::oneshot::channel();
+        let (loop_stop, loop_shutdown) = (stop.clone().drop_guard(), shutdown.clone());
+        let thread = std::thread::Builder::new()
+            .name("sink".to_owned())
+            .spawn(move || {
+                let _stop = loop_stop;
+                let _ = ended.send(pipeline.run(&loop_shutdown));
+            })
+            .context("start the sink's thread")?;
+        let served = infra::http::serve(self.listener, router, stop).await;
+        if served.is_err() {
+            shutdown.cancel();
+        }
+        let worked = done
+            .await
+            .unwrap_or_else(|_| Err(anyhow::anyhow!("the sink's thread panicked")));
+        let _ = thread.join();
+        worked.and(served)
+    }
+}
+
+/// Binds and runs.
+///
+/// # Errors
+/// As [`Service::bind`] and [`Service::run`].
+pub async fn run(
+    config: Config,
+    kafka: infra::kafka::Config,
+    clickhouse: infra::clickhouse::Config,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let service = Service::bind(config, kafka, clickhouse).await?;
+    service.run(shutdown).await
+}

@@ -1,25 +1,40 @@
-//! The broker alone, for the tests that kill it: `broker DIR ADDRESS`, its address on stdout.
+//! A broker of its own: `cargo run -p embedded-broker --example broker -- DIR [ADDRESS]`. It prints
+//! its address once it is open, and ends well when its standard input does.
 
-use std::path::PathBuf;
+use std::{
+    io::{Read, Write},
+    net::SocketAddr,
+    path::PathBuf,
+    time::Duration,
+};
 
+use anyhow::Context;
 use embedded_broker::{Broker, Config};
 use tokio_util::sync::CancellationToken;
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let (Some(directory), Some(address)) = (arguments.next(), arguments.next()) else {
-        anyhow::bail!("usage: broker DIR ADDRESS");
-    };
+    let data_dir: PathBuf = arguments.next().context("name a directory")?.into();
+    let listen: SocketAddr = arguments
+        .next()
+        .map_or(Ok(Config::default().listen), |address| address.parse())?;
     let config = Config {
-        data_dir: PathBuf::from(directory),
-        listen: address.parse()?,
+        data_dir,
+        listen,
+        segment_bytes: 1 << 20,
+        lock_wait: Duration::from_secs(1),
         ..Config::default()
     };
     let broker = Broker::bind(config).await?;
-    #[expect(clippy::print_stdout, reason = "the test reads it")]
-    {
-        println!("{}", broker.local_addr());
-    }
-    broker.run(CancellationToken::new()).await
+    writeln!(std::io::stdout(), "{}", broker.local_addr())?;
+
+    let shutdown = CancellationToken::new();
+    let stopped = shutdown.clone();
+    std::thread::spawn(move || {
+        // Ends with whoever started it, however that one ends.
+        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        stopped.cancel();
+    });
+    broker.run(shutdown).await
 }

@@ -1,68 +1,134 @@
-//! The `broker` section: the embedded broker's settings.
+//! What can be set about the broker. Environment names assume it is embedded as `broker`.
 
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::time::Duration;
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-/// Settings of one broker. Times are written like `7d` or `30s`.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+/// Settings of the broker; those of a topic can be overridden when it is made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// Where its log lies; `up` puts it below its own data directory.
+    /// Where everything is kept (`WEIR_BROKER__DATA_DIR=./data/broker`). One broker owns it at a time.
     pub data_dir: PathBuf,
-    /// Whoever reaches this address may read and write: there is no authentication.
+
+    /// The address to listen on (`WEIR_BROKER__LISTEN=127.0.0.1:9092`). There is no authentication,
+    /// so anything but loopback belongs behind a network of one's own.
     pub listen: SocketAddr,
-    /// `host:port` that clients are told to come back to; the address it listens on if not set.
+
+    /// `host:port` that clients are told to connect to, if it differs from the address they reached
+    /// (`WEIR_BROKER__ADVERTISED=broker:9092`).
     pub advertised: Option<String>,
-    /// Whether naming a topic makes it.
-    pub create_topics: bool,
-    pub partitions_default: i32,
-    pub partitions_max: i32,
-    /// A file of a partition's log is closed once it has this size.
-    pub segment_bytes: u64,
-    /// How long records are kept.
+
+    /// Whether asking for a missing topic makes it (`WEIR_BROKER__AUTO_CREATE_TOPICS=false`).
+    pub auto_create_topics: bool,
+
+    /// Partitions of a topic made without a number (`WEIR_BROKER__PARTITIONS=6`).
+    pub partitions: i32,
+
+    /// Records older than this are deleted, 0 keeps them (`WEIR_BROKER__RETENTION=7days`).
     #[serde(with = "humantime_serde")]
     pub retention: Duration,
-    /// How many bytes a partition keeps at most, if limited.
+
+    /// The oldest records of a partition beyond this size are deleted (`WEIR_BROKER__RETENTION_BYTES`).
     pub retention_bytes: Option<u64>,
-    /// How often retention is applied.
+
+    /// A segment file is closed at this size (`WEIR_BROKER__SEGMENT_BYTES=134217728`). After a crash
+    /// one segment of each partition is read.
+    pub segment_bytes: u64,
+
+    /// A segment file is closed at this age (`WEIR_BROKER__SEGMENT_AGE=7days`).
     #[serde(with = "humantime_serde")]
-    pub retention_every: Duration,
-    /// How long the committed offsets of a group without members are kept.
+    pub segment_age: Duration,
+
+    /// How often retention is looked at (`WEIR_BROKER__RETENTION_CHECK=1m`).
+    #[serde(with = "humantime_serde")]
+    pub retention_check: Duration,
+
+    /// Committed offsets of a group without members are kept this long
+    /// (`WEIR_BROKER__OFFSETS_RETENTION=30days`).
     #[serde(with = "humantime_serde")]
     pub offsets_retention: Duration,
-    /// How long a silent idempotent producer is remembered.
+
+    /// A silent idempotent producer is remembered this long (`WEIR_BROKER__PRODUCER_RETENTION=1day`).
     #[serde(with = "humantime_serde")]
     pub producer_retention: Duration,
-    /// The largest record batch taken.
-    pub batch_bytes_max: u64,
-    /// The largest request taken.
+
+    /// The largest record batch (`WEIR_BROKER__MESSAGE_BYTES_MAX=1048588`).
+    pub message_bytes_max: usize,
+
+    /// The largest request (`WEIR_BROKER__REQUEST_BYTES_MAX=104857600`).
     pub request_bytes_max: usize,
+
+    /// Requests held in memory at once, over all connections
+    /// (`WEIR_BROKER__REQUESTS_BYTES_MAX=268435456`).
+    pub requests_bytes_max: usize,
+
+    /// The most a single Fetch is answered with (`WEIR_BROKER__FETCH_BYTES_MAX=57671680`).
+    pub fetch_bytes_max: usize,
+
+    /// Connections at once (`WEIR_BROKER__CONNECTIONS_MAX=1000`).
     pub connections_max: usize,
+
+    /// A connection silent for this long is closed (`WEIR_BROKER__CONNECTION_IDLE_MAX=10m`).
+    #[serde(with = "humantime_serde")]
+    pub connection_idle_max: Duration,
+
+    /// Partitions over all topics (`WEIR_BROKER__PARTITIONS_MAX=2000`). Each holds a file open.
+    pub partitions_max: usize,
+
+    /// Consumer groups with members at once (`WEIR_BROKER__GROUPS_MAX=1000`).
+    pub groups_max: usize,
+
+    /// Members of one group (`WEIR_BROKER__GROUP_MEMBERS_MAX=500`).
+    pub group_members_max: usize,
+
+    /// The shortest session a member may ask for (`WEIR_BROKER__SESSION_MIN=1s`).
+    #[serde(with = "humantime_serde")]
+    pub session_min: Duration,
+
+    /// The longest session a member may ask for (`WEIR_BROKER__SESSION_MAX=30m`).
+    #[serde(with = "humantime_serde")]
+    pub session_max: Duration,
+
+    /// The longest text committed beside an offset (`WEIR_BROKER__OFFSET_METADATA_BYTES_MAX=4096`).
+    pub offset_metadata_bytes_max: usize,
+
+    /// How long to wait for a predecessor to let go of the directory (`WEIR_BROKER__LOCK_WAIT=5s`).
+    #[serde(with = "humantime_serde")]
+    pub lock_wait: Duration,
 }
+
+const HOUR: u64 = 3600;
+const DAY: u64 = 24 * HOUR;
 
 impl Default for Config {
     fn default() -> Self {
-        const DAY: Duration = Duration::from_secs(24 * 60 * 60);
         Self {
-            data_dir: PathBuf::from("./data/kafka"),
+            data_dir: PathBuf::from("./data/broker"),
             listen: SocketAddr::from(([127, 0, 0, 1], 9092)),
             advertised: None,
-            create_topics: false,
-            partitions_default: 1,
-            partitions_max: 1000,
-            segment_bytes: 64 << 20,
-            retention: 7 * DAY,
+            auto_create_topics: false,
+            partitions: 6,
+            retention: Duration::from_secs(7 * DAY),
             retention_bytes: None,
-            retention_every: Duration::from_secs(30),
-            offsets_retention: 30 * DAY,
-            producer_retention: DAY,
-            // Kafka's own default, with its allowance for a batch's header.
-            batch_bytes_max: (1 << 20) + 12,
+            segment_bytes: 128 << 20,
+            segment_age: Duration::from_secs(7 * DAY),
+            retention_check: Duration::from_secs(60),
+            offsets_retention: Duration::from_secs(30 * DAY),
+            producer_retention: Duration::from_secs(DAY),
+            message_bytes_max: 1_048_588,
             request_bytes_max: 100 << 20,
+            requests_bytes_max: 256 << 20,
+            fetch_bytes_max: 55 << 20,
             connections_max: 1000,
+            connection_idle_max: Duration::from_secs(600),
+            partitions_max: 2000,
+            groups_max: 1000,
+            group_members_max: 500,
+            session_min: Duration::from_secs(1),
+            session_max: Duration::from_secs(HOUR / 2),
+            offset_metadata_bytes_max: 4096,
+            lock_wait: Duration::from_secs(5),
         }
     }
 }

@@ -1,183 +1,127 @@
-//! The topics: their partitions, their settings, and how they come and go on disk.
+//! The topics and their partitions: made whole or not at all, found by name or id.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError, RwLock},
+};
 
+use anyhow::Context;
+use kafka_protocol::ResponseError;
 use serde::{Deserialize, Serialize};
-use tracing::info;
+use tracing::{error, info, warn};
 use uuid::Uuid;
 
-use crate::config::Config;
-use crate::file;
-use crate::log::{Limits, PartitionLog, sync_directory};
+use crate::{
+    clock,
+    config::Config,
+    disk::Disk,
+    log::{self, Partition},
+    topic_config::{Overrides, TopicConfig},
+};
 
-const META: &str = "topic";
-/// A folder on its way out; found at start it goes on going.
-const DELETED: &str = ".deleted-";
+/// Kafka's own limit on names.
 const NAME_BYTES_MAX: usize = 249;
-
-/// Settings of a topic that differ from the broker's.
-pub(crate) type TopicConfig = BTreeMap<String, String>;
-
-/// Settings a topic can have, and what they are where it has none.
-pub(crate) const SETTINGS: [&str; 8] = [
-    "cleanup.policy",
-    "compression.type",
-    "max.message.bytes",
-    "message.timestamp.type",
-    "min.insync.replicas",
-    "retention.bytes",
-    "retention.ms",
-    "segment.bytes",
-];
-
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum CreateError {
-    #[error("topic {0} exists")]
-    Exists(String),
-    #[error("{0:?} is not a topic's name: 1 to {NAME_BYTES_MAX} of A-Z a-z 0-9 . _ -")]
-    Name(String),
-    #[error("{0} partitions are not between 1 and {1}")]
-    Partitions(i32, i32),
-    #[error("{0}")]
-    Setting(String),
-    #[error("the disk refused: {0}")]
-    Disk(#[from] io::Error),
-}
 
 pub(crate) struct Topic {
     pub(crate) id: Uuid,
-    pub(crate) partitions: Vec<Arc<PartitionLog>>,
-    directory: PathBuf,
-    settings: RwLock<TopicConfig>,
-    defaults: Defaults,
+    pub(crate) name: String,
+    current: RwLock<Arc<Current>>,
 }
 
-/// What the broker sets for topics that set nothing.
-#[derive(Debug, Clone, Copy)]
-struct Defaults {
-    segment_bytes: u64,
-    batch_bytes_max: u64,
-    retention_ms: i64,
-    retention_bytes: i64,
+/// What can change while a topic lives; replaced as a whole.
+pub(crate) struct Current {
+    pub(crate) partitions: Vec<Arc<Partition>>,
+    pub(crate) overrides: Overrides,
+    pub(crate) config: TopicConfig,
 }
 
+/// The file that makes a directory a topic.
 #[derive(Serialize, Deserialize)]
-struct Meta {
+struct Description {
     id: Uuid,
     partitions: i32,
-    settings: TopicConfig,
+    overrides: Overrides,
+}
+
+/// Why an administrator's wish was not granted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) error: ResponseError,
+    pub(crate) message: String,
+}
+
+impl Refusal {
+    pub(crate) fn new(error: ResponseError, message: impl Into<String>) -> Self {
+        Self {
+            error,
+            message: message.into(),
+        }
+    }
 }
 
 pub(crate) struct Topics {
-    directory: PathBuf,
-    defaults: Defaults,
-    partitions_default: i32,
-    partitions_max: i32,
+    dir: PathBuf,
+    /// Outside of `dir`, since any name in there could be a topic's.
+    staging: PathBuf,
+    disk: Disk,
+    defaults: Config,
     by_name: RwLock<BTreeMap<String, Arc<Topic>>>,
+    /// Held while topics are made, changed or deleted.
+    changing: Mutex<()>,
+}
+
+impl Topic {
+    pub(crate) fn current(&self) -> Arc<Current> {
+        self.current
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    pub(crate) fn partition(&self, index: i32) -> Option<Arc<Partition>> {
+        self.current()
+            .partitions
+            .get(usize::try_from(index).ok()?)
+            .cloned()
+    }
+
+    fn replace(&self, current: Current) {
+        *self.current.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(current);
+    }
 }
 
 impl Topics {
-    pub(crate) fn open(config: &Config, now_ms: i64) -> io::Result<Self> {
-        let directory = config.data_dir.join("topics");
-        fs::create_dir_all(&directory)?;
-        let defaults = Defaults {
-            segment_bytes: config.segment_bytes,
-            batch_bytes_max: config.batch_bytes_max,
-            retention_ms: i64::try_from(config.retention.as_millis()).unwrap_or(i64::MAX),
-            retention_bytes: config
-                .retention_bytes
-                .map_or(-1, |bytes| i64::try_from(bytes).unwrap_or(i64::MAX)),
-        };
+    pub(crate) fn open(data_dir: &Path, disk: &Disk, defaults: &Config) -> anyhow::Result<Self> {
+        let (dir, staging) = (data_dir.join("topics"), data_dir.join("staging"));
+        // Whatever is in there was about to be made or deleted when the broker ended.
+        if staging.exists() {
+            fs::remove_dir_all(&staging).with_context(|| format!("empty {}", staging.display()))?;
+        }
+        for dir in [&dir, &staging] {
+            fs::create_dir_all(dir).with_context(|| format!("create {}", dir.display()))?;
+        }
+        disk.sync_dir(data_dir)
+            .with_context(|| format!("fsync {}", data_dir.display()))?;
+
         let mut by_name = BTreeMap::new();
-        for entry in fs::read_dir(&directory)? {
-            let path = entry?.path();
-            let name = path
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
-            let meta = if name.starts_with(DELETED) {
-                None
-            } else {
-                file::read_checked(&path.join(META))?
-            };
-            match meta {
-                Some(meta) => {
-                    let meta = serde_json::from_slice(&meta)?;
-                    by_name.insert(name, Arc::new(Topic::open(path, meta, defaults, now_ms)?));
-                }
-                // Half deleted, or half made: its creation was never answered.
-                _ => {
-                    info!("removing what is left of {}", path.display());
-                    fs::remove_dir_all(&path)?;
-                }
-            }
+        for entry in fs::read_dir(&dir).with_context(|| format!("list {}", dir.display()))? {
+            let path = entry
+                .with_context(|| format!("list {}", dir.display()))?
+                .path();
+            let topic = open_topic(&path, disk, defaults)
+                .with_context(|| format!("open topic {}", path.display()))?;
+            by_name.insert(topic.name.clone(), Arc::new(topic));
         }
         Ok(Self {
-            directory,
-            defaults,
-            partitions_default: config.partitions_default,
-            partitions_max: config.partitions_max,
+            dir,
+            staging,
+            disk: disk.clone(),
+            defaults: defaults.clone(),
             by_name: RwLock::new(by_name),
+            changing: Mutex::default(),
         })
-    }
-
-    /// `partitions` of -1 means the broker's default.
-    pub(crate) fn create(
-        &self,
-        name: &str,
-        partitions: i32,
-        settings: TopicConfig,
-        now_ms: i64,
-    ) -> Result<Arc<Topic>, CreateError> {
-        check_name(name)?;
-        check_settings(&settings).map_err(CreateError::Setting)?;
-        let partitions = if partitions == -1 {
-            self.partitions_default
-        } else {
-            partitions
-        };
-        if !(1..=self.partitions_max).contains(&partitions) {
-            return Err(CreateError::Partitions(partitions, self.partitions_max));
-        }
-        let mut by_name = self.by_name.write().unwrap_or_else(PoisonError::into_inner);
-        if by_name.contains_key(name) {
-            return Err(CreateError::Exists(name.to_owned()));
-        }
-        let directory = self.directory.join(name);
-        fs::create_dir_all(&directory)?;
-        let meta = Meta {
-            id: Uuid::new_v4(),
-            partitions,
-            settings,
-        };
-        file::write_checked(
-            &directory.join(META),
-            &serde_json::to_vec(&meta).map_err(io::Error::from)?,
-        )?;
-        sync_directory(&self.directory)?;
-        let topic = Arc::new(Topic::open(directory, meta, self.defaults, now_ms)?);
-        by_name.insert(name.to_owned(), topic.clone());
-        Ok(topic)
-    }
-
-    /// Whether there was such a topic.
-    pub(crate) fn delete(&self, name: &str) -> io::Result<bool> {
-        let mut by_name = self.by_name.write().unwrap_or_else(PoisonError::into_inner);
-        let Some(topic) = by_name.get(name) else {
-            return Ok(false);
-        };
-        // Aside first: a crash half way through removing must not leave half a topic.
-        let aside = self.directory.join(format!("{DELETED}{}", topic.id));
-        fs::rename(self.directory.join(name), &aside)?;
-        sync_directory(&self.directory)?;
-        by_name.remove(name);
-        fs::remove_dir_all(&aside)?;
-        Ok(true)
     }
 
     pub(crate) fn get(&self, name: &str) -> Option<Arc<Topic>> {
@@ -188,183 +132,387 @@ impl Topics {
             .cloned()
     }
 
-    pub(crate) fn partition(
+    pub(crate) fn by_id(&self, id: Uuid) -> Option<Arc<Topic>> {
+        self.all().into_iter().find(|topic| topic.id == id)
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<Topic>> {
+        self.by_name
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .cloned()
+            .collect()
+    }
+
+    pub(crate) fn partition(&self, topic: &str, index: i32) -> Option<Arc<Partition>> {
+        self.get(topic)?.partition(index)
+    }
+
+    /// Checks a wish for a new topic, and grants it unless `only_check`.
+    pub(crate) fn create(
         &self,
         name: &str,
-        index: i32,
-    ) -> Option<(Arc<Topic>, Arc<PartitionLog>)> {
-        let topic = self.get(name)?;
-        let log = topic.partitions.get(usize::try_from(index).ok()?)?.clone();
-        Some((topic, log))
-    }
-
-    pub(crate) fn all(&self) -> Vec<(String, Arc<Topic>)> {
-        let by_name = self.by_name.read().unwrap_or_else(PoisonError::into_inner);
-        by_name
-            .iter()
-            .map(|(name, topic)| (name.clone(), topic.clone()))
-            .collect()
-    }
-}
-
-impl Topic {
-    fn open(directory: PathBuf, meta: Meta, defaults: Defaults, now_ms: i64) -> io::Result<Self> {
-        let partitions = (0..meta.partitions)
-            .map(|index| {
-                PartitionLog::open(&directory.join(index.to_string()), now_ms).map(Arc::new)
-            })
-            .collect::<io::Result<_>>()?;
-        let settings = RwLock::new(meta.settings);
-        Ok(Self {
-            id: meta.id,
-            partitions,
-            directory,
-            settings,
-            defaults,
-        })
-    }
-
-    pub(crate) fn limits(&self) -> Limits {
-        Limits {
-            segment_bytes: self.number("segment.bytes", self.defaults.segment_bytes),
-            batch_bytes_max: usize::try_from(
-                self.number("max.message.bytes", self.defaults.batch_bytes_max),
-            )
-            .unwrap_or(usize::MAX),
+        partitions: i32,
+        overrides: Overrides,
+        only_check: bool,
+    ) -> Result<Arc<Topic>, Refusal> {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        check_name(name)?;
+        if self.get(name).is_some() {
+            return Err(Refusal::new(
+                ResponseError::TopicAlreadyExists,
+                format!("topic {name} exists already"),
+            ));
         }
-    }
-
-    pub(crate) fn retention_ms(&self) -> Option<i64> {
-        Some(self.number("retention.ms", self.defaults.retention_ms)).filter(|age| *age >= 0)
-    }
-
-    pub(crate) fn retention_bytes(&self) -> Option<u64> {
-        u64::try_from(self.number("retention.bytes", self.defaults.retention_bytes)).ok()
-    }
-
-    /// Every setting: its value, and whether the topic itself sets it.
-    pub(crate) fn settings(&self) -> Vec<(&'static str, String, bool)> {
-        let own = self.settings.read().unwrap_or_else(PoisonError::into_inner);
-        let default = |name: &str| match name {
-            "cleanup.policy" => "delete".to_owned(),
-            "compression.type" => "producer".to_owned(),
-            "max.message.bytes" => self.defaults.batch_bytes_max.to_string(),
-            "message.timestamp.type" => "CreateTime".to_owned(),
-            "min.insync.replicas" => "1".to_owned(),
-            "retention.bytes" => self.defaults.retention_bytes.to_string(),
-            "retention.ms" => self.defaults.retention_ms.to_string(),
-            _ => self.defaults.segment_bytes.to_string(),
+        self.check_room(partitions)?;
+        let config = TopicConfig::new(&self.defaults, &overrides)
+            .map_err(|message| Refusal::new(ResponseError::InvalidConfig, message))?;
+        let mut topic = Topic {
+            id: Uuid::new_v4(),
+            name: name.to_owned(),
+            current: RwLock::new(Arc::new(Current {
+                partitions: Vec::new(),
+                overrides,
+                config,
+            })),
         };
-        SETTINGS
-            .iter()
-            .map(|name| match own.get(*name) {
-                Some(value) => (*name, value.clone(), true),
-                None => (*name, default(name), false),
-            })
-            .collect()
-    }
-
-    /// Sets (`Some`) or unsets (`None`) settings, for good.
-    pub(crate) fn alter(
-        &self,
-        changes: BTreeMap<String, Option<String>>,
-    ) -> Result<(), CreateError> {
-        let mut own = self
-            .settings
+        if only_check {
+            return Ok(Arc::new(topic));
+        }
+        self.make(&mut topic, partitions)
+            .map_err(|error| storage_refusal(&format!("create topic {name}"), &error))?;
+        let topic = Arc::new(topic);
+        self.by_name
             .write()
-            .unwrap_or_else(PoisonError::into_inner);
-        let mut settings = own.clone();
-        for (name, value) in changes {
-            match value {
-                Some(value) => settings.insert(name, value),
-                None => settings.remove(&name),
-            };
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(name.to_owned(), topic.clone());
+        info!(
+            topic.name = name,
+            topic.partitions = partitions,
+            "created topic {name}"
+        );
+        Ok(topic)
+    }
+
+    /// The topic appears under its name in one step, so that a crash leaves no half of it.
+    fn make(&self, topic: &mut Topic, partitions: i32) -> io::Result<()> {
+        let staged = self.staging.join(topic.id.to_string());
+        let place = self.dir.join(&topic.name);
+        let made = (|| {
+            for index in 0..partitions {
+                fs::create_dir_all(staged.join(index.to_string()))?;
+            }
+            self.describe(&staged, topic.id, partitions, &topic.current().overrides)?;
+            fs::rename(&staged, &place)
+        })();
+        if let Err(error) = made {
+            let _ = fs::remove_dir_all(&staged);
+            return Err(error);
         }
-        check_settings(&settings).map_err(CreateError::Setting)?;
-        let partitions = i32::try_from(self.partitions.len()).expect("partitions have a limit");
-        let meta = Meta {
-            id: self.id,
-            partitions,
-            settings,
-        };
-        let bytes = serde_json::to_vec(&meta).map_err(io::Error::from)?;
-        file::write_checked(&self.directory.join(META), &bytes)?;
-        *own = meta.settings;
+        self.disk.sync_dir(&self.dir)?;
+        let current = topic.current();
+        topic.replace(Current {
+            partitions: open_partitions(&place, &self.disk, 0..partitions)?,
+            overrides: current.overrides.clone(),
+            config: current.config.clone(),
+        });
         Ok(())
     }
 
-    fn number<N: std::str::FromStr>(&self, name: &str, default: N) -> N {
-        let own = self.settings.read().unwrap_or_else(PoisonError::into_inner);
-        own.get(name)
-            .and_then(|value| value.parse().ok())
-            .unwrap_or(default)
-    }
-}
-
-fn check_name(name: &str) -> Result<(), CreateError> {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    // A leading dot is this broker's own mark for folders that are no topics.
-    if name.is_empty()
-        || name.len() > NAME_BYTES_MAX
-        || name.starts_with('.')
-        || !name.bytes().all(allowed)
-    {
-        let shown = name.chars().take(NAME_BYTES_MAX).collect();
-        return Err(CreateError::Name(shown));
-    }
-    Ok(())
-}
-
-fn check_settings(settings: &TopicConfig) -> Result<(), String> {
-    for (name, value) in settings {
-        let number = |min: i64| value.parse::<i64>().is_ok_and(|number| number >= min);
-        let right = match name.as_str() {
-            "cleanup.policy" => value == "delete",
-            "compression.type" => value == "producer",
-            "message.timestamp.type" => value == "CreateTime",
-            "min.insync.replicas" => value == "1",
-            "retention.bytes" | "retention.ms" => number(-1),
-            "max.message.bytes" => number(1),
-            "segment.bytes" => number(1024),
-            _ => return Err(format!("{name} is no setting of this broker's topics")),
+    pub(crate) fn delete(&self, name: &str) -> Result<(), Refusal> {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(topic) = self.get(name) else {
+            return Err(unknown(name));
         };
-        if !right {
-            return Err(format!("{name} cannot be {value:?} here"));
+        let trash = self.staging.join(topic.id.to_string());
+        fs::rename(self.dir.join(name), &trash)
+            .and_then(|()| self.disk.sync_dir(&self.dir))
+            .map_err(|error| storage_refusal(&format!("delete topic {name}"), &error))?;
+        self.by_name
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(name);
+        for partition in &topic.current().partitions {
+            partition.abandon();
         }
-    }
-    Ok(())
-}
-
-/// A producer id is handed out once, also across crashes: ids are reserved in blocks.
-pub(crate) struct ProducerIds {
-    path: PathBuf,
-    next: i64,
-    reserved: i64,
-}
-
-impl ProducerIds {
-    const BLOCK: i64 = 1000;
-
-    pub(crate) fn open(directory: &Path) -> io::Result<Self> {
-        let path = directory.join("producer-ids");
-        let bytes = file::read_checked(&path)?;
-        let reserved = bytes
-            .and_then(|bytes| Some(i64::from_be_bytes(bytes.try_into().ok()?)))
-            .unwrap_or_default();
-        Ok(Self {
-            path,
-            next: reserved,
-            reserved,
-        })
+        if let Err(error) = fs::remove_dir_all(&trash) {
+            warn!(
+                "cannot remove {} before the next start: {error}",
+                trash.display()
+            );
+        }
+        info!(topic.name = name, "deleted topic {name}");
+        Ok(())
     }
 
-    pub(crate) fn next(&mut self) -> io::Result<i64> {
-        if self.next == self.reserved {
-            let reserved = self.reserved + Self::BLOCK;
-            file::write_checked(&self.path, &reserved.to_be_bytes())?;
-            self.reserved = reserved;
+    /// Adds partitions up to `count`.
+    pub(crate) fn grow(&self, name: &str, count: i32, only_check: bool) -> Result<(), Refusal> {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let topic = self.get(name).ok_or_else(|| unknown(name))?;
+        let current = topic.current();
+        let now = current.partitions.len() as i32;
+        if count <= now {
+            let message =
+                format!("topic {name} has {now} partitions already, {count} would not be more");
+            return Err(Refusal::new(ResponseError::InvalidPartitions, message));
         }
-        self.next += 1;
-        Ok(self.next)
+        self.check_room(count - now)?;
+        if only_check {
+            return Ok(());
+        }
+        let place = self.dir.join(name);
+        let grown = (|| {
+            let mut partitions = current.partitions.clone();
+            partitions.extend(open_partitions(&place, &self.disk, now..count)?);
+            self.describe(&place, topic.id, count, &current.overrides)?;
+            Ok(partitions)
+        })();
+        let partitions =
+            grown.map_err(|error| storage_refusal(&format!("add partitions to {name}"), &error))?;
+        topic.replace(Current {
+            partitions,
+            overrides: current.overrides.clone(),
+            config: current.config.clone(),
+        });
+        Ok(())
+    }
+
+    /// Replaces the overrides of a topic by what `change` makes of them.
+    pub(crate) fn configure(
+        &self,
+        name: &str,
+        only_check: bool,
+        change: impl FnOnce(Overrides) -> Result<Overrides, Refusal>,
+    ) -> Result<(), Refusal> {
+        let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        let topic = self.get(name).ok_or_else(|| unknown(name))?;
+        let current = topic.current();
+        let overrides = change(current.overrides.clone())?;
+        let config = TopicConfig::new(&self.defaults, &overrides)
+            .map_err(|message| Refusal::new(ResponseError::InvalidConfig, message))?;
+        if only_check {
+            return Ok(());
+        }
+        self.describe(
+            &self.dir.join(name),
+            topic.id,
+            current.partitions.len() as i32,
+            &overrides,
+        )
+        .map_err(|error| storage_refusal(&format!("configure topic {name}"), &error))?;
+        topic.replace(Current {
+            partitions: current.partitions.clone(),
+            overrides,
+            config,
+        });
+        Ok(())
+    }
+
+    fn check_room(&self, more: i32) -> Result<(), Refusal> {
+        if more < 1 {
+            return Err(Refusal::new(
+                ResponseError::InvalidPartitions,
+                "a topic needs at least one partition",
+            ));
+        }
+        let there: usize = self
+            .all()
+            .iter()
+            .map(|topic| topic.current().partitions.len())
+            .sum();
+        if there + more as usize > self.defaults.partitions_max {
+            let message = format!(
+                "{more} more partitions would exceed the {} allowed",
+                self.defaults.partitions_max
+            );
+            return Err(Refusal::new(ResponseError::PolicyViolation, message));
+        }
+        Ok(())
+    }
+
+    fn describe(
+        &self,
+        place: &Path,
+        id: Uuid,
+        partitions: i32,
+        overrides: &Overrides,
+    ) -> io::Result<()> {
+        let description = Description {
+            id,
+            partitions,
+            overrides: overrides.clone(),
+        };
+        self.disk.write_whole(
+            &place.join("topic.json"),
+            &serde_json::to_vec_pretty(&description)?,
+        )
+    }
+
+    /// Applies retention to all partitions.
+    pub(crate) fn retain(&self) {
+        for topic in self.all() {
+            let current = topic.current();
+            for partition in &current.partitions {
+                if let Err(error) = partition.retain(&current.config, clock::now()) {
+                    error!(
+                        "cannot apply retention to {}: {error}",
+                        partition.dir().display()
+                    );
+                }
+            }
+        }
+    }
+
+    /// Leaves a snapshot of every partition.
+    pub(crate) fn close(&self) -> anyhow::Result<()> {
+        for topic in self.all() {
+            for partition in &topic.current().partitions {
+                partition
+                    .close()
+                    .with_context(|| format!("close {}", partition.dir().display()))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn open_topic(dir: &Path, disk: &Disk, defaults: &Config) -> anyhow::Result<Topic> {
+    let name = dir
+        .file_name()
+        .and_then(|name| name.to_str())
+        .context("its name is not text")?;
+    let file = fs::read(dir.join("topic.json")).context("read topic.json")?;
+    let description: Description = serde_json::from_slice(&file).context("parse topic.json")?;
+    let config = TopicConfig::new(defaults, &description.overrides).map_err(anyhow::Error::msg)?;
+    let partitions = open_partitions(dir, disk, 0..description.partitions)?;
+    let current = Current {
+        partitions,
+        overrides: description.overrides,
+        config,
+    };
+    Ok(Topic {
+        id: description.id,
+        name: name.to_owned(),
+        current: RwLock::new(Arc::new(current)),
+    })
+}
+
+fn open_partitions(
+    dir: &Path,
+    disk: &Disk,
+    indexes: std::ops::Range<i32>,
+) -> io::Result<Vec<Arc<Partition>>> {
+    let partitions: io::Result<_> = indexes
+        .map(|index| log::open(disk, &dir.join(index.to_string())).map(Arc::new))
+        .collect();
+    disk.sync_dir(dir)?;
+    partitions
+}
+
+fn check_name(name: &str) -> Result<(), Refusal> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    let good = (1..=NAME_BYTES_MAX).contains(&name.len())
+        && name.bytes().all(allowed)
+        && name != "."
+        && name != "..";
+    if good {
+        return Ok(());
+    }
+    let message = format!(
+        "a topic name has 1 to {NAME_BYTES_MAX} letters, digits, dots, dashes or underscores"
+    );
+    Err(Refusal::new(ResponseError::InvalidTopicException, message))
+}
+
+fn unknown(name: &str) -> Refusal {
+    Refusal::new(
+        ResponseError::UnknownTopicOrPartition,
+        format!("there is no topic {name}"),
+    )
+}
+
+fn storage_refusal(attempt: &str, error: &io::Error) -> Refusal {
+    error!("cannot {attempt}: {error}");
+    Refusal::new(
+        ResponseError::KafkaStorageError,
+        format!("cannot {attempt}: {error}"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn topics(dir: &Path) -> Topics {
+        Topics::open(dir, &Disk::default(), &Config::default()).unwrap()
+    }
+
+    #[test]
+    fn a_topic_and_its_overrides_survive_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let overrides = Overrides::from([("retention.ms".to_owned(), "77".to_owned())]);
+        let id = topics(dir.path())
+            .create("events", 3, overrides.clone(), false)
+            .unwrap()
+            .id;
+        topics(dir.path()).grow("events", 5, false).unwrap();
+
+        let topic = topics(dir.path()).get("events").unwrap();
+        assert_eq!((topic.id, topic.current().partitions.len()), (id, 5));
+        assert_eq!(topic.current().overrides, overrides);
+    }
+
+    #[test]
+    fn a_topic_made_anew_is_empty_and_has_another_id() {
+        let dir = tempfile::tempdir().unwrap();
+        let topics = topics(dir.path());
+        let first = topics.create("events", 1, Overrides::new(), false).unwrap();
+        topics.delete("events").unwrap();
+        assert!(topics.get("events").is_none());
+        let second = topics.create("events", 1, Overrides::new(), false).unwrap();
+        assert_ne!(first.id, second.id);
+    }
+
+    #[test]
+    fn names_that_would_leave_the_directory_are_refused() {
+        let long = "x".repeat(NAME_BYTES_MAX + 1);
+        for name in ["", ".", "..", "a/b", "a\0b", "ä", &long] {
+            assert_eq!(
+                check_name(name).unwrap_err().error,
+                ResponseError::InvalidTopicException,
+                "{name:?}"
+            );
+        }
+        assert!(check_name(&"x".repeat(NAME_BYTES_MAX)).is_ok());
+        assert!(check_name("a.b_C-9").is_ok());
+    }
+
+    #[test]
+    fn the_number_of_partitions_is_limited() {
+        let dir = tempfile::tempdir().unwrap();
+        let config = Config {
+            partitions_max: 4,
+            ..Config::default()
+        };
+        let topics = Topics::open(dir.path(), &Disk::default(), &config).unwrap();
+        topics.create("a", 3, Overrides::new(), false).unwrap();
+        assert_eq!(
+            topics
+                .create("b", 2, Overrides::new(), false)
+                .err()
+                .unwrap()
+                .error,
+            ResponseError::PolicyViolation
+        );
+        assert!(topics.create("b", 1, Overrides::new(), false).is_ok());
+        assert_eq!(
+            topics
+                .create("c", 0, Overrides::new(), false)
+                .err()
+                .unwrap()
+                .error,
+            ResponseError::InvalidPartitions
+        );
     }
 }

@@ -1,188 +1,134 @@
-//! Records going out, and where they are.
+//! Fetch: whole batches as they lie on disk, waiting a while if there are none.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use kafka_protocol::error::ResponseError;
-use kafka_protocol::messages::fetch_request::FetchPartition;
-use kafka_protocol::messages::fetch_response::{FetchableTopicResponse, PartitionData};
-use kafka_protocol::messages::list_offsets_response::{
-    ListOffsetsPartitionResponse, ListOffsetsTopicResponse,
+use kafka_protocol::{
+    ResponseError,
+    messages::{
+        BrokerId, FetchRequest, FetchResponse,
+        fetch_request::FetchTopic,
+        fetch_response::{FetchableTopicResponse, PartitionData},
+    },
 };
-use kafka_protocol::messages::{
-    BrokerId, FetchRequest, FetchResponse, ListOffsetsRequest, ListOffsetsResponse, ResponseKind,
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout_at},
 };
-use tokio::time::{Instant, timeout_at};
-use tracing::warn;
 
-use crate::Shared;
-use crate::log::{PartitionLog, ReadError};
+use super::{Request, blocking};
+use crate::broker::Shared;
 
+/// A client may ask to wait for hours; after this it is told that there is nothing.
 const WAIT_MAX: Duration = Duration::from_secs(60);
-/// More than this is not put into one answer, whatever the client asks for.
-const FETCH_BYTES_MAX: u64 = 64 << 20;
 
-const EARLIEST: i64 = -2;
-const LATEST: i64 = -1;
-
-/// Waits until there are `min_bytes`, or an error to tell, or `max_wait_ms` are over.
-pub(super) async fn fetch(
-    shared: Arc<Shared>,
-    request: FetchRequest,
-) -> anyhow::Result<ResponseKind> {
-    let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or_default());
-    let until = Instant::now() + wait.min(WAIT_MAX);
-    let bytes_min = u64::try_from(request.min_bytes).unwrap_or_default();
-    let request = Arc::new(request);
-    let mut appended = shared.appended.subscribe();
+pub(super) async fn answer(request: Request, body: FetchRequest) -> anyhow::Result<FetchResponse> {
+    if body.session_id != 0 {
+        // Sessions are never handed out, so this one is from another broker's time.
+        return Ok(
+            FetchResponse::default().with_error_code(ResponseError::FetchSessionIdNotFound.code())
+        );
+    }
+    let wait = Duration::from_millis(u64::try_from(body.max_wait_ms).unwrap_or(0)).min(WAIT_MAX);
+    let deadline = Instant::now() + wait;
+    let bytes_min = usize::try_from(body.min_bytes).unwrap_or(0);
+    let bytes_max = usize::try_from(body.max_bytes)
+        .unwrap_or(0)
+        .clamp(1, request.broker.config.fetch_bytes_max);
+    let topics = Arc::new(body.topics);
+    let reader = Arc::new(Notify::new());
     loop {
-        appended.borrow_and_update();
-        let read = {
-            let (shared, request) = (shared.clone(), request.clone());
-            tokio::task::spawn_blocking(move || read_all(&shared, &request)).await?
-        };
-        let enough = read.bytes >= bytes_min || read.failed;
-        if enough || Instant::now() >= until || shared.shutdown.is_cancelled() {
-            return Ok(ResponseKind::Fetch(
-                FetchResponse::default().with_responses(read.responses),
-            ));
-        }
-        // Over, appended to, or shut down: each is looked at above.
-        let _ = timeout_at(until, async {
-            tokio::select! {
-                changed = appended.changed() => { let _ = changed; }
-                () = shared.shutdown.cancelled() => {}
+        // Before looking, so that what arrives in between is not missed.
+        let idle = register(&request.broker, &topics, &reader);
+        let late = Instant::now() >= deadline;
+        if late || bytes_min == 0 || !idle {
+            let (broker, topics) = (request.broker.clone(), topics.clone());
+            let read = blocking(move || read(&broker, &topics, bytes_max)).await?;
+            if late || read.failed || read.bytes >= bytes_min {
+                return Ok(FetchResponse::default().with_responses(read.topics));
             }
-        })
-        .await;
+        }
+        // Either way the loop looks again.
+        let _ = timeout_at(deadline, reader.notified()).await;
     }
 }
 
+/// Asks all partitions to wake the reader; true if none has anything to say yet.
+fn register(broker: &Shared, topics: &[FetchTopic], reader: &Arc<Notify>) -> bool {
+    let mut idle = true;
+    for topic in topics {
+        let found = broker.topics.get(&topic.topic);
+        for wanted in &topic.partitions {
+            let Some(partition) = found
+                .as_ref()
+                .and_then(|topic| topic.partition(wanted.partition))
+            else {
+                idle = false;
+                continue;
+            };
+            partition.wake_on_change(reader);
+            idle &= partition.extent().end == wanted.fetch_offset;
+        }
+    }
+    idle
+}
+
 struct Read {
-    responses: Vec<FetchableTopicResponse>,
-    bytes: u64,
+    topics: Vec<FetchableTopicResponse>,
+    bytes: usize,
     failed: bool,
 }
 
-fn read_all(shared: &Shared, request: &FetchRequest) -> Read {
-    let bytes_max = u64::try_from(request.max_bytes)
-        .unwrap_or_default()
-        .clamp(1, FETCH_BYTES_MAX);
+fn read(broker: &Shared, topics: &[FetchTopic], bytes_max: usize) -> Read {
     let mut read = Read {
-        responses: Vec::new(),
+        topics: Vec::with_capacity(topics.len()),
         bytes: 0,
         failed: false,
     };
-    for topic in &request.topics {
+    for topic in topics {
+        let found = broker.topics.get(&topic.topic);
         let mut partitions = Vec::with_capacity(topic.partitions.len());
         for wanted in &topic.partitions {
-            let left = bytes_max.saturating_sub(read.bytes);
-            let data = match shared.topics.partition(&topic.topic, wanted.partition) {
-                None => failed(wanted, ResponseError::UnknownTopicOrPartition),
-                Some((_, log)) => read_one(&log, wanted, left),
-            };
-            read.failed |= data.error_code != 0;
-            read.bytes += data
-                .records
+            let answer = PartitionData::default()
+                .with_partition_index(wanted.partition)
+                .with_preferred_read_replica(BrokerId(-1));
+            let partition = found
                 .as_ref()
-                .map_or(0, |records| records.len() as u64);
-            partitions.push(data);
+                .and_then(|topic| topic.partition(wanted.partition));
+            let share = usize::try_from(wanted.partition_max_bytes)
+                .unwrap_or(0)
+                .min(bytes_max.saturating_sub(read.bytes));
+            // One batch in any case, or a batch larger than the limit would stop its reader for ever.
+            let outcome = match &partition {
+                Some(partition) => partition.read(wanted.fetch_offset, share, read.bytes == 0),
+                None => Err(ResponseError::UnknownTopicOrPartition),
+            };
+            partitions.push(match outcome {
+                Ok((records, extent)) => {
+                    read.bytes += records.len();
+                    answer
+                        .with_high_watermark(extent.end)
+                        .with_last_stable_offset(extent.end)
+                        .with_log_start_offset(extent.start)
+                        .with_records(Some(records))
+                }
+                Err(error) => {
+                    read.failed = true;
+                    let extent = partition.map(|partition| partition.extent());
+                    answer
+                        .with_error_code(error.code())
+                        .with_high_watermark(extent.map_or(-1, |extent| extent.end))
+                        .with_last_stable_offset(extent.map_or(-1, |extent| extent.end))
+                        .with_log_start_offset(extent.map_or(-1, |extent| extent.start))
+                        .with_records(Some(Bytes::new()))
+                }
+            });
         }
-        read.responses.push(
+        read.topics.push(
             FetchableTopicResponse::default()
                 .with_topic(topic.topic.clone())
                 .with_partitions(partitions),
         );
     }
     read
-}
-
-fn read_one(log: &PartitionLog, wanted: &FetchPartition, left: u64) -> PartitionData {
-    let partition_max = u64::try_from(wanted.partition_max_bytes).unwrap_or_default();
-    let read = if left == 0 {
-        Ok((Vec::new(), log.watermarks()))
-    } else {
-        log.read(wanted.fetch_offset, partition_max.min(left))
-    };
-    match read {
-        Ok((records, watermarks)) => answered(wanted)
-            .with_high_watermark(watermarks.high)
-            .with_last_stable_offset(watermarks.high)
-            .with_log_start_offset(watermarks.start)
-            .with_records(Some(Bytes::from(records))),
-        Err(ReadError::OutOfRange) => {
-            let watermarks = log.watermarks();
-            failed(wanted, ResponseError::OffsetOutOfRange)
-                .with_high_watermark(watermarks.high)
-                .with_log_start_offset(watermarks.start)
-        }
-        Err(ReadError::Disk(error)) => {
-            warn!("records could not be read: {error}");
-            failed(wanted, ResponseError::KafkaStorageError)
-        }
-    }
-}
-
-fn answered(wanted: &FetchPartition) -> PartitionData {
-    PartitionData::default()
-        .with_partition_index(wanted.partition)
-        .with_preferred_read_replica(BrokerId(-1))
-}
-
-fn failed(wanted: &FetchPartition, error: ResponseError) -> PartitionData {
-    answered(wanted)
-        .with_error_code(error.code())
-        .with_high_watermark(-1)
-        .with_records(Some(Bytes::new()))
-}
-
-pub(super) fn list_offsets(shared: &Shared, request: &ListOffsetsRequest) -> ResponseKind {
-    let topics = request
-        .topics
-        .iter()
-        .map(|topic| {
-            let partitions = topic
-                .partitions
-                .iter()
-                .map(|wanted| {
-                    let response = ListOffsetsPartitionResponse::default()
-                        .with_partition_index(wanted.partition_index)
-                        .with_timestamp(-1)
-                        .with_offset(-1);
-                    match shared.topics.partition(&topic.name, wanted.partition_index) {
-                        None => {
-                            response.with_error_code(ResponseError::UnknownTopicOrPartition.code())
-                        }
-                        Some((_, log)) => offset_at(&log, wanted.timestamp, response),
-                    }
-                })
-                .collect();
-            ListOffsetsTopicResponse::default()
-                .with_name(topic.name.clone())
-                .with_partitions(partitions)
-        })
-        .collect();
-    ResponseKind::ListOffsets(ListOffsetsResponse::default().with_topics(topics))
-}
-
-fn offset_at(
-    log: &PartitionLog,
-    timestamp: i64,
-    response: ListOffsetsPartitionResponse,
-) -> ListOffsetsPartitionResponse {
-    let watermarks = log.watermarks();
-    let response = response.with_leader_epoch(0);
-    match timestamp {
-        EARLIEST => response.with_offset(watermarks.start),
-        LATEST => response.with_offset(watermarks.high),
-        timestamp => match log.first_at(timestamp) {
-            Ok(Some((offset, found))) => response.with_offset(offset).with_timestamp(found),
-            Ok(None) => response,
-            Err(error) => {
-                warn!("an offset could not be looked up by its time: {error}");
-                response.with_error_code(ResponseError::KafkaStorageError.code())
-            }
-        },
-    }
 }

@@ -1,158 +1,153 @@
-//! What there is: versions, brokers, topics, coordinators.
+//! Who is there: the one broker, its topics, and itself as everybody's coordinator.
 
-use kafka_protocol::error::ResponseError;
-use kafka_protocol::messages::api_versions_response::ApiVersion;
-use kafka_protocol::messages::describe_cluster_response::DescribeClusterBroker;
-use kafka_protocol::messages::find_coordinator_response::Coordinator;
-use kafka_protocol::messages::metadata_response::{
-    MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+use std::sync::Arc;
+
+use kafka_protocol::{
+    ResponseError,
+    messages::{
+        BrokerId, DescribeClusterResponse, FindCoordinatorRequest, FindCoordinatorResponse,
+        MetadataRequest, MetadataResponse, TopicName,
+        describe_cluster_response::DescribeClusterBroker,
+        find_coordinator_response::Coordinator,
+        metadata_request::MetadataRequestTopic,
+        metadata_response::{
+            MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+        },
+    },
+    protocol::StrBytes,
 };
-use kafka_protocol::messages::{
-    ApiVersionsResponse, BrokerId, DescribeClusterResponse, FindCoordinatorRequest,
-    FindCoordinatorResponse, MetadataRequest, MetadataResponse, ResponseKind, TopicName,
+
+use super::{NODE, Request, blocking, text};
+use crate::{
+    broker::Shared,
+    topic_config::Overrides,
+    topics::{Refusal, Topic},
 };
-use uuid::Uuid;
 
-use super::{NODE_ID, SUPPORTED, now_ms, text};
-use crate::Shared;
-use crate::topics::{CreateError, Topic};
+const GROUP: i8 = 0;
 
-const GROUP_KEY: i8 = 0;
-
-pub(crate) fn api_versions(error: Option<ResponseError>) -> ResponseKind {
-    let api_keys = SUPPORTED
-        .iter()
-        .map(|(key, min, max)| {
-            let version = ApiVersion::default().with_api_key(*key as i16);
-            version.with_min_version(*min).with_max_version(*max)
-        })
-        .collect();
-    let response =
-        ApiVersionsResponse::default().with_error_code(error.map_or(0, |error| error.code()));
-    ResponseKind::ApiVersions(response.with_api_keys(api_keys))
-}
-
-pub(super) fn metadata(shared: &Shared, version: i16, request: &MetadataRequest) -> ResponseKind {
-    // No topics: all of them. Version 0 says so by an empty list.
-    let wanted = request
-        .topics
-        .as_ref()
-        .filter(|topics| version > 0 || !topics.is_empty());
-    let topics = match wanted {
-        None => shared
+pub(super) async fn answer(
+    request: Request,
+    body: MetadataRequest,
+) -> anyhow::Result<MetadataResponse> {
+    let broker = MetadataResponseBroker::default()
+        .with_node_id(BrokerId(NODE))
+        .with_host(text(request.host.clone()))
+        .with_port(request.port);
+    let cluster = request.broker.cluster_id.clone();
+    let (shared, version) = (request.broker, request.version);
+    // May create topics, so it may touch the disk.
+    let topics = blocking(move || match body.topics {
+        // The first version had no other way to ask for all.
+        Some(wanted) if !(version == 0 && wanted.is_empty()) => {
+            let create = body.allow_auto_topic_creation && shared.config.auto_create_topics;
+            wanted
+                .into_iter()
+                .map(|wanted| describe_wanted(&shared, wanted, create))
+                .collect()
+        }
+        _ => shared
             .topics
             .all()
-            .into_iter()
-            .map(|(name, topic)| known(&name, &topic))
-            .collect(),
-        Some(wanted) => wanted
             .iter()
-            .map(|topic| match &topic.name {
-                Some(name) => named(shared, name, request.allow_auto_topic_creation),
-                None => by_id(shared, topic.topic_id),
-            })
-            .collect(),
-    };
-    let broker = MetadataResponseBroker::default()
-        .with_node_id(BrokerId(NODE_ID))
-        .with_host(text(&*shared.advertised.0))
-        .with_port(shared.advertised.1.into());
-    let response = MetadataResponse::default()
+            .map(|topic| describe_topic(topic))
+            .collect::<Vec<_>>(),
+    })
+    .await?;
+    Ok(MetadataResponse::default()
         .with_brokers(vec![broker])
-        .with_cluster_id(Some(text(&*shared.cluster_id)))
-        .with_controller_id(BrokerId(NODE_ID))
-        .with_topics(topics);
-    ResponseKind::Metadata(response)
+        .with_cluster_id(Some(text(cluster)))
+        .with_controller_id(BrokerId(NODE))
+        .with_topics(topics))
 }
 
-fn named(shared: &Shared, name: &TopicName, create: bool) -> MetadataResponseTopic {
-    let topic = match shared.topics.get(name) {
-        None if create && shared.config.create_topics => {
-            match shared.topics.create(name, -1, Default::default(), now_ms()) {
-                Ok(topic) => Some(topic),
-                Err(CreateError::Exists(_)) => shared.topics.get(name),
-                Err(_) => None,
-            }
-        }
-        found => found,
+fn describe_wanted(
+    broker: &Shared,
+    wanted: MetadataRequestTopic,
+    create: bool,
+) -> MetadataResponseTopic {
+    let missing = MetadataResponseTopic::default();
+    let Some(name) = wanted.name else {
+        return match broker.topics.by_id(wanted.topic_id) {
+            Some(topic) => describe_topic(&topic),
+            None => missing
+                .with_topic_id(wanted.topic_id)
+                .with_error_code(ResponseError::UnknownTopicId.code()),
+        };
     };
-    match topic {
-        Some(topic) => known(name, &topic),
-        None => MetadataResponseTopic::default()
-            .with_name(Some(name.clone()))
-            .with_error_code(ResponseError::UnknownTopicOrPartition.code()),
+    if let Some(topic) = broker.topics.get(&name) {
+        return describe_topic(&topic);
     }
-}
-
-fn by_id(shared: &Shared, id: Uuid) -> MetadataResponseTopic {
-    let found = shared
-        .topics
-        .all()
-        .into_iter()
-        .find(|(_, topic)| topic.id == id);
-    match found {
-        Some((name, topic)) => known(&name, &topic),
-        None => MetadataResponseTopic::default()
-            .with_topic_id(id)
-            .with_error_code(ResponseError::UnknownTopicId.code()),
-    }
-}
-
-fn known(name: &str, topic: &Topic) -> MetadataResponseTopic {
-    let partitions = (0..)
-        .zip(&topic.partitions)
-        .map(|(index, _)| {
-            MetadataResponsePartition::default()
-                .with_partition_index(index)
-                .with_leader_id(BrokerId(NODE_ID))
-                .with_leader_epoch(0)
-                .with_replica_nodes(vec![BrokerId(NODE_ID)])
-                .with_isr_nodes(vec![BrokerId(NODE_ID)])
-        })
-        .collect();
-    MetadataResponseTopic::default()
-        .with_name(Some(TopicName(text(name))))
-        .with_topic_id(topic.id)
-        .with_partitions(partitions)
-}
-
-pub(super) fn describe_cluster(shared: &Shared) -> ResponseKind {
-    let broker = DescribeClusterBroker::default()
-        .with_broker_id(BrokerId(NODE_ID))
-        .with_host(text(&*shared.advertised.0))
-        .with_port(shared.advertised.1.into());
-    let response = DescribeClusterResponse::default()
-        .with_cluster_id(text(&*shared.cluster_id))
-        .with_controller_id(BrokerId(NODE_ID))
-        .with_brokers(vec![broker]);
-    ResponseKind::DescribeCluster(response)
-}
-
-pub(super) fn find_coordinator(shared: &Shared, request: &FindCoordinatorRequest) -> ResponseKind {
-    // There are no transactions here; this code is final to a client, so it says so at once.
-    let error = if request.key_type == GROUP_KEY {
-        0
+    let created = if create {
+        broker
+            .topics
+            .create(&name, broker.config.partitions, Overrides::new(), false)
     } else {
-        ResponseError::TransactionalIdAuthorizationFailed.code()
+        Err(Refusal::new(ResponseError::UnknownTopicOrPartition, ""))
     };
-    let (host, port) = (text(&*shared.advertised.0), i32::from(shared.advertised.1));
-    let coordinators = request
-        .coordinator_keys
-        .iter()
-        .map(|key| {
+    match created {
+        Ok(topic) => describe_topic(&topic),
+        Err(refusal) => missing
+            .with_name(Some(name))
+            .with_error_code(refusal.error.code()),
+    }
+}
+
+fn describe_topic(topic: &Arc<Topic>) -> MetadataResponseTopic {
+    let partitions = (0..topic.current().partitions.len() as i32).map(|index| {
+        MetadataResponsePartition::default()
+            .with_partition_index(index)
+            .with_leader_id(BrokerId(NODE))
+            .with_leader_epoch(0)
+            .with_replica_nodes(vec![BrokerId(NODE)])
+            .with_isr_nodes(vec![BrokerId(NODE)])
+    });
+    MetadataResponseTopic::default()
+        .with_name(Some(TopicName(text(topic.name.clone()))))
+        .with_topic_id(topic.id)
+        .with_partitions(partitions.collect())
+}
+
+pub(super) fn describe_cluster(request: &Request) -> DescribeClusterResponse {
+    let broker = DescribeClusterBroker::default()
+        .with_broker_id(BrokerId(NODE))
+        .with_host(text(request.host.clone()))
+        .with_port(request.port);
+    DescribeClusterResponse::default()
+        .with_cluster_id(text(request.broker.cluster_id.clone()))
+        .with_controller_id(BrokerId(NODE))
+        .with_brokers(vec![broker])
+}
+
+pub(super) fn find_coordinator(
+    request: &Request,
+    body: FindCoordinatorRequest,
+) -> FindCoordinatorResponse {
+    let refusal = match body.key_type {
+        GROUP => None,
+        // Said here, so that a transactional producer fails with a reason instead of trying for ever.
+        _ => Some((
+            ResponseError::TransactionalIdAuthorizationFailed.code(),
+            StrBytes::from_static_str("this broker has no transactions"),
+        )),
+    };
+    let (error_code, message) = refusal.map_or((0, None), |(code, message)| (code, Some(message)));
+    if request.version >= 4 {
+        let coordinators = body.coordinator_keys.into_iter().map(|key| {
             Coordinator::default()
-                .with_key(key.clone())
-                .with_node_id(BrokerId(NODE_ID))
-                .with_host(host.clone())
-                .with_port(port)
-                .with_error_code(error)
-        })
-        .collect();
-    let response = FindCoordinatorResponse::default()
-        .with_error_code(error)
-        .with_node_id(BrokerId(NODE_ID))
-        .with_host(host.clone())
-        .with_port(port)
-        .with_coordinators(coordinators);
-    ResponseKind::FindCoordinator(response)
+                .with_key(key)
+                .with_node_id(BrokerId(NODE))
+                .with_host(text(request.host.clone()))
+                .with_port(request.port)
+                .with_error_code(error_code)
+                .with_error_message(message.clone())
+        });
+        return FindCoordinatorResponse::default().with_coordinators(coordinators.collect());
+    }
+    FindCoordinatorResponse::default()
+        .with_error_code(error_code)
+        .with_error_message(message.filter(|_| request.version >= 1))
+        .with_node_id(BrokerId(NODE))
+        .with_host(text(request.host.clone()))
+        .with_port(request.port)
 }

@@ -1,116 +1,149 @@
-//! The requests this broker answers, one file per family.
+//! What each request does, one family a file. Here: which requests there are, and who answers them.
 
+mod admin;
+mod commits;
 mod configs;
 mod fetch;
-mod groups;
+mod list_offsets;
+mod membership;
 mod metadata;
 mod produce;
-mod topics;
+pub(crate) mod versions;
 
-use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{pin::Pin, sync::Arc};
 
-use kafka_protocol::messages::{ApiKey, RequestKind, ResponseKind};
-use kafka_protocol::protocol::StrBytes;
+use anyhow::Context;
+use bytes::Bytes;
+use kafka_protocol::{
+    ResponseError,
+    messages::{ApiKey, RequestKind, ResponseKind},
+    protocol::StrBytes,
+};
 
-pub(crate) use metadata::api_versions;
+use crate::{broker::Shared, groups::Client, topics::Refusal};
+pub(crate) use versions::find;
 
-use crate::Shared;
+/// This node, the only one there is.
+const NODE: i32 = 1;
 
-/// The only broker of its cluster.
-const NODE_ID: i32 = 1;
-
-/// What is answered, in which versions. librdkafka takes a produce request from version 0 as the
-/// sign of a broker that knows compression.
-pub(crate) const SUPPORTED: &[(ApiKey, i16, i16)] = &[
-    (ApiKey::Produce, 0, 9),
-    (ApiKey::Fetch, 4, 12),
-    (ApiKey::ListOffsets, 1, 7),
-    (ApiKey::Metadata, 0, 12),
-    (ApiKey::OffsetCommit, 2, 8),
-    (ApiKey::OffsetFetch, 1, 8),
-    (ApiKey::FindCoordinator, 0, 4),
-    (ApiKey::JoinGroup, 0, 6),
-    (ApiKey::Heartbeat, 0, 4),
-    (ApiKey::LeaveGroup, 0, 4),
-    (ApiKey::SyncGroup, 0, 4),
-    (ApiKey::DescribeGroups, 0, 5),
-    (ApiKey::ListGroups, 0, 4),
-    (ApiKey::ApiVersions, 0, 3),
-    (ApiKey::CreateTopics, 2, 7),
-    (ApiKey::DeleteTopics, 1, 5),
-    (ApiKey::InitProducerId, 0, 4),
-    (ApiKey::DescribeConfigs, 1, 4),
-    (ApiKey::IncrementalAlterConfigs, 0, 1),
-    (ApiKey::DeleteGroups, 0, 2),
-    (ApiKey::DescribeCluster, 0, 0),
-];
-
-/// Who asks.
-#[derive(Debug, Clone)]
-pub(crate) struct Client {
-    pub(crate) id: String,
+/// What a handler knows beside the request's own fields.
+pub(crate) struct Request {
+    pub(crate) broker: Arc<Shared>,
+    pub(crate) version: i16,
+    pub(crate) client: Client,
+    /// Where this client is told to find the broker.
     pub(crate) host: String,
+    pub(crate) port: i32,
 }
 
-/// `None`: the client does not want an answer.
-///
-/// # Errors
-/// If the request is none that a client would send; the connection ends.
-pub(crate) async fn answer(
-    shared: &Arc<Shared>,
-    client: &Client,
-    version: i16,
-    request: RequestKind,
-) -> anyhow::Result<Option<ResponseKind>> {
-    let shared = shared.clone();
-    Ok(Some(match request {
-        RequestKind::ApiVersions(_) => api_versions(None),
-        RequestKind::Fetch(request) => fetch::fetch(shared, request).await?,
-        RequestKind::JoinGroup(request) => groups::join(&shared, client, version, request).await,
-        RequestKind::SyncGroup(request) => groups::sync(&shared, request).await,
-        RequestKind::Produce(request) => {
-            let wants_answer = request.acks != 0;
-            let response = produce::produce(shared, request).await?;
-            return Ok(wants_answer.then_some(response));
-        }
-        // All the others may touch the disk or wait for somebody who does.
-        request => {
-            tokio::task::spawn_blocking(move || blocking(&shared, version, request)).await??
-        }
-    }))
+/// The rest of the work on a request, to be awaited when its turn to be answered comes. An error
+/// closes the connection without an answer.
+pub(crate) type Pending =
+    Pin<Box<dyn Future<Output = anyhow::Result<Option<ResponseKind>>> + Send>>;
+
+pub(crate) fn decode(key: ApiKey, version: i16, body: &mut Bytes) -> anyhow::Result<RequestKind> {
+    RequestKind::decode(key, body, version)
 }
 
-fn blocking(shared: &Shared, version: i16, request: RequestKind) -> anyhow::Result<ResponseKind> {
-    Ok(match request {
-        RequestKind::Metadata(request) => metadata::metadata(shared, version, &request),
-        RequestKind::DescribeCluster(_) => metadata::describe_cluster(shared),
-        RequestKind::FindCoordinator(request) => metadata::find_coordinator(shared, &request),
-        RequestKind::ListOffsets(request) => fetch::list_offsets(shared, &request),
-        RequestKind::InitProducerId(request) => produce::init_producer_id(shared, &request),
-        RequestKind::OffsetCommit(request) => groups::commit(shared, request),
-        RequestKind::OffsetFetch(request) => groups::committed(shared, version, request),
-        RequestKind::Heartbeat(request) => groups::heartbeat(shared, &request),
-        RequestKind::LeaveGroup(request) => groups::leave(shared, version, request),
-        RequestKind::DescribeGroups(request) => groups::describe(shared, request),
-        RequestKind::ListGroups(request) => groups::list(shared, &request),
-        RequestKind::DeleteGroups(request) => groups::delete(shared, request),
-        RequestKind::CreateTopics(request) => topics::create(shared, request),
-        RequestKind::DeleteTopics(request) => topics::delete(shared, request),
-        RequestKind::DescribeConfigs(request) => configs::describe(shared, request),
-        RequestKind::IncrementalAlterConfigs(request) => configs::alter(shared, request),
-        other => anyhow::bail!("a request this broker does not answer: {other:?}"),
+/// Begins a request. Produce has written its records when this returns; all others have done nothing.
+pub(crate) async fn begin(request: Request, body: RequestKind) -> anyhow::Result<Pending> {
+    Ok(match body {
+        RequestKind::Produce(body) => produce::begin(request, body).await?,
+        body => Box::pin(async move { answer(request, body).await.map(Some) }),
     })
+}
+
+async fn answer(request: Request, body: RequestKind) -> anyhow::Result<ResponseKind> {
+    Ok(match body {
+        RequestKind::ApiVersions(_) => versions::supported(),
+        RequestKind::Fetch(body) => ResponseKind::Fetch(fetch::answer(request, body).await?),
+        RequestKind::ListOffsets(body) => {
+            ResponseKind::ListOffsets(list_offsets::answer(request, body).await?)
+        }
+        RequestKind::Metadata(body) => {
+            ResponseKind::Metadata(metadata::answer(request, body).await?)
+        }
+        RequestKind::DescribeCluster(_) => {
+            ResponseKind::DescribeCluster(metadata::describe_cluster(&request))
+        }
+        RequestKind::FindCoordinator(body) => {
+            ResponseKind::FindCoordinator(metadata::find_coordinator(&request, body))
+        }
+        RequestKind::InitProducerId(body) => {
+            ResponseKind::InitProducerId(produce::init_producer_id(request, body).await?)
+        }
+        RequestKind::JoinGroup(body) => {
+            ResponseKind::JoinGroup(membership::join(request, body).await)
+        }
+        RequestKind::SyncGroup(body) => {
+            ResponseKind::SyncGroup(membership::sync(request, body).await)
+        }
+        RequestKind::Heartbeat(body) => {
+            ResponseKind::Heartbeat(membership::heartbeat(&request, &body))
+        }
+        RequestKind::LeaveGroup(body) => {
+            ResponseKind::LeaveGroup(membership::leave(&request, body))
+        }
+        RequestKind::DescribeGroups(body) => {
+            ResponseKind::DescribeGroups(membership::describe(&request, body))
+        }
+        RequestKind::ListGroups(body) => {
+            ResponseKind::ListGroups(membership::list(&request, &body))
+        }
+        RequestKind::DeleteGroups(body) => {
+            ResponseKind::DeleteGroups(membership::delete(request, body).await?)
+        }
+        RequestKind::OffsetCommit(body) => {
+            ResponseKind::OffsetCommit(commits::commit(request, body).await?)
+        }
+        RequestKind::OffsetFetch(body) => ResponseKind::OffsetFetch(commits::fetch(&request, body)),
+        RequestKind::CreateTopics(body) => {
+            ResponseKind::CreateTopics(admin::create_topics(request, body).await?)
+        }
+        RequestKind::DeleteTopics(body) => {
+            ResponseKind::DeleteTopics(admin::delete_topics(request, body).await?)
+        }
+        RequestKind::CreatePartitions(body) => {
+            ResponseKind::CreatePartitions(admin::create_partitions(request, body).await?)
+        }
+        RequestKind::DeleteRecords(body) => {
+            ResponseKind::DeleteRecords(admin::delete_records(request, body).await?)
+        }
+        RequestKind::DescribeConfigs(body) => {
+            ResponseKind::DescribeConfigs(configs::describe(&request, body))
+        }
+        RequestKind::AlterConfigs(body) => {
+            ResponseKind::AlterConfigs(configs::alter(request, body).await?)
+        }
+        RequestKind::IncrementalAlterConfigs(body) => ResponseKind::IncrementalAlterConfigs(
+            configs::alter_incrementally(request, body).await?,
+        ),
+        other => anyhow::bail!("{other:?} has no handler"),
+    })
+}
+
+/// Runs what blocks on the disk away from the async threads.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> anyhow::Result<T> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .context("work on the disk panicked")
 }
 
 fn text(text: impl Into<String>) -> StrBytes {
     StrBytes::from_string(text.into())
 }
 
-/// The broker's clock, as records have it.
-pub(crate) fn now_ms() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+/// The protocol's code, 0 for success.
+fn code<T>(result: &Result<T, ResponseError>) -> i16 {
+    result.as_ref().err().map_or(0, ResponseError::code)
+}
+
+/// Code and message of an administrator's request.
+fn verdict<T>(result: &Result<T, Refusal>) -> (i16, Option<StrBytes>) {
+    match result {
+        Ok(_) => (0, None),
+        Err(refusal) => (refusal.error.code(), Some(text(refusal.message.clone()))),
+    }
 }

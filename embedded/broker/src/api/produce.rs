@@ -1,136 +1,155 @@
-//! Records coming in: appended, fsynced, then acknowledged.
+//! Produce: written at once, acknowledged after the fsync. And the ids of those who produce.
 
-use std::io;
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
-use kafka_protocol::error::ResponseError;
-use kafka_protocol::messages::produce_response::{PartitionProduceResponse, TopicProduceResponse};
-use kafka_protocol::messages::{
-    InitProducerIdRequest, InitProducerIdResponse, ProduceRequest, ProduceResponse, ProducerId,
-    ResponseKind,
+use kafka_protocol::{
+    ResponseError,
+    messages::{
+        InitProducerIdRequest, InitProducerIdResponse, ProduceRequest, ProduceResponse, ProducerId,
+        ResponseKind,
+        produce_response::{PartitionProduceResponse, TopicProduceResponse},
+    },
 };
-use tracing::warn;
+use tokio::task::{JoinHandle, spawn_blocking};
+use tracing::error;
 
-use super::{now_ms, text};
-use crate::Shared;
-use crate::log::{AppendError, PartitionLog};
+use super::{Pending, Request, blocking};
+use crate::{
+    broker::Shared,
+    clock,
+    log::{Appended, Partition},
+};
 
-pub(super) async fn produce(
-    shared: Arc<Shared>,
-    request: ProduceRequest,
-) -> anyhow::Result<ResponseKind> {
-    let appended = shared.appended.clone();
-    let response = tokio::task::spawn_blocking(move || append_all(&shared, &request)).await?;
-    appended.send_modify(|appends| *appends = appends.wrapping_add(1));
-    Ok(ResponseKind::Produce(response))
+/// A partition's share of a request.
+struct Share {
+    topic: usize,
+    index: i32,
+    outcome: Result<Appended, ResponseError>,
+    partition: Option<Arc<Partition>>,
 }
 
-fn append_all(shared: &Shared, request: &ProduceRequest) -> ProduceResponse {
-    let mut touched: Vec<Arc<PartitionLog>> = Vec::new();
-    let mut responses: Vec<TopicProduceResponse> = Vec::with_capacity(request.topic_data.len());
-    for topic in &request.topic_data {
-        let partitions = topic
-            .partition_data
-            .iter()
-            .map(|data| {
-                let records = data.records.as_deref().unwrap_or_default();
-                let response = PartitionProduceResponse::default()
-                    .with_index(data.index)
-                    .with_log_append_time_ms(-1);
-                match shared.topics.partition(&topic.name, data.index) {
-                    None => failed(response, ResponseError::UnknownTopicOrPartition, None),
-                    Some((topic, log)) => match log.append(records, topic.limits(), now_ms()) {
-                        Ok(offset) => {
-                            let start = log.watermarks().start;
-                            touched.push(log);
-                            response
-                                .with_base_offset(offset)
-                                .with_log_start_offset(start)
-                        }
-                        Err(error) => failed(response, code(&error), Some(format!("{error}"))),
-                    },
+/// Writes the records; what is left is to wait for the fsync and to answer.
+pub(super) async fn begin(request: Request, body: ProduceRequest) -> anyhow::Result<Pending> {
+    let acks = body.acks;
+    let names: Vec<_> = body
+        .topic_data
+        .iter()
+        .map(|topic| topic.name.clone())
+        .collect();
+    let broker = request.broker.clone();
+    let (shares, syncing) = blocking(move || {
+        let shares = append_all(&broker, body);
+        let syncing = begin_sync(&shares);
+        (shares, syncing)
+    })
+    .await?;
+    if acks == 0 {
+        return Ok(Box::pin(async { Ok(None) }));
+    }
+    Ok(Box::pin(async move {
+        for synced in syncing {
+            // No answer at all: whether the records will be there is not known any more.
+            synced.await??;
+        }
+        Ok(Some(ResponseKind::Produce(response(names, shares))))
+    }))
+}
+
+/// Begins the fsyncs. They go on if the client leaves, since others wait to see its records.
+fn begin_sync(shares: &[Share]) -> Vec<JoinHandle<io::Result<()>>> {
+    let appended = shares
+        .iter()
+        .filter_map(|share| Some((share.outcome.ok()?.sync_to, share.partition.clone()?)));
+    appended
+        .map(|(to, partition)| spawn_blocking(move || partition.sync(to)))
+        .collect()
+}
+
+fn append_all(broker: &Shared, body: ProduceRequest) -> Vec<Share> {
+    let refusal = if body.transactional_id.is_some() {
+        Some(ResponseError::TransactionalIdAuthorizationFailed)
+    } else if ![-1, 0, 1].contains(&body.acks) {
+        Some(ResponseError::InvalidRequiredAcks)
+    } else {
+        None
+    };
+    let now = clock::now();
+    let mut shares = Vec::new();
+    for (topic, sent) in body.topic_data.into_iter().enumerate() {
+        let current = broker.topics.get(&sent.name).map(|topic| topic.current());
+        for sent in sent.partition_data {
+            let partition = usize::try_from(sent.index)
+                .ok()
+                .and_then(|index| current.as_ref()?.partitions.get(index))
+                .cloned();
+            let records = sent.records.unwrap_or_default();
+            let outcome = match (refusal, &current, &partition) {
+                (Some(refusal), ..) => Err(refusal),
+                (None, Some(current), Some(partition)) => {
+                    partition.append(&records, &current.config, now)
                 }
-            })
-            .collect();
-        responses.push(
-            TopicProduceResponse::default()
-                .with_name(topic.name.clone())
-                .with_partition_responses(partitions),
-        );
-    }
-    // After all appends, so that one request waits for one fsync a partition and no more.
-    for log in touched {
-        if let Err(error) = log.sync() {
-            shared.fail(format!("fsync failed: {error}"));
-            let partitions = responses
-                .iter_mut()
-                .flat_map(|topic| &mut topic.partition_responses);
-            for partition in partitions {
-                partition.error_code = ResponseError::KafkaStorageError.code();
-                partition.base_offset = -1;
-            }
-            break;
+                _ => Err(ResponseError::UnknownTopicOrPartition),
+            };
+            shares.push(Share {
+                topic,
+                index: sent.index,
+                outcome,
+                partition,
+            });
         }
     }
-    ProduceResponse::default().with_responses(responses)
+    shares
 }
 
-fn failed(
-    response: PartitionProduceResponse,
-    error: ResponseError,
-    message: Option<String>,
-) -> PartitionProduceResponse {
-    response
-        .with_base_offset(-1)
-        .with_error_code(error.code())
-        .with_error_message(message.map(text))
-}
-
-fn code(error: &AppendError) -> ResponseError {
-    match error {
-        AppendError::Corrupt => ResponseError::CorruptMessage,
-        AppendError::Unsupported => ResponseError::UnsupportedForMessageFormat,
-        AppendError::TooLarge(_) => ResponseError::MessageTooLarge,
-        AppendError::OutOfOrder => ResponseError::OutOfOrderSequenceNumber,
-        AppendError::Fenced => ResponseError::InvalidProducerEpoch,
-        AppendError::Disk(error) => {
-            warn!("a batch was refused, nothing was acknowledged: {error}");
-            ResponseError::KafkaStorageError
-        }
+fn response(
+    names: Vec<kafka_protocol::messages::TopicName>,
+    shares: Vec<Share>,
+) -> ProduceResponse {
+    let mut topics: Vec<_> = names
+        .into_iter()
+        .map(|name| TopicProduceResponse::default().with_name(name))
+        .collect();
+    for share in shares {
+        let answer = PartitionProduceResponse::default()
+            .with_index(share.index)
+            .with_log_append_time_ms(-1);
+        topics[share.topic]
+            .partition_responses
+            .push(match share.outcome {
+                Ok(appended) => answer
+                    .with_base_offset(appended.base_offset)
+                    .with_log_start_offset(appended.start),
+                Err(error) => answer
+                    .with_error_code(error.code())
+                    .with_base_offset(-1)
+                    .with_log_start_offset(-1),
+            });
     }
+    ProduceResponse::default().with_responses(topics)
 }
 
-pub(super) fn init_producer_id(shared: &Shared, request: &InitProducerIdRequest) -> ResponseKind {
-    let response = InitProducerIdResponse::default();
+pub(super) async fn init_producer_id(
+    request: Request,
+    body: InitProducerIdRequest,
+) -> anyhow::Result<InitProducerIdResponse> {
     let refused = |error: ResponseError| {
-        let response = InitProducerIdResponse::default().with_error_code(error.code());
-        ResponseKind::InitProducerId(response.with_producer_id(ProducerId(-1)))
+        InitProducerIdResponse::default()
+            .with_error_code(error.code())
+            .with_producer_id(ProducerId(-1))
+            .with_producer_epoch(-1)
     };
-    if request.transactional_id.is_some() {
-        return refused(ResponseError::TransactionalIdAuthorizationFailed);
+    if body.transactional_id.is_some() {
+        return Ok(refused(ResponseError::TransactionalIdAuthorizationFailed));
     }
-    let (id, epoch) = match request.producer_epoch.checked_add(1) {
-        // It had a batch refused and goes on under the next epoch.
-        Some(epoch) if request.producer_id.0 >= 0 => (Ok(request.producer_id.0), epoch),
-        _ => (next_producer_id(shared), 0),
-    };
-    match id {
-        Ok(id) => ResponseKind::InitProducerId(
-            response
+    Ok(
+        match blocking(move || request.broker.producer_ids.next()).await? {
+            Ok(id) => InitProducerIdResponse::default()
                 .with_producer_id(ProducerId(id))
-                .with_producer_epoch(epoch),
-        ),
-        Err(error) => {
-            warn!("no producer id could be reserved: {error}");
-            refused(ResponseError::KafkaStorageError)
-        }
-    }
-}
-
-fn next_producer_id(shared: &Shared) -> io::Result<i64> {
-    let mut ids = shared
-        .producer_ids
-        .lock()
-        .unwrap_or_else(std::sync::PoisonError::into_inner);
-    ids.next()
+                .with_producer_epoch(0),
+            Err(error) => {
+                error!("cannot reserve producer ids: {error}");
+                refused(ResponseError::CoordinatorNotAvailable)
+            }
+        },
+    )
 }

@@ -1,642 +1,756 @@
-//! One group's life, without I/O and without a clock: Kafka's classic protocol.
-//!
-//! Empty -> (join) -> Joining -> (all have joined) -> Syncing -> (the leader has assigned) ->
-//! Stable -> (somebody joins, leaves or falls silent) -> Joining ...
+//! The state machine of one consumer group (the classic protocol), without I/O and without a clock
+//! of its own. It follows Apache Kafka's coordinator; answers that must wait go through channels.
 
-use std::collections::{BTreeMap, HashMap};
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
+use kafka_protocol::ResponseError;
 use tokio::sync::oneshot;
-use uuid::Uuid;
 
-const MEMBERS_MAX: usize = 1000;
-const SESSION_MIN: Duration = Duration::from_millis(100);
-const SESSION_MAX: Duration = Duration::from_secs(30 * 60);
+use super::subscription;
 
-/// Why a member's request was refused.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum GroupError {
-    InvalidGroupId,
-    InvalidSessionTimeout,
-    InconsistentProtocol,
-    /// Join again under this id.
-    MemberIdRequired(String),
-    UnknownMember,
-    IllegalGeneration,
-    FencedInstance,
-    RebalanceInProgress,
-    GroupFull,
-    NotEmpty,
-    UnknownGroup,
-}
+pub(crate) type JoinAnswer = Result<Joined, JoinRefusal>;
+pub(crate) type SyncAnswer = Result<Assigned, ResponseError>;
 
-/// A request to join.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Join {
-    /// Empty: a newcomer.
-    pub(crate) member_id: String,
-    /// Set: a static member, known by it across restarts.
-    pub(crate) instance_id: Option<String>,
-    pub(crate) client_id: String,
-    pub(crate) client_host: String,
-    /// Whether the client can be told its id and asked to come again.
-    pub(crate) knows_member_id_required: bool,
-    pub(crate) session_timeout: Duration,
-    pub(crate) rebalance_timeout: Duration,
+    pub(crate) member: String,
+    pub(crate) instance: Option<String>,
+    pub(crate) client: Client,
+    pub(crate) session: Duration,
+    pub(crate) rebalance: Duration,
     pub(crate) protocol_type: String,
-    /// Name and metadata, the preferred one first.
+    /// In order of preference, with what the leader needs to know of the member.
     pub(crate) protocols: Vec<(String, Bytes)>,
+    /// New members must come back with the id they are given, so that a lost answer leaves no ghost.
+    pub(crate) id_first: bool,
+    /// A leader that returns can be told to leave the assignment as it is.
+    pub(crate) can_skip_assignment: bool,
 }
 
-/// The answer to a join, once all members have joined.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Client {
+    pub(crate) id: String,
+    pub(crate) host: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Joined {
     pub(crate) generation: i32,
+    pub(crate) protocol_type: String,
     pub(crate) protocol: String,
     pub(crate) leader: String,
-    pub(crate) member_id: String,
-    /// Id, instance and metadata of all members; empty for all but the leader.
-    pub(crate) members: Vec<(String, Option<String>, Bytes)>,
+    pub(crate) member: String,
+    pub(crate) skip_assignment: bool,
+    /// Everybody, for the leader only.
+    pub(crate) members: Vec<Listed>,
 }
 
-/// A member, as it names itself when it leaves.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Member {
-    pub(crate) id: String,
-    pub(crate) instance_id: Option<String>,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Listed {
+    pub(crate) member: String,
+    pub(crate) instance: Option<String>,
+    pub(crate) metadata: Bytes,
 }
 
-/// A group as seen from outside.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct JoinRefusal {
+    pub(crate) error: ResponseError,
+    pub(crate) member: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Assigned {
+    pub(crate) protocol_type: String,
+    pub(crate) protocol: String,
+    pub(crate) assignment: Bytes,
+}
+
+/// How a member names itself in every later request.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Caller<'a> {
+    pub(crate) member: &'a str,
+    pub(crate) instance: Option<&'a str>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Empty,
+    /// Waits for all members to join, until the deadline.
+    Preparing {
+        until: Instant,
+    },
+    /// Waits for the leader's assignment, until the deadline.
+    Completing {
+        until: Instant,
+    },
+    Stable,
+}
+
+#[derive(Debug)]
+struct Member {
+    instance: Option<String>,
+    client: Client,
+    session: Duration,
+    rebalance: Duration,
+    protocols: Vec<(String, Bytes)>,
+    assignment: Bytes,
+    seen: Instant,
+    joining: Option<oneshot::Sender<JoinAnswer>>,
+    syncing: Option<oneshot::Sender<SyncAnswer>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Group {
+    state: State,
+    generation: i32,
+    protocol_type: String,
+    protocol: String,
+    leader: String,
+    members: BTreeMap<String, Member>,
+    /// Ids given to members that have not come back with them, and until when they may.
+    expected: BTreeMap<String, Instant>,
+    members_max: usize,
+}
+
+/// What administrators are told of a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Description {
     pub(crate) state: &'static str,
     pub(crate) protocol_type: String,
     pub(crate) protocol: String,
-    pub(crate) members: Vec<MemberDescription>,
+    pub(crate) members: Vec<DescribedMember>,
 }
 
-#[derive(Debug, Clone)]
-pub(crate) struct MemberDescription {
-    pub(crate) member: Member,
-    pub(crate) client_id: String,
-    pub(crate) client_host: String,
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct DescribedMember {
+    pub(crate) member: String,
+    pub(crate) instance: Option<String>,
+    pub(crate) client: Client,
     pub(crate) metadata: Bytes,
     pub(crate) assignment: Bytes,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-enum State {
-    #[default]
-    Empty,
-    /// Until then members may join; who has not by then is out.
-    Joining {
-        until: Instant,
-    },
-    Syncing,
-    Stable,
-}
+impl Member {
+    fn metadata(&self, protocol: &str) -> Bytes {
+        self.protocols
+            .iter()
+            .find(|(name, _)| name == protocol)
+            .map(|(_, metadata)| metadata.clone())
+            .unwrap_or_default()
+    }
 
-#[derive(Default)]
-pub(super) struct Group {
-    state: State,
-    generation: i32,
-    leader: String,
-    protocol: String,
-    protocol_type: String,
-    members: BTreeMap<String, Known>,
-    /// Ids given out and not yet joined under, with their end.
-    promised: HashMap<String, Instant>,
-}
+    fn supports(&self, protocol: &str) -> bool {
+        self.protocols.iter().any(|(name, _)| name == protocol)
+    }
 
-struct Known {
-    join: Join,
-    assignment: Bytes,
-    heard_at: Instant,
-    joining: Option<oneshot::Sender<Result<Joined, GroupError>>>,
-    syncing: Option<oneshot::Sender<Result<Bytes, GroupError>>>,
+    /// Whether it waits for an answer on a connection that still stands.
+    fn is_waiting(&self) -> bool {
+        self.joining
+            .as_ref()
+            .is_some_and(|joining| !joining.is_closed())
+            || self
+                .syncing
+                .as_ref()
+                .is_some_and(|syncing| !syncing.is_closed())
+    }
+
+    fn dismiss(self, error: ResponseError, id: &str) {
+        if let Some(joining) = self.joining {
+            let _ = joining.send(Err(JoinRefusal {
+                error,
+                member: id.to_owned(),
+            }));
+        }
+        if let Some(syncing) = self.syncing {
+            let _ = syncing.send(Err(error));
+        }
+    }
 }
 
 impl Group {
-    pub(super) fn is_empty(&self) -> bool {
-        self.members.is_empty() && self.promised.is_empty()
+    pub(crate) fn new(members_max: usize) -> Self {
+        Self {
+            state: State::Empty,
+            generation: 0,
+            protocol_type: String::new(),
+            protocol: String::new(),
+            leader: String::new(),
+            members: BTreeMap::new(),
+            expected: BTreeMap::new(),
+            members_max,
+        }
     }
 
-    pub(super) fn join(
+    pub(crate) fn has_members(&self) -> bool {
+        !self.members.is_empty() || !self.expected.is_empty()
+    }
+
+    /// A member joins or joins again; the answer comes when the whole group has.
+    pub(crate) fn join(&mut self, join: Join, now: Instant, answer: oneshot::Sender<JoinAnswer>) {
+        let member = join.member.clone();
+        if let Err((error, answer)) = self.try_join(join, now, answer) {
+            let _ = answer.send(Err(JoinRefusal {
+                member: error.1.unwrap_or(member),
+                error: error.0,
+            }));
+        }
+    }
+
+    #[expect(
+        clippy::type_complexity,
+        reason = "the channel goes back to be answered in one place"
+    )]
+    fn try_join(
         &mut self,
-        mut join: Join,
+        join: Join,
         now: Instant,
-    ) -> Result<oneshot::Receiver<Result<Joined, GroupError>>, GroupError> {
-        if !(SESSION_MIN..=SESSION_MAX).contains(&join.session_timeout) {
-            return Err(GroupError::InvalidSessionTimeout);
+        answer: oneshot::Sender<JoinAnswer>,
+    ) -> Result<(), ((ResponseError, Option<String>), oneshot::Sender<JoinAnswer>)> {
+        if let Err(error) = self.check_join(&join) {
+            return Err(((error, None), answer));
         }
-        if self.shares_no_protocol(&join) {
-            return Err(GroupError::InconsistentProtocol);
-        }
-        let newcomer = join.member_id.is_empty();
-        if newcomer {
-            if self.members.len() + self.promised.len() >= MEMBERS_MAX {
-                return Err(GroupError::GroupFull);
+        if join.member.is_empty() {
+            let id = new_id(&join);
+            if let Some(known) = self.member_of_instance(join.instance.as_deref()) {
+                self.replace_static(&known, id, join, now, answer);
+                return Ok(());
             }
-            join.member_id = format!("{}-{}", join.client_id, Uuid::new_v4());
-            if let Some(instance_id) = &join.instance_id {
-                self.replace_instance(instance_id);
-            } else if join.knows_member_id_required {
-                self.promised
-                    .insert(join.member_id.clone(), now + join.session_timeout);
-                return Err(GroupError::MemberIdRequired(join.member_id));
+            if self.members.len() + self.expected.len() >= self.members_max {
+                return Err(((ResponseError::GroupMaxSizeReached, None), answer));
             }
-        } else if !self.members.contains_key(&join.member_id)
-            && self.promised.remove(&join.member_id).is_none()
-        {
-            return Err(GroupError::UnknownMember);
-        }
-
-        let (answer, receiver) = oneshot::channel();
-        if let Some(known) = self.members.get_mut(&join.member_id)
-            && self.state == State::Stable
-            && self.leader != join.member_id
-            && known.join.protocols == join.protocols
-        {
-            // It missed the answer to its last join; nothing has changed.
-            known.heard_at = now;
-            let _ = answer.send(Ok(self.joined(&join.member_id)));
-            return Ok(receiver);
-        }
-        self.protocol_type.clone_from(&join.protocol_type);
-        let member_id = join.member_id.clone();
-        match self.members.get_mut(&member_id) {
-            Some(known) => {
-                known.join = join;
-                known.heard_at = now;
-                known.joining = Some(answer);
+            if join.id_first && join.instance.is_none() {
+                self.expected.insert(id.clone(), now + join.session);
+                return Err(((ResponseError::MemberIdRequired, Some(id)), answer));
             }
-            None => {
-                let known = Known {
-                    join,
-                    assignment: Bytes::new(),
-                    heard_at: now,
-                    joining: Some(answer),
-                    syncing: None,
-                };
-                self.members.insert(member_id, known);
-            }
-        }
-        self.rebalance(now);
-        self.complete_join(now);
-        Ok(receiver)
-    }
-
-    pub(super) fn sync(
-        &mut self,
-        member_id: &str,
-        generation: i32,
-        assignments: Vec<(String, Bytes)>,
-        now: Instant,
-    ) -> Result<oneshot::Receiver<Result<Bytes, GroupError>>, GroupError> {
-        self.check_member(member_id, generation, now)?;
-        let (answer, receiver) = oneshot::channel();
-        match self.state {
-            State::Empty | State::Joining { .. } => return Err(GroupError::RebalanceInProgress),
-            State::Stable => {
-                let _ = answer.send(Ok(self.members[member_id].assignment.clone()));
-                return Ok(receiver);
-            }
-            State::Syncing => {}
-        }
-        if let Some(known) = self.members.get_mut(member_id) {
-            known.syncing = Some(answer);
-        }
-        if self.leader == member_id {
-            for (id, assignment) in assignments {
-                if let Some(known) = self.members.get_mut(&id) {
-                    known.assignment = assignment;
-                }
-            }
-            self.state = State::Stable;
-            for known in self.members.values_mut() {
-                if let Some(waiting) = known.syncing.take() {
-                    let _ = waiting.send(Ok(known.assignment.clone()));
-                }
-            }
-        }
-        Ok(receiver)
-    }
-
-    pub(super) fn heartbeat(
-        &mut self,
-        member_id: &str,
-        generation: i32,
-        now: Instant,
-    ) -> Result<(), GroupError> {
-        self.check_member(member_id, generation, now)?;
-        match self.state {
-            State::Joining { .. } => Err(GroupError::RebalanceInProgress),
-            _ => Ok(()),
-        }
-    }
-
-    pub(super) fn leave(&mut self, member: &Member, now: Instant) -> Result<(), GroupError> {
-        let id = match &member.instance_id {
-            Some(instance_id) if member.id.is_empty() => self
-                .members
-                .iter()
-                .find(|(_, known)| known.join.instance_id.as_ref() == Some(instance_id))
-                .map(|(id, _)| id.clone())
-                .ok_or(GroupError::UnknownMember)?,
-            _ => member.id.clone(),
-        };
-        if self.promised.remove(&id).is_some() {
+            self.add(id, join, now, answer);
             return Ok(());
         }
-        self.members.remove(&id).ok_or(GroupError::UnknownMember)?;
-        self.rebalance(now);
-        self.complete_join(now);
+        if self.expected.remove(&join.member).is_some() {
+            self.add(join.member.clone(), join, now, answer);
+            return Ok(());
+        }
+        self.rejoin(join, now, answer);
         Ok(())
     }
 
-    pub(super) fn check_commit(
-        &mut self,
-        member_id: &str,
-        generation: i32,
-        now: Instant,
-    ) -> Result<(), GroupError> {
-        if generation < 0 && self.members.is_empty() {
-            return Ok(());
+    fn check_join(&self, join: &Join) -> Result<(), ResponseError> {
+        if join.protocols.is_empty() || join.protocol_type.is_empty() {
+            return Err(ResponseError::InconsistentGroupProtocol);
         }
-        self.check_member(member_id, generation, now)?;
-        match self.state {
-            State::Syncing => Err(GroupError::RebalanceInProgress),
-            _ => Ok(()),
+        if !join.member.is_empty() && !self.expected.contains_key(&join.member) {
+            self.check(Caller {
+                member: &join.member,
+                instance: join.instance.as_deref(),
+            })?;
         }
-    }
-
-    pub(super) fn tick(&mut self, now: Instant) {
-        self.promised.retain(|_, end| *end > now);
-        let members = self.members.len();
-        self.members.retain(|_, known| {
-            // Who waits for an answer is alive as long as its connection waits.
-            known
-                .joining
-                .as_ref()
-                .is_some_and(|waiting| !waiting.is_closed())
-                || known
-                    .syncing
-                    .as_ref()
-                    .is_some_and(|waiting| !waiting.is_closed())
-                || now.saturating_duration_since(known.heard_at) < known.join.session_timeout
+        // A member that joins again does not have to agree with its former self.
+        let mut others = self.members.iter().filter(|(id, member)| {
+            **id != join.member && (join.instance.is_none() || member.instance != join.instance)
         });
-        if self.members.len() != members {
-            self.rebalance(now);
+        if others.clone().next().is_none() {
+            return Ok(());
         }
-        self.complete_join(now);
-    }
-
-    pub(super) fn describe(&self) -> Description {
-        let metadata = |known: &Known| {
-            let chosen = known
-                .join
-                .protocols
-                .iter()
-                .find(|(name, _)| *name == self.protocol);
-            chosen
-                .map(|(_, metadata)| metadata.clone())
-                .unwrap_or_default()
-        };
-        Description {
-            state: match self.state {
-                State::Empty => "Empty",
-                State::Joining { .. } => "PreparingRebalance",
-                State::Syncing => "CompletingRebalance",
-                State::Stable => "Stable",
-            },
-            protocol_type: self.protocol_type.clone(),
-            protocol: self.protocol.clone(),
-            members: self
-                .members
-                .iter()
-                .map(|(id, known)| MemberDescription {
-                    member: Member {
-                        id: id.clone(),
-                        instance_id: known.join.instance_id.clone(),
-                    },
-                    client_id: known.join.client_id.clone(),
-                    client_host: known.join.client_host.clone(),
-                    metadata: metadata(known),
-                    assignment: known.assignment.clone(),
-                })
-                .collect(),
-        }
-    }
-
-    /// A restarted static member takes the place of its former self.
-    fn replace_instance(&mut self, instance_id: &str) {
-        let former = self
-            .members
-            .iter()
-            .find(|(_, known)| known.join.instance_id.as_deref() == Some(instance_id))
-            .map(|(id, _)| id.clone());
-        if let Some(known) = former.and_then(|id| self.members.remove(&id)) {
-            if let Some(waiting) = known.joining {
-                let _ = waiting.send(Err(GroupError::FencedInstance));
-            }
-            if let Some(waiting) = known.syncing {
-                let _ = waiting.send(Err(GroupError::FencedInstance));
-            }
-        }
-    }
-
-    fn shares_no_protocol(&self, join: &Join) -> bool {
-        if join.protocols.is_empty() {
-            return true;
-        }
-        let others = || self.members.iter().filter(|(id, _)| **id != join.member_id);
-        let mut wrong_type = others().map(|(_, known)| &known.join.protocol_type);
-        wrong_type.any(|protocol_type| *protocol_type != join.protocol_type)
-            || !join.protocols.iter().any(|(name, _)| {
-                others().all(|(_, known)| known.join.protocols.iter().any(|(n, _)| n == name))
-            })
-    }
-
-    fn check_member(
-        &mut self,
-        member_id: &str,
-        generation: i32,
-        now: Instant,
-    ) -> Result<(), GroupError> {
-        let known = self
-            .members
-            .get_mut(member_id)
-            .ok_or(GroupError::UnknownMember)?;
-        if generation != self.generation {
-            return Err(GroupError::IllegalGeneration);
-        }
-        known.heard_at = now;
-        Ok(())
-    }
-
-    /// Asks all members to join again.
-    fn rebalance(&mut self, now: Instant) {
-        for known in self.members.values_mut() {
-            if let Some(waiting) = known.syncing.take() {
-                let _ = waiting.send(Err(GroupError::RebalanceInProgress));
-            }
-        }
-        if !matches!(self.state, State::Joining { .. }) {
-            let timeouts = self
-                .members
-                .values()
-                .map(|known| known.join.rebalance_timeout);
-            self.state = State::Joining {
-                until: now + timeouts.max().unwrap_or_default(),
-            };
-        }
-    }
-
-    fn complete_join(&mut self, now: Instant) {
-        let State::Joining { until } = self.state else {
-            return;
-        };
-        if now >= until {
-            self.members.retain(|_, known| known.joining.is_some());
-        }
-        if self.members.is_empty() {
-            self.state = State::Empty;
-            self.generation += 1;
-            self.protocol.clear();
-            return;
-        }
-        if !self.members.values().all(|known| known.joining.is_some()) {
-            return;
-        }
-        self.generation += 1;
-        if !self.members.contains_key(&self.leader) {
-            self.leader = self.members.keys().next().cloned().unwrap_or_default();
-        }
-        self.protocol = self.choose_protocol();
-        self.state = State::Syncing;
-        let ids: Vec<String> = self.members.keys().cloned().collect();
-        for id in ids {
-            let joined = self.joined(&id);
-            let Some(known) = self.members.get_mut(&id) else {
-                continue;
-            };
-            known.heard_at = now;
-            known.assignment = Bytes::new();
-            if let Some(waiting) = known.joining.take() {
-                let _ = waiting.send(Ok(joined));
-            }
-        }
-    }
-
-    /// The leader's first choice that all members know.
-    fn choose_protocol(&self) -> String {
-        let known_to_all = |name: &String| {
-            self.members
-                .values()
-                .all(|known| known.join.protocols.iter().any(|(n, _)| n == name))
-        };
-        let mut choices = self.members[&self.leader]
-            .join
+        let common = join
             .protocols
             .iter()
-            .map(|(name, _)| name);
-        choices
-            .find(|name| known_to_all(name))
+            .any(|(name, _)| others.clone().all(|(_, other)| other.supports(name)));
+        let same_type = others.next().is_none() || join.protocol_type == self.protocol_type;
+        if common && same_type {
+            Ok(())
+        } else {
+            Err(ResponseError::InconsistentGroupProtocol)
+        }
+    }
+
+    fn member_of_instance(&self, instance: Option<&str>) -> Option<String> {
+        let instance = instance?;
+        self.members
+            .iter()
+            .find(|(_, member)| member.instance.as_deref() == Some(instance))
+            .map(|(id, _)| id.clone())
+    }
+
+    fn add(&mut self, id: String, join: Join, now: Instant, answer: oneshot::Sender<JoinAnswer>) {
+        if self.members.is_empty() {
+            self.protocol_type.clone_from(&join.protocol_type);
+        }
+        let member = Member {
+            instance: join.instance,
+            client: join.client,
+            session: join.session,
+            rebalance: join.rebalance,
+            protocols: join.protocols,
+            assignment: Bytes::new(),
+            seen: now,
+            joining: Some(answer),
+            syncing: None,
+        };
+        self.members.insert(id, member);
+        self.prepare(now);
+    }
+
+    fn rejoin(&mut self, join: Join, now: Instant, answer: oneshot::Sender<JoinAnswer>) {
+        let id = join.member;
+        let Some(member) = self.members.get_mut(&id) else {
+            return;
+        };
+        let changed = member.protocols != join.protocols;
+        member.protocols = join.protocols;
+        member.session = join.session;
+        member.rebalance = join.rebalance;
+        member.client = join.client;
+        member.seen = now;
+        if let Some(superseded) = member.joining.replace(answer) {
+            let refusal = JoinRefusal {
+                error: ResponseError::RebalanceInProgress,
+                member: id.clone(),
+            };
+            let _ = superseded.send(Err(refusal));
+        }
+        // Its last answer was lost, or it is a follower that asks too often: it gets the same again.
+        let unaffected = match self.state {
+            State::Completing { .. } => !changed,
+            State::Stable => !changed && id != self.leader,
+            State::Preparing { .. } | State::Empty => false,
+        };
+        if unaffected {
+            self.answer_join(&id, now);
+        } else {
+            self.prepare(now);
+        }
+    }
+
+    /// A static member is back under a new id and takes the place of its former self.
+    fn replace_static(
+        &mut self,
+        former: &str,
+        id: String,
+        join: Join,
+        now: Instant,
+        answer: oneshot::Sender<JoinAnswer>,
+    ) {
+        let Some(old) = self.members.remove(former) else {
+            return;
+        };
+        let same_topics = subscription::same_topics(
+            &old.metadata(&self.protocol),
+            &metadata_of(&join, &self.protocol),
+        );
+        let member = Member {
+            instance: join.instance,
+            client: join.client,
+            session: join.session,
+            rebalance: join.rebalance,
+            protocols: join.protocols,
+            assignment: old.assignment.clone(),
+            seen: now,
+            joining: Some(answer),
+            syncing: None,
+        };
+        old.dismiss(ResponseError::FencedInstanceId, former);
+        self.members.insert(id.clone(), member);
+        let was_leader = self.leader == former;
+        if was_leader {
+            self.leader.clone_from(&id);
+        }
+        if self.state != State::Stable || !same_topics || self.choose_protocol() != self.protocol {
+            self.prepare(now);
+            return;
+        }
+        let Some(answer) = self
+            .members
+            .get_mut(&id)
+            .and_then(|member| member.joining.take())
+        else {
+            return;
+        };
+        let mut joined = self.joined(&id);
+        if was_leader {
+            if join.can_skip_assignment {
+                joined.skip_assignment = true;
+            } else {
+                // Under its old name, so that the member does not take itself for the leader.
+                joined.leader = former.to_owned();
+                joined.members.clear();
+            }
+        }
+        let _ = answer.send(Ok(joined));
+    }
+
+    /// A rebalance begins, or goes on.
+    fn prepare(&mut self, now: Instant) {
+        if let State::Completing { .. } = self.state {
+            for member in self.members.values_mut() {
+                member.assignment = Bytes::new();
+                if let Some(syncing) = member.syncing.take() {
+                    let _ = syncing.send(Err(ResponseError::RebalanceInProgress));
+                }
+            }
+        }
+        if !matches!(self.state, State::Preparing { .. }) {
+            let patience = self
+                .members
+                .values()
+                .map(|member| member.rebalance)
+                .max()
+                .unwrap_or_default();
+            self.state = State::Preparing {
+                until: now + patience,
+            };
+        }
+        self.complete_if_all_joined(now);
+    }
+
+    fn complete_if_all_joined(&mut self, now: Instant) {
+        let preparing = matches!(self.state, State::Preparing { .. });
+        if preparing
+            && self.expected.is_empty()
+            && self.members.values().all(|member| member.joining.is_some())
+        {
+            self.complete(now);
+        }
+    }
+
+    /// The next generation begins with those who have joined.
+    fn complete(&mut self, now: Instant) {
+        self.generation += 1;
+        if self.members.is_empty() {
+            self.state = State::Empty;
+            self.protocol.clear();
+            self.leader.clear();
+            return;
+        }
+        let has_joined = |member: &Member| member.joining.is_some();
+        if !self.members.get(&self.leader).is_some_and(has_joined) {
+            let next = self
+                .members
+                .iter()
+                .find(|(_, member)| has_joined(member))
+                .map(|(id, _)| id.clone());
+            self.leader = next.unwrap_or_default();
+        }
+        self.protocol = self.choose_protocol();
+        let patience = self
+            .members
+            .values()
+            .map(|member| member.rebalance)
+            .max()
+            .unwrap_or_default();
+        self.state = State::Completing {
+            until: now + patience,
+        };
+        let ids: Vec<String> = self.members.keys().cloned().collect();
+        for id in ids {
+            self.answer_join(&id, now);
+        }
+    }
+
+    /// The protocol that the leader likes best of those that all support.
+    fn choose_protocol(&self) -> String {
+        let Some(leader) = self
+            .members
+            .get(&self.leader)
+            .or_else(|| self.members.values().next())
+        else {
+            return String::new();
+        };
+        let common = |name: &&String| self.members.values().all(|member| member.supports(name));
+        leader
+            .protocols
+            .iter()
+            .map(|(name, _)| name)
+            .find(common)
             .cloned()
             .unwrap_or_default()
     }
 
-    fn joined(&self, member_id: &str) -> Joined {
-        let members = if member_id == self.leader {
-            let described = self.describe().members.into_iter();
-            described
-                .map(|m| (m.member.id, m.member.instance_id, m.metadata))
-                .collect()
-        } else {
-            Vec::new()
+    fn answer_join(&mut self, id: &str, now: Instant) {
+        let joined = self.joined(id);
+        let Some(member) = self.members.get_mut(id) else {
+            return;
         };
+        member.seen = now;
+        if let Some(joining) = member.joining.take() {
+            // If the member is gone, its session will tell.
+            let _ = joining.send(Ok(joined));
+        }
+    }
+
+    fn joined(&self, id: &str) -> Joined {
+        let everybody = self.members.iter().map(|(id, member)| Listed {
+            member: id.clone(),
+            instance: member.instance.clone(),
+            metadata: member.metadata(&self.protocol),
+        });
         Joined {
             generation: self.generation,
+            protocol_type: self.protocol_type.clone(),
             protocol: self.protocol.clone(),
             leader: self.leader.clone(),
-            member_id: member_id.to_owned(),
-            members,
+            member: id.to_owned(),
+            skip_assignment: false,
+            members: if id == self.leader {
+                everybody.collect()
+            } else {
+                Vec::new()
+            },
+        }
+    }
+
+    /// A member asks for its share; the leader brings everybody's.
+    pub(crate) fn sync(
+        &mut self,
+        caller: Caller<'_>,
+        generation: i32,
+        protocol: Option<&str>,
+        assignments: Vec<(String, Bytes)>,
+        now: Instant,
+        answer: oneshot::Sender<SyncAnswer>,
+    ) {
+        if let Err(error) = self.check_sync(caller, generation, protocol) {
+            let _ = answer.send(Err(error));
+            return;
+        }
+        if let Some(member) = self.members.get_mut(caller.member) {
+            member.seen = now;
+            if let Some(superseded) = member.syncing.replace(answer) {
+                let _ = superseded.send(Err(ResponseError::RebalanceInProgress));
+            }
+        }
+        match self.state {
+            State::Stable => self.answer_sync(caller.member),
+            State::Completing { .. } if caller.member == self.leader => {
+                for member in self.members.values_mut() {
+                    member.assignment = Bytes::new();
+                }
+                for (id, assignment) in assignments {
+                    if let Some(member) = self.members.get_mut(&id) {
+                        member.assignment = assignment;
+                    }
+                }
+                self.state = State::Stable;
+                let ids: Vec<String> = self.members.keys().cloned().collect();
+                for id in ids {
+                    self.answer_sync(&id);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn check_sync(
+        &self,
+        caller: Caller<'_>,
+        generation: i32,
+        protocol: Option<&str>,
+    ) -> Result<(), ResponseError> {
+        self.check(caller)?;
+        if generation != self.generation {
+            return Err(ResponseError::IllegalGeneration);
+        }
+        if protocol.is_some_and(|protocol| protocol != self.protocol) {
+            return Err(ResponseError::InconsistentGroupProtocol);
+        }
+        match self.state {
+            State::Empty => Err(ResponseError::UnknownMemberId),
+            State::Preparing { .. } => Err(ResponseError::RebalanceInProgress),
+            State::Completing { .. } | State::Stable => Ok(()),
+        }
+    }
+
+    fn answer_sync(&mut self, id: &str) {
+        let Some(member) = self.members.get_mut(id) else {
+            return;
+        };
+        if let Some(syncing) = member.syncing.take() {
+            let _ = syncing.send(Ok(Assigned {
+                protocol_type: self.protocol_type.clone(),
+                protocol: self.protocol.clone(),
+                assignment: member.assignment.clone(),
+            }));
+        }
+    }
+
+    pub(crate) fn heartbeat(
+        &mut self,
+        caller: Caller<'_>,
+        generation: i32,
+        now: Instant,
+    ) -> Result<(), ResponseError> {
+        self.check(caller)?;
+        if generation != self.generation {
+            return Err(ResponseError::IllegalGeneration);
+        }
+        if let Some(member) = self.members.get_mut(caller.member) {
+            member.seen = now;
+        }
+        match self.state {
+            State::Preparing { .. } => Err(ResponseError::RebalanceInProgress),
+            _ => Ok(()),
+        }
+    }
+
+    pub(crate) fn leave(&mut self, caller: Caller<'_>, now: Instant) -> Result<(), ResponseError> {
+        if self.expected.remove(caller.member).is_some() {
+            self.complete_if_all_joined(now);
+            return Ok(());
+        }
+        let by_instance = self.member_of_instance(caller.instance);
+        let id = match by_instance {
+            // An administrator may remove a static member without knowing its id.
+            Some(id) if caller.member.is_empty() => id,
+            _ => {
+                self.check(caller)?;
+                caller.member.to_owned()
+            }
+        };
+        self.remove(&id, ResponseError::UnknownMemberId, now);
+        Ok(())
+    }
+
+    fn remove(&mut self, id: &str, error: ResponseError, now: Instant) {
+        if let Some(member) = self.members.remove(id) {
+            member.dismiss(error, id);
+            self.prepare(now);
+        }
+    }
+
+    /// Whether an offset commit is from the group as it is now. A generation of -1 and no member is
+    /// a consumer that manages its partitions itself; it may not meddle with a group at work.
+    pub(crate) fn check_commit(
+        &mut self,
+        caller: Caller<'_>,
+        generation: i32,
+        now: Instant,
+    ) -> Result<(), ResponseError> {
+        if generation < 0 && caller.member.is_empty() && caller.instance.is_none() {
+            return if self.members.is_empty() {
+                Ok(())
+            } else {
+                Err(ResponseError::UnknownMemberId)
+            };
+        }
+        self.check(caller)?;
+        if generation != self.generation {
+            return Err(ResponseError::IllegalGeneration);
+        }
+        if let Some(member) = self.members.get_mut(caller.member) {
+            member.seen = now;
+        }
+        match self.state {
+            // Its partitions are being dealt anew, and it does not know yet whether it keeps them.
+            State::Completing { .. } => Err(ResponseError::RebalanceInProgress),
+            _ => Ok(()),
+        }
+    }
+
+    fn check(&self, caller: Caller<'_>) -> Result<(), ResponseError> {
+        if let Some(id) = self.member_of_instance(caller.instance)
+            && id != caller.member
+        {
+            return Err(ResponseError::FencedInstanceId);
+        }
+        let Some(member) = self.members.get(caller.member) else {
+            return Err(ResponseError::UnknownMemberId);
+        };
+        if caller.instance.is_some() && member.instance.as_deref() != caller.instance {
+            return Err(ResponseError::UnknownMemberId);
+        }
+        Ok(())
+    }
+
+    /// Lets go of members that are silent for too long, and of rebalances that take too long.
+    pub(crate) fn pass_time(&mut self, now: Instant) {
+        let expected = self.expected.len();
+        self.expected.retain(|_, until| *until > now);
+        if self.expected.len() < expected {
+            self.complete_if_all_joined(now);
+        }
+        let silent = |member: &Member| !member.is_waiting() && now >= member.seen + member.session;
+        let gone: Vec<String> = self
+            .members
+            .iter()
+            .filter(|(_, member)| silent(member))
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in gone {
+            self.remove(&id, ResponseError::UnknownMemberId, now);
+        }
+        match self.state {
+            State::Preparing { until } if now >= until => self.go_on_without_the_late(now),
+            State::Completing { until } if now >= until => self.drop_those_who_did_not_sync(now),
+            _ => {}
+        }
+    }
+
+    fn go_on_without_the_late(&mut self, now: Instant) {
+        self.expected.clear();
+        let late = |member: &Member| member.joining.is_none() && member.instance.is_none();
+        self.members.retain(|_, member| !late(member));
+        if self.members.values().any(|member| member.joining.is_some()) || self.members.is_empty() {
+            self.complete(now);
+            return;
+        }
+        // Only static members are left, and none is back yet: they keep their place.
+        let patience = self
+            .members
+            .values()
+            .map(|member| member.rebalance)
+            .max()
+            .unwrap_or_default();
+        self.state = State::Preparing {
+            until: now + patience,
+        };
+    }
+
+    fn drop_those_who_did_not_sync(&mut self, now: Instant) {
+        self.members.retain(|_, member| member.syncing.is_some());
+        self.prepare(now);
+    }
+
+    pub(crate) fn state_name(&self) -> &'static str {
+        match self.state {
+            State::Empty => "Empty",
+            State::Preparing { .. } => "PreparingRebalance",
+            State::Completing { .. } => "CompletingRebalance",
+            State::Stable => "Stable",
+        }
+    }
+
+    pub(crate) fn protocol_type(&self) -> &str {
+        &self.protocol_type
+    }
+
+    pub(crate) fn describe(&self) -> Description {
+        let members = self.members.iter().map(|(id, member)| DescribedMember {
+            member: id.clone(),
+            instance: member.instance.clone(),
+            client: member.client.clone(),
+            metadata: member.metadata(&self.protocol),
+            assignment: member.assignment.clone(),
+        });
+        Description {
+            state: self.state_name(),
+            protocol_type: self.protocol_type.clone(),
+            protocol: self.protocol.clone(),
+            members: members.collect(),
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+fn new_id(join: &Join) -> String {
+    let name = join.instance.as_deref().unwrap_or(&join.client.id);
+    format!("{name}-{}", uuid::Uuid::new_v4())
+}
 
-    const SESSION: Duration = Duration::from_secs(10);
-    const REBALANCE: Duration = Duration::from_secs(60);
-    const TICK: Duration = Duration::from_millis(1);
-
-    fn join(member_id: &str) -> Join {
-        Join {
-            member_id: member_id.to_owned(),
-            instance_id: None,
-            client_id: "test".to_owned(),
-            client_host: "/127.0.0.1".to_owned(),
-            knows_member_id_required: false,
-            session_timeout: SESSION,
-            rebalance_timeout: REBALANCE,
-            protocol_type: "consumer".to_owned(),
-            protocols: vec![("range".to_owned(), Bytes::from_static(b"topics"))],
-        }
-    }
-
-    fn answer<T>(receiver: &mut oneshot::Receiver<T>) -> T {
-        receiver.try_recv().expect("an answer")
-    }
-
-    /// A stable group of one, its member's id.
-    fn group_of_one(now: Instant) -> (Group, String) {
-        let mut group = Group::default();
-        let joined = answer(&mut group.join(join(""), now).unwrap()).unwrap();
-        let assignment = vec![(joined.member_id.clone(), Bytes::from_static(b"all"))];
-        let mut synced = group.sync(&joined.member_id, 1, assignment, now).unwrap();
-        assert_eq!(answer(&mut synced).unwrap(), "all");
-        (group, joined.member_id)
-    }
-
-    #[test]
-    fn a_second_member_waits_until_the_first_one_has_joined_again() {
-        let now = Instant::now();
-        let (mut group, first) = group_of_one(now);
-        let mut second = group.join(join(""), now).unwrap();
-        assert!(second.try_recv().is_err());
-        assert_eq!(
-            group.heartbeat(&first, 1, now),
-            Err(GroupError::RebalanceInProgress)
-        );
-        let mut again = group.join(join(&first), now).unwrap();
-        let (first, second) = (answer(&mut again).unwrap(), answer(&mut second).unwrap());
-        assert_eq!((first.generation, second.generation), (2, 2));
-        assert_eq!((first.members.len(), second.members.len()), (2, 0));
-    }
-
-    #[test]
-    fn a_member_of_an_old_generation_cannot_commit() {
-        let now = Instant::now();
-        let (mut group, first) = group_of_one(now);
-        assert_eq!(group.check_commit(&first, 1, now), Ok(()));
-        let _second = group.join(join(""), now).unwrap();
-        // It may until it joins again: its partitions are still its own.
-        assert_eq!(group.check_commit(&first, 1, now), Ok(()));
-        let _again = group.join(join(&first), now).unwrap();
-        assert_eq!(
-            group.check_commit(&first, 1, now),
-            Err(GroupError::IllegalGeneration)
-        );
-    }
-
-    #[test]
-    fn nobody_in_particular_can_commit_only_while_the_group_is_empty() {
-        let now = Instant::now();
-        let (mut group, first) = group_of_one(now);
-        assert_eq!(
-            group.check_commit("", -1, now),
-            Err(GroupError::UnknownMember)
-        );
-        group
-            .leave(
-                &Member {
-                    id: first,
-                    instance_id: None,
-                },
-                now,
-            )
-            .unwrap();
-        assert_eq!(group.check_commit("", -1, now), Ok(()));
-    }
-
-    #[test]
-    fn a_silent_member_is_out_once_its_session_has_ended() {
-        let now = Instant::now();
-        let (mut group, first) = group_of_one(now);
-        group.tick(now + SESSION - TICK);
-        assert!(group.heartbeat(&first, 1, now).is_ok());
-        group.tick(now + SESSION);
-        assert_eq!(
-            group.heartbeat(&first, 1, now),
-            Err(GroupError::UnknownMember)
-        );
-        assert!(group.is_empty());
-    }
-
-    #[test]
-    fn a_rebalance_goes_on_without_members_that_do_not_join_in_time() {
-        let now = Instant::now();
-        let (mut group, first) = group_of_one(now);
-        let mut second = group.join(join(""), now).unwrap();
-        let last_sign = now + REBALANCE - TICK;
-        let _ = group.heartbeat(&first, 1, last_sign);
-        group.tick(last_sign);
-        assert!(second.try_recv().is_err());
-        group.tick(now + REBALANCE);
-        assert_eq!(answer(&mut second).unwrap().members.len(), 1);
-        assert_eq!(
-            group.heartbeat(&first, 2, now),
-            Err(GroupError::UnknownMember)
-        );
-    }
-
-    #[test]
-    fn a_static_member_that_restarts_takes_its_own_place() {
-        let now = Instant::now();
-        let mut group = Group::default();
-        let fixed = |member_id: &str| Join {
-            instance_id: Some("i".to_owned()),
-            ..join(member_id)
-        };
-        let first = answer(&mut group.join(fixed(""), now).unwrap()).unwrap();
-        let second = answer(&mut group.join(fixed(""), now).unwrap()).unwrap();
-        assert_ne!(first.member_id, second.member_id);
-        assert_eq!(group.members.len(), 1);
-    }
-
-    #[test]
-    fn members_without_a_common_protocol_do_not_meet() {
-        let now = Instant::now();
-        let (mut group, _) = group_of_one(now);
-        let other = Join {
-            protocols: vec![("sticky".to_owned(), Bytes::new())],
-            ..join("")
-        };
-        assert_eq!(
-            group.join(other, now).unwrap_err(),
-            GroupError::InconsistentProtocol
-        );
-    }
-
-    #[test]
-    fn a_newcomer_is_told_its_id_first_if_it_can_be() {
-        let now = Instant::now();
-        let mut group = Group::default();
-        let newcomer = Join {
-            knows_member_id_required: true,
-            ..join("")
-        };
-        let Err(GroupError::MemberIdRequired(id)) = group.join(newcomer.clone(), now) else {
-            panic!("an id is given out first")
-        };
-        assert!(
-            group
-                .join(
-                    Join {
-                        member_id: id,
-                        ..newcomer
-                    },
-                    now
-                )
-                .is_ok()
-        );
-        assert_eq!(
-            group.join(join("nobody"), now).unwrap_err(),
-            GroupError::UnknownMember
-        );
-    }
+fn metadata_of(join: &Join, protocol: &str) -> Bytes {
+    join.protocols
+        .iter()
+        .find(|(name, _)| name == protocol)
+        .map(|(_, metadata)| metadata.clone())
+        .unwrap_or_default()
 }

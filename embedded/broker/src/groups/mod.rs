@@ -1,203 +1,211 @@
-//! Consumer groups: who is in them, who reads what, and how far they are.
+//! Consumer groups: who is in them (in memory, members come back after a restart) and what they
+//! have committed (on disk).
 
 mod group;
 mod offsets;
+mod subscription;
 
-use std::collections::BTreeMap;
-use std::io;
-use std::path::Path;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
 
+use bytes::Bytes;
+use kafka_protocol::ResponseError;
 use tokio::sync::oneshot;
 
-pub(crate) use group::{Description, GroupError, Join, Joined, Member};
-pub(crate) use offsets::{Committed, METADATA_BYTES_MAX};
+pub(crate) use group::{Caller, Client, Description, Join, JoinAnswer, JoinRefusal, SyncAnswer};
+pub(crate) use offsets::{Committed, Key, Offsets};
 
+use crate::config::Config;
 use group::Group;
-use offsets::Offsets;
-
-/// A group name nobody can make use of is refused.
-const GROUPS_MAX: usize = 10_000;
 
 pub(crate) struct Groups {
     by_id: Mutex<BTreeMap<String, Group>>,
-    offsets: Mutex<Offsets>,
+    pub(crate) offsets: Offsets,
+    groups_max: usize,
+    members_max: usize,
+}
+
+/// One line of a list of groups.
+#[derive(Debug, Clone)]
+pub(crate) struct Summary {
+    pub(crate) id: String,
+    pub(crate) state: &'static str,
+    pub(crate) protocol_type: String,
 }
 
 impl Groups {
-    pub(crate) fn open(directory: &Path) -> io::Result<Self> {
-        let offsets = Mutex::new(Offsets::open(&directory.join("offsets"))?);
-        Ok(Self {
+    pub(crate) fn new(offsets: Offsets, config: &Config) -> Self {
+        Self {
             by_id: Mutex::default(),
             offsets,
-        })
+            groups_max: config.groups_max,
+            members_max: config.group_members_max,
+        }
     }
 
-    /// A member that wants in; the answer comes once all have said so.
-    pub(crate) fn join(
-        &self,
-        group_id: &str,
-        join: Join,
-        now: Instant,
-    ) -> Result<oneshot::Receiver<Result<Joined, GroupError>>, GroupError> {
-        let mut groups = self.groups();
-        if group_id.is_empty() || (!groups.contains_key(group_id) && groups.len() >= GROUPS_MAX) {
-            return Err(GroupError::InvalidGroupId);
-        }
-        groups
-            .entry(group_id.to_owned())
-            .or_default()
-            .join(join, now)
+    fn by_id(&self) -> MutexGuard<'_, BTreeMap<String, Group>> {
+        self.by_id.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn join(&self, group: &str, join: Join, answer: oneshot::Sender<JoinAnswer>) {
+        let mut groups = self.by_id();
+        let full = groups.len() >= self.groups_max;
+        let refusal = match groups.get_mut(group) {
+            Some(group) => return group.join(join, Instant::now(), answer),
+            None if !join.member.is_empty() => ResponseError::UnknownMemberId,
+            None if full => ResponseError::GroupMaxSizeReached,
+            None => {
+                let group = groups
+                    .entry(group.to_owned())
+                    .or_insert_with(|| Group::new(self.members_max));
+                return group.join(join, Instant::now(), answer);
+            }
+        };
+        let _ = answer.send(Err(JoinRefusal {
+            error: refusal,
+            member: join.member,
+        }));
     }
 
     pub(crate) fn sync(
         &self,
-        group_id: &str,
-        member_id: &str,
+        group: &str,
+        caller: Caller<'_>,
         generation: i32,
-        assignments: Vec<(String, bytes::Bytes)>,
-        now: Instant,
-    ) -> Result<oneshot::Receiver<Result<bytes::Bytes, GroupError>>, GroupError> {
-        self.with(group_id, |group| {
-            group.sync(member_id, generation, assignments, now)
-        })
+        protocol: Option<&str>,
+        assignments: Vec<(String, Bytes)>,
+        answer: oneshot::Sender<SyncAnswer>,
+    ) {
+        match self.by_id().get_mut(group) {
+            Some(group) => group.sync(
+                caller,
+                generation,
+                protocol,
+                assignments,
+                Instant::now(),
+                answer,
+            ),
+            None => {
+                let _ = answer.send(Err(ResponseError::UnknownMemberId));
+            }
+        }
     }
 
     pub(crate) fn heartbeat(
         &self,
-        group_id: &str,
-        member_id: &str,
+        group: &str,
+        caller: Caller<'_>,
         generation: i32,
-        now: Instant,
-    ) -> Result<(), GroupError> {
-        self.with(group_id, |group| {
-            group.heartbeat(member_id, generation, now)
-        })
+    ) -> Result<(), ResponseError> {
+        let mut groups = self.by_id();
+        let group = groups
+            .get_mut(group)
+            .ok_or(ResponseError::UnknownMemberId)?;
+        group.heartbeat(caller, generation, Instant::now())
     }
 
-    pub(crate) fn leave(
-        &self,
-        group_id: &str,
-        member: &Member,
-        now: Instant,
-    ) -> Result<(), GroupError> {
-        self.with(group_id, |group| group.leave(member, now))
+    pub(crate) fn leave(&self, group: &str, caller: Caller<'_>) -> Result<(), ResponseError> {
+        let mut groups = self.by_id();
+        groups
+            .get_mut(group)
+            .ok_or(ResponseError::UnknownMemberId)?
+            .leave(caller, Instant::now())
     }
 
-    /// Writes offsets down, for good: those of a member of this generation, or of nobody in
-    /// particular while the group is empty.
-    pub(crate) fn commit(
+    pub(crate) fn check_commit(
         &self,
-        group_id: &str,
-        member_id: &str,
+        group: &str,
+        caller: Caller<'_>,
         generation: i32,
-        commits: Vec<(String, i32, Committed)>,
-        now: Instant,
-    ) -> io::Result<Result<(), GroupError>> {
-        // Held until it is written: a member that is fenced meanwhile would otherwise write after
-        // its successor has read.
-        let mut groups = self.groups();
-        let allowed = match groups.get_mut(group_id) {
-            Some(group) => group.check_commit(member_id, generation, now),
+    ) -> Result<(), ResponseError> {
+        match self.by_id().get_mut(group) {
+            Some(group) => group.check_commit(caller, generation, Instant::now()),
             None if generation < 0 => Ok(()),
-            None => Err(GroupError::IllegalGeneration),
-        };
-        if let Err(error) = allowed {
-            return Ok(Err(error));
+            // A member of a group that is not here is from before a restart and has to join again.
+            None if caller.member.is_empty() => Err(ResponseError::IllegalGeneration),
+            None => Err(ResponseError::UnknownMemberId),
         }
-        self.offsets().commit(group_id, commits).map(Ok)
     }
 
-    pub(crate) fn committed(&self, group_id: &str) -> BTreeMap<(String, i32), Committed> {
-        self.offsets().of(group_id)
-    }
-
-    pub(crate) fn describe(&self, group_id: &str) -> Option<Description> {
-        let described = self.groups().get(group_id).map(Group::describe);
-        described.or_else(|| self.offsets().has(group_id).then(Description::default))
-    }
-
-    pub(crate) fn list(&self) -> Vec<(String, Description)> {
-        let mut all: BTreeMap<String, Description> = self
-            .offsets()
+    pub(crate) fn list(&self) -> Vec<Summary> {
+        let mut summaries: BTreeMap<String, Summary> = self
+            .offsets
             .groups()
-            .map(|group_id| (group_id.to_owned(), Description::default()))
+            .into_iter()
+            .map(|id| {
+                (
+                    id.clone(),
+                    Summary {
+                        id,
+                        state: "Empty",
+                        protocol_type: String::new(),
+                    },
+                )
+            })
             .collect();
-        all.extend(
-            self.groups()
-                .iter()
-                .map(|(id, group)| (id.clone(), group.describe())),
-        );
-        all.into_iter().collect()
+        for (id, group) in self.by_id().iter() {
+            let summary = Summary {
+                id: id.clone(),
+                state: group.state_name(),
+                protocol_type: group.protocol_type().to_owned(),
+            };
+            summaries.insert(id.clone(), summary);
+        }
+        summaries.into_values().collect()
     }
 
-    pub(crate) fn delete(&self, group_id: &str) -> io::Result<Result<(), GroupError>> {
-        let mut groups = self.groups();
-        if groups.get(group_id).is_some_and(|group| !group.is_empty()) {
-            return Ok(Err(GroupError::NotEmpty));
+    pub(crate) fn describe(&self, group: &str) -> Description {
+        if let Some(group) = self.by_id().get(group) {
+            return group.describe();
         }
-        let known = groups.remove(group_id).is_some();
-        let had_offsets = self.offsets().forget(group_id, |_, _| true)?;
-        Ok(if known || had_offsets {
-            Ok(())
+        let state = if self.offsets.has(group) {
+            "Empty"
         } else {
-            Err(GroupError::UnknownGroup)
+            "Dead"
+        };
+        Description {
+            state,
+            protocol_type: String::new(),
+            protocol: String::new(),
+            members: Vec::new(),
+        }
+    }
+
+    /// Blocks on the disk. Only a group without members can go.
+    pub(crate) fn delete(&self, group: &str) -> Result<(), ResponseError> {
+        let known = {
+            let mut groups = self.by_id();
+            if groups.get(group).is_some_and(Group::has_members) {
+                return Err(ResponseError::NonEmptyGroup);
+            }
+            groups.remove(group).is_some()
+        };
+        let keys: Vec<Key> = self.offsets.of_group(group).into_keys().collect();
+        if keys.is_empty() {
+            return if known {
+                Ok(())
+            } else {
+                Err(ResponseError::GroupIdNotFound)
+            };
+        }
+        self.offsets.forget(group, keys).map_err(|error| {
+            tracing::error!("cannot delete group {group}: {error}");
+            ResponseError::CoordinatorNotAvailable
         })
     }
 
-    /// Forgets offsets of a topic that is no more.
-    pub(crate) fn forget_topic(&self, topic: &str) -> io::Result<()> {
-        let mut offsets = self.offsets();
-        let groups: Vec<String> = offsets.groups().map(str::to_owned).collect();
-        for group_id in groups {
-            offsets.forget(&group_id, |(of_topic, _), _| of_topic == topic)?;
-        }
-        Ok(())
+    pub(crate) fn is_active(&self, group: &str) -> bool {
+        self.by_id().get(group).is_some_and(Group::has_members)
     }
 
-    /// Removes members whose session ended and completes rebalances that waited long enough.
-    pub(crate) fn tick(&self, now: Instant) {
-        for group in self.groups().values_mut() {
-            group.tick(now);
-        }
+    /// To be called often: sessions and rebalances end by it.
+    pub(crate) fn pass_time(&self, now: Instant) {
+        self.by_id().retain(|_, group| {
+            group.pass_time(now);
+            group.has_members()
+        });
     }
-
-    /// Forgets what groups without members committed before `before_ms`.
-    pub(crate) fn expire_offsets(&self, before_ms: i64) -> io::Result<()> {
-        let mut groups = self.groups();
-        let mut offsets = self.offsets();
-        let ids: Vec<String> = offsets.groups().map(str::to_owned).collect();
-        for id in ids {
-            if groups.get(&id).is_none_or(Group::is_empty) {
-                offsets.forget(&id, |_, committed| committed.committed_at_ms < before_ms)?;
-            }
-        }
-        groups.retain(|id, group| !group.is_empty() || offsets.has(id));
-        offsets.compact_if_large()
-    }
-
-    fn with<T>(
-        &self,
-        group_id: &str,
-        ask: impl FnOnce(&mut Group) -> Result<T, GroupError>,
-    ) -> Result<T, GroupError> {
-        ask(self
-            .groups()
-            .get_mut(group_id)
-            .ok_or(GroupError::UnknownMember)?)
-    }
-
-    fn groups(&self) -> MutexGuard<'_, BTreeMap<String, Group>> {
-        self.by_id.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn offsets(&self) -> MutexGuard<'_, Offsets> {
-        self.offsets.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Milliseconds as a client sends them; what is no duration is none.
-pub(crate) fn millis(ms: i32) -> Duration {
-    Duration::from_millis(u64::try_from(ms).unwrap_or_default())
 }

@@ -1,311 +1,423 @@
-//! Committed offsets and their metadata, in a journal that is fsynced before a commit is answered.
+//! Committed offsets and the journal that keeps them: frames of JSON, rewritten at the start and
+//! whenever most of it is history.
 
-use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::path::{Path, PathBuf};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering::SeqCst},
+    },
+};
 
+use anyhow::Context;
 use serde::{Deserialize, Serialize};
-use tracing::info;
+use tracing::{info, warn};
 
-use crate::log::sync_directory;
+use crate::{
+    clock::UnixMs,
+    disk::{DataFile, Disk},
+    frame,
+};
 
-/// As in Kafka: `offset.metadata.max.bytes`.
-pub(crate) const METADATA_BYTES_MAX: usize = 4096;
-/// A journal is written anew once it has this size and is mostly outdated.
-const COMPACT_FROM_BYTES: u64 = 1 << 20;
-const FRAME_BYTES: usize = 8;
+/// A journal smaller than this is not worth rewriting.
+const COMPACT_FROM_BYTES: u64 = 4 << 20;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Committed {
     pub(crate) offset: i64,
     pub(crate) leader_epoch: i32,
     pub(crate) metadata: String,
-    pub(crate) committed_at_ms: i64,
+    pub(crate) at: UnixMs,
 }
 
-type Positions = BTreeMap<(String, i32), Committed>;
+/// A partition of a topic.
+pub(crate) type Key = (String, i32);
+pub(crate) type GroupOffsets = BTreeMap<Key, Committed>;
 
-/// One commit, or the forgetting of one.
-#[derive(Serialize, Deserialize)]
-struct Entry<'e> {
-    group: &'e str,
-    topic: &'e str,
-    partition: i32,
-    committed: Option<Committed>,
+/// One frame of the journal. All of it counts, or nothing.
+#[derive(Debug, Serialize, Deserialize)]
+enum Entry {
+    Commit {
+        group: String,
+        offsets: Vec<(Key, Committed)>,
+    },
+    Forget {
+        group: String,
+        keys: Vec<Key>,
+    },
 }
 
-pub(super) struct Offsets {
+pub(crate) struct Offsets {
     path: PathBuf,
-    journal: File,
-    length: u64,
-    live_bytes: u64,
-    by_group: BTreeMap<String, Positions>,
+    disk: Disk,
+    journal: Mutex<Journal>,
+    synced: AtomicU64,
+    syncing: Mutex<()>,
+}
+
+struct Journal {
+    file: std::sync::Arc<DataFile>,
+    len: u64,
+    /// Bytes appended since the start, over all rewrites.
+    written: u64,
+    len_compacted: u64,
+    groups: HashMap<String, GroupOffsets>,
 }
 
 impl Offsets {
-    /// Reads the journal up to its last whole entry and writes it anew without what is outdated.
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
-        let mut bytes = Vec::new();
-        match File::open(path) {
-            Ok(mut file) => {
-                file.read_to_end(&mut bytes)?;
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
-        let mut by_group = BTreeMap::new();
-        let mut rest = &bytes[..];
-        while let Some((entry, behind)) = next_entry(rest) {
-            apply(&mut by_group, entry);
-            rest = behind;
-        }
-        if !rest.is_empty() {
-            info!(
-                "cut {} bytes of an unfinished commit off {}",
-                rest.len(),
-                path.display()
-            );
-        }
-        let (journal, length) = rewrite(path, &by_group)?;
+    pub(crate) fn open(dir: &Path, disk: &Disk) -> anyhow::Result<Self> {
+        let path = dir.join("offsets.journal");
+        let groups = replay(&path).with_context(|| format!("read {}", path.display()))?;
+        let (file, len) =
+            rewrite(disk, &path, &groups).with_context(|| format!("compact {}", path.display()))?;
+        let journal = Journal {
+            file: file.into(),
+            len,
+            written: 0,
+            len_compacted: len,
+            groups,
+        };
         Ok(Self {
-            path: path.to_owned(),
-            journal,
-            length,
-            live_bytes: length,
-            by_group,
+            path,
+            disk: disk.clone(),
+            journal: Mutex::new(journal),
+            synced: AtomicU64::new(0),
+            syncing: Mutex::default(),
         })
     }
 
-    pub(super) fn commit(
-        &mut self,
-        group: &str,
-        commits: Vec<(String, i32, Committed)>,
-    ) -> io::Result<()> {
-        let mut frames = Vec::new();
-        for (topic, partition, committed) in &commits {
-            let committed = Some(committed.clone());
-            frame(
-                &mut frames,
-                &Entry {
-                    group,
-                    topic,
-                    partition: *partition,
-                    committed,
-                },
-            )?;
-        }
-        self.append(&frames)?;
-        let positions = self.by_group.entry(group.to_owned()).or_default();
-        for (topic, partition, committed) in commits {
-            positions.insert((topic, partition), committed);
-        }
-        self.compact_if_large()
+    fn journal(&self) -> MutexGuard<'_, Journal> {
+        self.journal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn of(&self, group: &str) -> Positions {
-        self.by_group.get(group).cloned().unwrap_or_default()
+    /// Blocks until the offsets are durable.
+    pub(crate) fn commit(&self, group: &str, offsets: Vec<(Key, Committed)>) -> io::Result<()> {
+        self.record(Entry::Commit {
+            group: group.to_owned(),
+            offsets,
+        })
     }
 
-    pub(super) fn has(&self, group: &str) -> bool {
-        self.by_group.contains_key(group)
+    /// Blocks until the offsets are durably forgotten.
+    pub(crate) fn forget(&self, group: &str, keys: Vec<Key>) -> io::Result<()> {
+        self.record(Entry::Forget {
+            group: group.to_owned(),
+            keys,
+        })
     }
 
-    pub(super) fn groups(&self) -> impl Iterator<Item = &str> {
-        self.by_group.keys().map(String::as_str)
-    }
-
-    /// Forgets a group's positions that `which` names. Whether the group had any.
-    pub(super) fn forget(
-        &mut self,
-        group: &str,
-        which: impl Fn(&(String, i32), &Committed) -> bool,
-    ) -> io::Result<bool> {
-        let Some(positions) = self.by_group.get(group) else {
-            return Ok(false);
+    fn record(&self, entry: Entry) -> io::Result<()> {
+        let bytes = frame::of(&serde_json::to_vec(&entry)?);
+        let to = {
+            let mut journal = self.journal();
+            journal.file.write_at(&bytes, journal.len)?;
+            journal.len += bytes.len() as u64;
+            journal.written += bytes.len() as u64;
+            apply(&mut journal.groups, entry);
+            journal.written
         };
-        let mut frames = Vec::new();
-        for (key, _) in positions
-            .iter()
-            .filter(|(key, committed)| which(key, committed))
-        {
-            let (topic, partition) = (key.0.as_str(), key.1);
-            frame(
-                &mut frames,
-                &Entry {
-                    group,
-                    topic,
-                    partition,
-                    committed: None,
-                },
-            )?;
+        self.sync(to)
+    }
+
+    /// One fsync serves all who wrote before it began.
+    fn sync(&self, to: u64) -> io::Result<()> {
+        if self.synced.load(SeqCst) >= to {
+            return self.disk.check();
         }
-        if !frames.is_empty() {
-            self.append(&frames)?;
+        let _turn = self.syncing.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.synced.load(SeqCst) >= to {
+            return self.disk.check();
         }
-        if let Some(positions) = self.by_group.get_mut(group) {
-            positions.retain(|key, committed| !which(key, committed));
-            if positions.is_empty() {
-                self.by_group.remove(group);
+        let (file, written) = {
+            let journal = self.journal();
+            (journal.file.clone(), journal.written)
+        };
+        file.sync()?;
+        self.synced.fetch_max(written, SeqCst);
+        Ok(())
+    }
+
+    pub(crate) fn of_group(&self, group: &str) -> GroupOffsets {
+        self.journal()
+            .groups
+            .get(group)
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    pub(crate) fn get(
+        &self,
+        group: &str,
+        keys: impl IntoIterator<Item = Key>,
+    ) -> Vec<(Key, Option<Committed>)> {
+        let journal = self.journal();
+        let offsets = journal.groups.get(group);
+        keys.into_iter()
+            .map(|key| {
+                let committed = offsets.and_then(|offsets| offsets.get(&key)).cloned();
+                (key, committed)
+            })
+            .collect()
+    }
+
+    pub(crate) fn has(&self, group: &str) -> bool {
+        self.journal().groups.contains_key(group)
+    }
+
+    pub(crate) fn groups(&self) -> Vec<String> {
+        self.journal().groups.keys().cloned().collect()
+    }
+
+    /// Forgets a topic in all groups: one made anew under its name starts from nothing.
+    pub(crate) fn forget_topic(&self, topic: &str) -> io::Result<()> {
+        self.forget_where(|_, (name, _), _| name == topic).map(drop)
+    }
+
+    /// Forgets what was committed before `oldest` by groups that `is_active` denies.
+    pub(crate) fn expire(
+        &self,
+        oldest: UnixMs,
+        is_active: impl Fn(&str) -> bool,
+    ) -> io::Result<()> {
+        let expired =
+            self.forget_where(|group, _, committed| committed.at < oldest && !is_active(group))?;
+        if expired > 0 {
+            info!(
+                offsets.expired = expired,
+                "forgot {expired} offsets of groups without members"
+            );
+        }
+        Ok(())
+    }
+
+    fn forget_where(&self, spent: impl Fn(&str, &Key, &Committed) -> bool) -> io::Result<usize> {
+        let mut found: Vec<(String, Vec<Key>)> = Vec::new();
+        for (group, offsets) in &self.journal().groups {
+            let keys: Vec<Key> = offsets
+                .iter()
+                .filter(|(key, committed)| spent(group, key, committed))
+                .map(|(key, _)| key.clone())
+                .collect();
+            if !keys.is_empty() {
+                found.push((group.clone(), keys));
             }
         }
-        Ok(true)
+        let count = found.iter().map(|(_, keys)| keys.len()).sum();
+        for (group, keys) in found {
+            self.forget(&group, keys)?;
+        }
+        Ok(count)
     }
 
-    pub(super) fn compact_if_large(&mut self) -> io::Result<()> {
-        if self.length > COMPACT_FROM_BYTES && self.length > 4 * self.live_bytes {
-            let (journal, length) = rewrite(&self.path, &self.by_group)?;
-            self.journal = journal;
-            self.length = length;
-            self.live_bytes = length;
+    /// Rewrites the journal once most of it is history.
+    pub(crate) fn compact_if_grown(&self) -> io::Result<()> {
+        let mut journal = self.journal();
+        if journal.len < COMPACT_FROM_BYTES.max(journal.len_compacted.saturating_mul(2)) {
+            return Ok(());
         }
+        let (file, len) = rewrite(&self.disk, &self.path, &journal.groups)?;
+        journal.file = file.into();
+        journal.len = len;
+        journal.len_compacted = len;
+        // The rewritten file is durable as a whole.
+        self.synced.fetch_max(journal.written, SeqCst);
         Ok(())
     }
 
-    fn append(&mut self, frames: &[u8]) -> io::Result<()> {
-        let written = self
-            .journal
-            .write_all(frames)
-            .and_then(|()| self.journal.sync_data());
-        if let Err(error) = written {
-            // A torn entry in the middle would hide every later one.
-            self.journal.set_len(self.length)?;
-            return Err(error);
-        }
-        self.length += frames.len() as u64;
-        Ok(())
+    #[cfg(test)]
+    fn len(&self) -> u64 {
+        self.journal().len
     }
 }
 
-fn frame(frames: &mut Vec<u8>, entry: &Entry<'_>) -> io::Result<()> {
-    let bytes = serde_json::to_vec(entry)?;
-    let length = u32::try_from(bytes.len()).map_err(io::Error::other)?;
-    frames.extend(length.to_be_bytes());
-    frames.extend(crc32c::crc32c(&bytes).to_be_bytes());
-    frames.extend(bytes);
-    Ok(())
-}
-
-/// The entry at the start of `bytes`, if it is whole, and what follows it.
-fn next_entry(bytes: &[u8]) -> Option<(OwnedEntry, &[u8])> {
-    let (header, rest) = bytes.split_at_checked(FRAME_BYTES)?;
-    let length = u32::from_be_bytes(header[..4].try_into().ok()?);
-    let (entry, rest) = rest.split_at_checked(usize::try_from(length).ok()?)?;
-    if crc32c::crc32c(entry).to_be_bytes() != header[4..] {
-        return None;
+fn replay(path: &Path) -> io::Result<HashMap<String, GroupOffsets>> {
+    let mut groups = HashMap::new();
+    let file = match fs::read(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(groups),
+        Err(error) => return Err(error),
+    };
+    let mut rest = &file[..];
+    while let Some(content) = frame::next(&mut rest) {
+        apply(&mut groups, serde_json::from_slice(content)?);
     }
-    Some((serde_json::from_slice(entry).ok()?, rest))
+    if !rest.is_empty() {
+        warn!(
+            "cut a torn tail of {} bytes off {}",
+            rest.len(),
+            path.display()
+        );
+    }
+    Ok(groups)
 }
 
-#[derive(Deserialize)]
-struct OwnedEntry {
-    group: String,
-    topic: String,
-    partition: i32,
-    committed: Option<Committed>,
-}
-
-fn apply(by_group: &mut BTreeMap<String, Positions>, entry: OwnedEntry) {
-    let key = (entry.topic, entry.partition);
-    match entry.committed {
-        Some(committed) => {
-            by_group
-                .entry(entry.group)
-                .or_default()
-                .insert(key, committed);
-        }
-        None => {
-            if let Some(positions) = by_group.get_mut(&entry.group) {
-                positions.remove(&key);
-                if positions.is_empty() {
-                    by_group.remove(&entry.group);
+fn apply(groups: &mut HashMap<String, GroupOffsets>, entry: Entry) {
+    match entry {
+        Entry::Commit { group, offsets } => groups.entry(group).or_default().extend(offsets),
+        Entry::Forget { group, keys } => {
+            if let Some(offsets) = groups.get_mut(&group) {
+                offsets.retain(|key, _| !keys.contains(key));
+                if offsets.is_empty() {
+                    groups.remove(&group);
                 }
             }
         }
     }
 }
 
-fn rewrite(path: &Path, by_group: &BTreeMap<String, Positions>) -> io::Result<(File, u64)> {
-    let mut frames = Vec::new();
-    for (group, positions) in by_group {
-        for ((topic, partition), committed) in positions {
-            let committed = Some(committed.clone());
-            frame(
-                &mut frames,
-                &Entry {
-                    group,
-                    topic,
-                    partition: *partition,
-                    committed,
-                },
-            )?;
-        }
+fn rewrite(
+    disk: &Disk,
+    path: &Path,
+    groups: &HashMap<String, GroupOffsets>,
+) -> io::Result<(DataFile, u64)> {
+    let mut content = Vec::new();
+    for (group, offsets) in groups {
+        let offsets = offsets
+            .iter()
+            .map(|(key, committed)| (key.clone(), committed.clone()))
+            .collect();
+        frame::write(
+            &mut content,
+            &serde_json::to_vec(&Entry::Commit {
+                group: group.clone(),
+                offsets,
+            })?,
+        );
     }
-    let draft = path.with_extension("new");
-    let mut file = File::create(&draft)?;
-    file.write_all(&frames)?;
-    file.sync_all()?;
-    std::fs::rename(&draft, path)?;
-    sync_directory(path.parent().unwrap_or(Path::new(".")))?;
-    let journal = OpenOptions::new().append(true).open(path)?;
-    Ok((journal, frames.len() as u64))
+    disk.write_whole(path, &content)?;
+    Ok((disk.open(path)?, content.len() as u64))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn committed(offset: i64) -> Committed {
+    fn committed(offset: i64, metadata: &str) -> Committed {
         Committed {
             offset,
             leader_epoch: 0,
-            metadata: format!("m{offset}"),
-            committed_at_ms: 7,
+            metadata: metadata.to_owned(),
+            at: offset,
         }
     }
 
+    fn key(partition: i32) -> Key {
+        ("events".to_owned(), partition)
+    }
+
+    fn open(dir: &Path) -> Offsets {
+        Offsets::open(dir, &Disk::default()).unwrap()
+    }
+
     #[test]
-    fn a_commit_and_its_metadata_are_there_after_a_restart() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("offsets");
-        let mut offsets = Offsets::open(&path).unwrap();
+    fn offsets_and_their_metadata_survive_a_restart() {
+        let dir = tempfile::tempdir().unwrap();
+        let offsets = open(dir.path());
         offsets
             .commit(
-                "g",
-                vec![("t".into(), 0, committed(1)), ("t".into(), 1, committed(2))],
+                "sink",
+                vec![(key(0), committed(5, "plan")), (key(1), committed(6, ""))],
             )
             .unwrap();
         offsets
-            .commit("g", vec![("t".into(), 0, committed(3))])
+            .commit("sink", vec![(key(0), committed(7, "next"))])
             .unwrap();
-        offsets
-            .forget("g", |(_, partition), _| *partition == 1)
-            .unwrap();
-        let positions = offsets.of("g");
+        offsets.forget("sink", vec![key(1)]).unwrap();
         drop(offsets);
-        assert_eq!(Offsets::open(&path).unwrap().of("g"), positions);
-        assert_eq!(positions.into_values().collect::<Vec<_>>(), [committed(3)]);
+        assert_eq!(
+            open(dir.path()).of_group("sink"),
+            GroupOffsets::from([(key(0), committed(7, "next"))])
+        );
     }
 
     #[test]
-    fn a_journal_cut_anywhere_keeps_every_whole_commit_before_the_cut() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("offsets");
-        let mut offsets = Offsets::open(&path).unwrap();
-        let mut ends = Vec::new();
-        for offset in 0..5 {
+    fn a_torn_commit_is_dropped_and_the_ones_before_it_stand() {
+        let dir = tempfile::tempdir().unwrap();
+        open(dir.path())
+            .commit("sink", vec![(key(0), committed(5, "plan"))])
+            .unwrap();
+        let path = dir.path().join("offsets.journal");
+        let whole = fs::read(&path).unwrap();
+        for torn in 0..whole.len() {
+            let mut file = whole.clone();
+            file.extend(&whole[..torn]);
+            fs::write(&path, file).unwrap();
+            let offsets = open(dir.path());
+            assert_eq!(
+                offsets.of_group("sink").get(&key(0)),
+                Some(&committed(5, "plan"))
+            );
+            assert_eq!(offsets.len(), whole.len() as u64);
+        }
+    }
+
+    #[test]
+    fn the_journal_shrinks_once_most_of_it_is_history() {
+        let dir = tempfile::tempdir().unwrap();
+        let offsets = open(dir.path());
+        let metadata = "m".repeat(4096);
+        let mut last = 0;
+        while offsets.len() < COMPACT_FROM_BYTES {
+            last += 1;
             offsets
-                .commit("g", vec![("t".into(), 0, committed(offset))])
+                .record(Entry::Commit {
+                    group: "sink".into(),
+                    offsets: vec![(key(0), committed(last, &metadata))],
+                })
                 .unwrap();
-            ends.push(usize::try_from(offsets.length).unwrap());
         }
-        let bytes = std::fs::read(&path).unwrap();
-        for cut in 0..=bytes.len() {
-            std::fs::write(&path, &bytes[..cut]).unwrap();
-            let whole = ends.iter().filter(|end| **end <= cut).count();
-            let expected = (whole > 0).then(|| committed(i64::try_from(whole).unwrap() - 1));
-            let found = Offsets::open(&path).unwrap().of("g").into_values().next();
-            assert_eq!(found, expected, "cut at {cut}");
+        offsets.compact_if_grown().unwrap();
+        assert!(offsets.len() < 8192);
+        offsets
+            .commit("sink", vec![(key(1), committed(1, "after"))])
+            .unwrap();
+        drop(offsets);
+        let groups = open(dir.path()).of_group("sink");
+        assert_eq!((groups[&key(0)].offset, groups[&key(1)].offset), (last, 1));
+    }
+
+    #[test]
+    fn only_old_offsets_of_idle_groups_expire() {
+        let dir = tempfile::tempdir().unwrap();
+        let offsets = open(dir.path());
+        for group in ["idle", "busy"] {
+            offsets
+                .commit(
+                    group,
+                    vec![(key(0), committed(10, "")), (key(1), committed(20, ""))],
+                )
+                .unwrap();
         }
+        offsets.expire(20, |group| group == "busy").unwrap();
+        assert_eq!(
+            offsets.of_group("idle").into_keys().collect::<Vec<_>>(),
+            [key(1)]
+        );
+        assert_eq!(offsets.of_group("busy").len(), 2);
+    }
+
+    #[test]
+    fn a_full_disk_refuses_a_commit_and_changes_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = Disk::default();
+        let offsets = Offsets::open(dir.path(), &disk).unwrap();
+        offsets
+            .commit("sink", vec![(key(0), committed(1, ""))])
+            .unwrap();
+        disk.faults.leave_room(10);
+        assert!(
+            offsets
+                .commit("sink", vec![(key(0), committed(2, ""))])
+                .is_err()
+        );
+        assert_eq!(offsets.of_group("sink")[&key(0)].offset, 1);
+        disk.faults.give_space_back();
+        offsets
+            .commit("sink", vec![(key(0), committed(3, ""))])
+            .unwrap();
+        drop(offsets);
+        assert_eq!(open(dir.path()).of_group("sink")[&key(0)].offset, 3);
     }
 }

@@ -1,155 +1,323 @@
-//! A v2 record batch, looked at and never opened: what a broker needs stands in its header.
-//! Layout: <https://kafka.apache.org/documentation/#recordbatch>.
+//! The record batch of the Kafka protocol (format v2), read in place. Batches are never
+//! decompressed: base offset and leader epoch, all that a broker sets, lie outside the CRC.
+
+use bytes::Buf;
+use kafka_protocol::ResponseError;
 
 /// Bytes before the first record.
 pub(crate) const HEADER_BYTES: usize = 61;
-/// `base_offset` and `batch_length`, which the length does not count.
-const PREFIX_BYTES: usize = 12;
-/// The checksum covers everything from the attributes on, so a broker may set the base offset and
-/// the leader epoch of a batch without touching it.
-const CHECKED_FROM: usize = 21;
 
-const COMPRESSION_MASK: i16 = 0b111;
-const TRANSACTIONAL: i16 = 1 << 4;
-const CONTROL: i16 = 1 << 5;
+/// Base offset and length stand before what the length counts.
+const LENGTH_PREFIX_BYTES: usize = 12;
+const CRC_AT: usize = 17;
+const CRC_FROM: usize = 21;
+const MAGIC_AT: usize = 16;
 
-/// Why bytes are not a batch that can be stored.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum BatchError {
-    /// Cut short, or its checksum does not match.
-    Corrupt,
-    /// Not format v2, or transactional, which this broker does not do.
-    Unsupported,
+const COMPRESSION_MASK: i16 = 0x07;
+const COMPRESSION_MAX: i16 = 4;
+const APPEND_TIME: i16 = 0x08;
+const TRANSACTIONAL: i16 = 0x10;
+const CONTROL: i16 = 0x20;
+
+/// The fixed part of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Header {
+    pub(crate) base_offset: i64,
+    /// Of the whole batch, header included.
+    pub(crate) size: usize,
+    attributes: i16,
+    pub(crate) last_offset_delta: i32,
+    pub(crate) base_timestamp: i64,
+    pub(crate) max_timestamp: i64,
+    pub(crate) producer_id: i64,
+    pub(crate) producer_epoch: i16,
+    pub(crate) base_sequence: i32,
+    records: i32,
 }
 
-/// A whole batch whose checksum matched.
-#[derive(Clone, Copy)]
-pub(crate) struct Batch<'b>(&'b [u8]);
-
-impl<'b> Batch<'b> {
-    /// The batch at the start of `bytes`.
-    pub(crate) fn parse(bytes: &'b [u8]) -> Result<Self, BatchError> {
-        let length = Self::length(bytes).ok_or(BatchError::Corrupt)?;
-        let batch = Self(bytes.get(..length).ok_or(BatchError::Corrupt)?);
-        if batch.0[16] != 2 {
-            return Err(BatchError::Unsupported);
-        }
-        if crc32c::crc32c(&batch.0[CHECKED_FROM..]) != u32::from_be_bytes(batch.array(17)) {
-            return Err(BatchError::Corrupt);
-        }
-        if batch.count() != batch.last_offset_delta().wrapping_add(1) || batch.count() < 1 {
-            return Err(BatchError::Corrupt);
-        }
-        Ok(batch)
+impl Header {
+    /// `None` unless the bytes start with a header that makes sense. Says nothing of the CRC.
+    pub(crate) fn parse(bytes: &[u8]) -> Option<Self> {
+        let mut bytes = bytes.get(..HEADER_BYTES)?;
+        let base_offset = bytes.get_i64();
+        let size = usize::try_from(bytes.get_i32()).ok()? + LENGTH_PREFIX_BYTES;
+        let _leader_epoch = bytes.get_i32();
+        let magic = bytes.get_i8();
+        let _crc = bytes.get_u32();
+        let header = Self {
+            base_offset,
+            size,
+            attributes: bytes.get_i16(),
+            last_offset_delta: bytes.get_i32(),
+            base_timestamp: bytes.get_i64(),
+            max_timestamp: bytes.get_i64(),
+            producer_id: bytes.get_i64(),
+            producer_epoch: bytes.get_i16(),
+            base_sequence: bytes.get_i32(),
+            records: bytes.get_i32(),
+        };
+        let sane =
+            magic == 2 && size >= HEADER_BYTES && base_offset >= 0 && header.last_offset_delta >= 0;
+        (sane
+            && base_offset
+                .checked_add(i64::from(header.last_offset_delta) + 1)
+                .is_some())
+        .then_some(header)
     }
 
-    /// A batch that was parsed before [`place`] wrote outside its checksum.
-    pub(crate) fn placed(bytes: &'b [u8]) -> Self {
-        Self(bytes)
+    pub(crate) fn last_offset(&self) -> i64 {
+        self.base_offset + i64::from(self.last_offset_delta)
     }
 
-    /// The length a header claims, if there is enough of it to claim one.
-    pub(crate) fn length(header: &[u8]) -> Option<usize> {
-        let length = header.get(8..PREFIX_BYTES)?;
-        let length = i32::from_be_bytes(length.try_into().expect("four bytes"));
-        let length = PREFIX_BYTES + usize::try_from(length).ok()?;
-        (length >= HEADER_BYTES).then_some(length)
+    pub(crate) fn next_offset(&self) -> i64 {
+        self.last_offset() + 1
     }
 
-    pub(crate) fn bytes(&self) -> &'b [u8] {
-        self.0
+    /// Sequence numbers start again at 0 after the largest one.
+    pub(crate) fn last_sequence(&self) -> i32 {
+        self.base_sequence.wrapping_add(self.last_offset_delta) & i32::MAX
     }
 
-    pub(crate) fn base_offset(&self) -> i64 {
-        i64::from_be_bytes(self.array(0))
-    }
-
-    pub(crate) fn last_offset_delta(&self) -> i32 {
-        i32::from_be_bytes(self.array(23))
-    }
-
-    pub(crate) fn base_timestamp(&self) -> i64 {
-        i64::from_be_bytes(self.array(27))
-    }
-
-    pub(crate) fn max_timestamp(&self) -> i64 {
-        i64::from_be_bytes(self.array(35))
-    }
-
-    /// -1: not idempotent.
-    pub(crate) fn producer_id(&self) -> i64 {
-        i64::from_be_bytes(self.array(43))
-    }
-
-    pub(crate) fn producer_epoch(&self) -> i16 {
-        i16::from_be_bytes(self.array(51))
-    }
-
-    pub(crate) fn base_sequence(&self) -> i32 {
-        i32::from_be_bytes(self.array(53))
-    }
-
-    pub(crate) fn is_transactional(&self) -> bool {
-        self.attributes() & (TRANSACTIONAL | CONTROL) != 0
-    }
-
-    /// Offset and timestamp of the first record at or after `timestamp`. Records that are
-    /// compressed stay closed: the batch's first offset stands for them, so a reader that starts
-    /// there misses none.
-    pub(crate) fn first_at(&self, timestamp: i64) -> (i64, i64) {
-        if self.attributes() & COMPRESSION_MASK == 0 {
-            let mut records = &self.0[HEADER_BYTES..];
-            while let Some((timestamp_delta, offset_delta)) = next_record(&mut records) {
-                if self.base_timestamp() + timestamp_delta >= timestamp {
-                    let offset = self.base_offset() + offset_delta;
-                    return (offset, self.base_timestamp() + timestamp_delta);
-                }
-            }
-        }
-        (self.base_offset(), self.max_timestamp())
-    }
-
-    fn attributes(&self) -> i16 {
-        i16::from_be_bytes(self.array(CHECKED_FROM))
-    }
-
-    fn count(&self) -> i32 {
-        i32::from_be_bytes(self.array(57))
-    }
-
-    fn array<const N: usize>(&self, at: usize) -> [u8; N] {
-        self.0[at..at + N]
-            .try_into()
-            .expect("a batch holds its header")
+    fn is_compressed(&self) -> bool {
+        self.attributes & COMPRESSION_MASK != 0
     }
 }
 
-/// Writes what the broker decides into a batch that is about to be stored.
+/// Whether the content is what its producer sent. `batch` is exactly one batch.
+pub(crate) fn is_intact(batch: &[u8]) -> bool {
+    let stored = (&batch[CRC_AT..CRC_FROM]).get_u32();
+    crc32c::crc32c(&batch[CRC_FROM..]) == stored
+}
+
+/// Checks what a producer sent for one partition: exactly one whole, plain batch.
+pub(crate) fn check_produced(records: &[u8], bytes_max: usize) -> Result<Header, ResponseError> {
+    if records.len() <= MAGIC_AT {
+        return Err(ResponseError::CorruptMessage);
+    }
+    if records[MAGIC_AT] != 2 {
+        return Err(ResponseError::UnsupportedForMessageFormat);
+    }
+    let header = Header::parse(records).ok_or(ResponseError::CorruptMessage)?;
+    if header.size > records.len() {
+        return Err(ResponseError::CorruptMessage);
+    }
+    if header.size < records.len() {
+        // The protocol allows one batch for each partition since version 3 of Produce.
+        return Err(ResponseError::InvalidRecord);
+    }
+    if header.size > bytes_max {
+        return Err(ResponseError::MessageTooLarge);
+    }
+    if !is_intact(records) {
+        return Err(ResponseError::CorruptMessage);
+    }
+    if header.attributes & COMPRESSION_MASK > COMPRESSION_MAX {
+        return Err(ResponseError::UnsupportedCompressionType);
+    }
+    if header.attributes & TRANSACTIONAL != 0 {
+        return Err(ResponseError::InvalidTxnState);
+    }
+    // A count that disagrees with the offsets would shift every offset after this batch.
+    let counted = header.records >= 1 && header.records - 1 == header.last_offset_delta;
+    let sequenced =
+        header.producer_id < 0 || (header.base_sequence >= 0 && header.producer_epoch >= 0);
+    if header.attributes & CONTROL != 0 || !counted || !sequenced {
+        return Err(ResponseError::InvalidRecord);
+    }
+    Ok(header)
+}
+
+/// Gives the batch its place in the log.
 pub(crate) fn place(batch: &mut [u8], base_offset: i64) {
-    const LEADER_EPOCH: i32 = 0;
     batch[..8].copy_from_slice(&base_offset.to_be_bytes());
-    batch[12..16].copy_from_slice(&LEADER_EPOCH.to_be_bytes());
+    // There is one node, so there is one leader and its epoch is 0.
+    batch[12..16].copy_from_slice(&0_i32.to_be_bytes());
 }
 
-/// Timestamp and offset deltas of the record at the start of `records`, which moves past it.
-fn next_record(records: &mut &[u8]) -> Option<(i64, i64)> {
-    let length = usize::try_from(varint(records)?).ok()?;
-    let mut record = records.get(..length)?;
-    *records = &records[length..];
-    record = record.get(1..)?;
-    Some((varint(&mut record)?, varint(&mut record)?))
-}
-
-fn varint(bytes: &mut &[u8]) -> Option<i64> {
-    let mut value = 0_u64;
-    for shift in (0..64).step_by(7) {
-        let (byte, rest) = bytes.split_first()?;
-        *bytes = rest;
-        value |= u64::from(byte & 0x7f) << shift;
-        if byte & 0x80 == 0 {
-            #[expect(clippy::cast_possible_wrap, reason = "zigzag decoding is on bits")]
-            return Some((value >> 1) as i64 ^ -((value & 1) as i64));
+/// Offset and timestamp of the first record at or after `timestamp`. A compressed batch is answered
+/// by its first offset, which is exact if its first record is late enough and early otherwise.
+pub(crate) fn first_at_or_after(
+    header: &Header,
+    batch: &[u8],
+    timestamp: i64,
+) -> Option<(i64, i64)> {
+    if header.max_timestamp < timestamp {
+        return None;
+    }
+    if header.attributes & APPEND_TIME != 0 {
+        return Some((header.base_offset, header.max_timestamp));
+    }
+    if header.base_timestamp >= timestamp {
+        return Some((header.base_offset, header.base_timestamp));
+    }
+    if header.is_compressed() {
+        return Some((header.base_offset, header.max_timestamp));
+    }
+    let mut records = &batch[HEADER_BYTES..];
+    while !records.is_empty() {
+        let len = usize::try_from(varint(&mut records)?).ok()?;
+        let mut record = records.get(..len)?;
+        records = &records[len..];
+        let _attributes = record.first()?;
+        record = &record[1..];
+        let at = header.base_timestamp.checked_add(varint(&mut record)?)?;
+        let delta = varint(&mut record)?;
+        if at >= timestamp {
+            return Some((header.base_offset.checked_add(delta)?, at));
         }
     }
     None
+}
+
+/// Zigzag, 7 bits a byte, at most 10 bytes.
+fn varint(bytes: &mut &[u8]) -> Option<i64> {
+    let mut raw = 0_u64;
+    for shift in (0..70).step_by(7) {
+        let (&byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        raw |= u64::from(byte & 0x7f).checked_shl(shift)?;
+        if byte & 0x80 == 0 {
+            return Some((raw >> 1) as i64 ^ -((raw & 1) as i64));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+pub(crate) mod samples {
+    //! Batches as a producer would send them.
+
+    use bytes::BufMut;
+
+    use super::*;
+
+    /// Who sent a batch: id, epoch, first sequence number.
+    pub(crate) type Sender = (i64, i16, i32);
+    pub(crate) const NOBODY: Sender = (-1, -1, -1);
+
+    fn put_varint(out: &mut Vec<u8>, value: i64) {
+        let mut raw = ((value << 1) ^ (value >> 63)) as u64;
+        while raw >= 0x80 {
+            out.put_u8(raw as u8 | 0x80);
+            raw >>= 7;
+        }
+        out.put_u8(raw as u8);
+    }
+
+    /// An uncompressed batch with one record for each timestamp, all with the same value.
+    pub(crate) fn batch(sender: Sender, timestamps: &[i64], value: &[u8]) -> Vec<u8> {
+        let base_timestamp = timestamps[0];
+        let mut after_crc = Vec::new();
+        after_crc.put_i16(0);
+        after_crc.put_i32(timestamps.len() as i32 - 1);
+        after_crc.put_i64(base_timestamp);
+        after_crc.put_i64(timestamps.iter().copied().max().unwrap());
+        after_crc.put_i64(sender.0);
+        after_crc.put_i16(sender.1);
+        after_crc.put_i32(sender.2);
+        after_crc.put_i32(timestamps.len() as i32);
+        for (delta, timestamp) in timestamps.iter().enumerate() {
+            let mut record = vec![0];
+            put_varint(&mut record, timestamp - base_timestamp);
+            put_varint(&mut record, delta as i64);
+            put_varint(&mut record, -1);
+            put_varint(&mut record, value.len() as i64);
+            record.put_slice(value);
+            put_varint(&mut record, 0);
+            put_varint(&mut after_crc, record.len() as i64);
+            after_crc.put_slice(&record);
+        }
+        sealed(&after_crc)
+    }
+
+    fn sealed(after_crc: &[u8]) -> Vec<u8> {
+        let mut out = Vec::new();
+        out.put_i64(0);
+        out.put_i32((after_crc.len() + CRC_FROM - LENGTH_PREFIX_BYTES) as i32);
+        out.put_i32(-1);
+        out.put_i8(2);
+        out.put_u32(crc32c::crc32c(after_crc));
+        out.put_slice(after_crc);
+        out
+    }
+
+    /// The same batch with other attributes and a CRC that fits.
+    pub(crate) fn with_attributes(batch: &[u8], attributes: i16) -> Vec<u8> {
+        let mut after_crc = batch[CRC_FROM..].to_vec();
+        after_crc[..2].copy_from_slice(&attributes.to_be_bytes());
+        sealed(&after_crc)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{samples::*, *};
+
+    const ROOMY: usize = 1 << 20;
+
+    #[test]
+    fn a_produced_batch_is_accepted_up_to_the_size_limit() {
+        let good = batch((7, 0, 3), &[10, 20, 30], b"value");
+        let header = check_produced(&good, good.len()).unwrap();
+        assert_eq!((header.last_offset_delta, header.last_sequence()), (2, 5));
+        assert_eq!(
+            check_produced(&good, good.len() - 1),
+            Err(ResponseError::MessageTooLarge)
+        );
+    }
+
+    #[test]
+    fn a_damaged_cut_or_doubled_batch_is_refused() {
+        let good = batch(NOBODY, &[10], b"value");
+        for at in [CRC_AT, CRC_FROM, good.len() - 1] {
+            let mut damaged = good.clone();
+            damaged[at] ^= 1;
+            assert_eq!(
+                check_produced(&damaged, ROOMY),
+                Err(ResponseError::CorruptMessage)
+            );
+        }
+        for len in 0..good.len() {
+            assert_eq!(
+                check_produced(&good[..len], ROOMY),
+                Err(ResponseError::CorruptMessage)
+            );
+        }
+        assert_eq!(
+            check_produced(&[&good[..], &good].concat(), ROOMY),
+            Err(ResponseError::InvalidRecord)
+        );
+    }
+
+    #[test]
+    fn transactional_control_and_unknown_compression_are_refused() {
+        let good = batch((1, 0, 0), &[10], b"value");
+        let refused =
+            |attributes| check_produced(&with_attributes(&good, attributes), ROOMY).unwrap_err();
+        assert_eq!(refused(TRANSACTIONAL), ResponseError::InvalidTxnState);
+        assert_eq!(refused(CONTROL), ResponseError::InvalidRecord);
+        assert_eq!(refused(5), ResponseError::UnsupportedCompressionType);
+        assert!(check_produced(&with_attributes(&good, 4), ROOMY).is_ok());
+    }
+
+    #[test]
+    fn the_first_record_at_or_after_a_time_is_found_exactly() {
+        let mut stored = batch(NOBODY, &[100, 50, 200, 300], b"value");
+        place(&mut stored, 40);
+        let header = Header::parse(&stored).unwrap();
+        let find = |timestamp| first_at_or_after(&header, &stored, timestamp);
+        assert_eq!(find(0), Some((40, 100)));
+        assert_eq!(find(100), Some((40, 100)));
+        assert_eq!(find(101), Some((42, 200)));
+        assert_eq!(find(300), Some((43, 300)));
+        assert_eq!(find(301), None);
+    }
+
+    #[test]
+    fn placing_a_batch_leaves_its_crc_valid() {
+        let mut stored = batch(NOBODY, &[1], b"value");
+        place(&mut stored, i64::MAX - 5);
+        assert!(is_intact(&stored));
+        assert_eq!(Header::parse(&stored).unwrap().next_offset(), i64::MAX - 4);
+    }
 }

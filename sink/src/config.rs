@@ -1,0 +1,69 @@
+//! The `sink` section of the configuration.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use infra::retry::Backoff;
+use serde::{Deserialize, Serialize};
+
+/// How the sink gathers, inserts and remembers.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Where `/health`, `/ready` and `/metrics` are (`WEIR_SINK__LISTEN`).
+    pub listen: SocketAddr,
+    /// The consumer group; sinks of one group share the partitions (`WEIR_SINK__GROUP`).
+    pub group: String,
+    /// When a cut is inserted (`WEIR_SINK__CUT__..`).
+    pub cut: CutLimits,
+    /// So many of a partition's last client-made event ids are remembered; an event that brings
+    /// one of them again is dropped. 0 turns this off (`WEIR_SINK__REPEAT_WINDOW`).
+    pub repeat_window: u32,
+    /// One attempt at an INSERT may take this long (`WEIR_SINK__INSERT_TIMEOUT`).
+    #[serde(with = "humantime_serde")]
+    pub insert_timeout: Duration,
+    /// A sink that is silent for this long loses its partitions to the others
+    /// (`WEIR_SINK__SESSION_TIMEOUT`).
+    #[serde(with = "humantime_serde")]
+    pub session_timeout: Duration,
+    /// Waits between attempts to reach what is down (`WEIR_SINK__RETRY__..`).
+    pub retry: Backoff,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 3002)),
+            group: "weir-sink".to_owned(),
+            cut: CutLimits::default(),
+            repeat_window: 500_000,
+            insert_timeout: Duration::from_secs(120),
+            session_timeout: Duration::from_secs(10),
+            retry: Backoff::default(),
+        }
+    }
+}
+
+/// A cut is due as soon as one of these is reached. Age is the usual trigger, the others bound
+/// memory; a cut may exceed them by one Kafka record.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CutLimits {
+    /// Rows (`WEIR_SINK__CUT__ROWS_MAX`).
+    pub rows_max: usize,
+    /// Bytes of rows as they are sent, before compression (`WEIR_SINK__CUT__BYTES_MAX`).
+    pub bytes_max: usize,
+    /// The wait of the first row (`WEIR_SINK__CUT__AGE_MAX`).
+    #[serde(with = "humantime_serde")]
+    pub age_max: Duration,
+}
+
+impl Default for CutLimits {
+    fn default() -> Self {
+        Self {
+            rows_max: 200_000,
+            bytes_max: 32 * 1024 * 1024,
+            age_max: Duration::from_millis(500),
+        }
+    }
+}

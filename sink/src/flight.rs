@@ -1,0 +1,202 @@
+//! The cut under way: planned, its dead letters set aside, inserted; tried until it has landed.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, anyhow};
+use infra::retry::Backoff;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
+
+use crate::dead_letters::DeadLetters;
+use crate::gather::{Cut, DeadLetter};
+use crate::plan::Range;
+use crate::writer::Writer;
+
+/// One cut from its plan to its landing.
+pub(crate) struct Flight {
+    cut: std::sync::Arc<Cut>,
+    /// Under which assignment each partition was when the cut was made.
+    epochs: BTreeMap<u16, u64>,
+    begun_at: Instant,
+    planned_at: Option<Instant>,
+    /// No step before this.
+    not_before: Instant,
+    failures: u32,
+    attempt: Attempt,
+}
+
+enum Attempt {
+    None,
+    UnderWay(oneshot::Receiver<anyhow::Result<()>>),
+    Done(anyhow::Result<()>),
+}
+
+/// How an attempt stands.
+pub(crate) enum Progress {
+    UnderWay,
+    Landed,
+    Failed(anyhow::Error),
+}
+
+impl Flight {
+    pub(crate) fn new(cut: Cut, epochs: BTreeMap<u16, u64>) -> Self {
+        let now = Instant::now();
+        Self {
+            cut: std::sync::Arc::new(cut),
+            epochs,
+            begun_at: now,
+            planned_at: None,
+            not_before: now,
+            failures: 0,
+            attempt: Attempt::None,
+        }
+    }
+
+    pub(crate) fn ranges(&self) -> &[Range] {
+        &self.cut.plan.ranges
+    }
+
+    pub(crate) fn ranges_with_epochs(&self) -> impl Iterator<Item = (Range, u64)> {
+        let with_epoch = |range: &Range| Some((*range, *self.epochs.get(&range.partition)?));
+        self.ranges().iter().filter_map(with_epoch)
+    }
+
+    pub(crate) fn plan(&self) -> String {
+        self.cut.plan.encode()
+    }
+
+    /// Whether the group has its plan; a cut without rows needs none.
+    pub(crate) fn is_planned(&self) -> bool {
+        self.planned_at.is_some() || self.cut.rows == 0
+    }
+
+    pub(crate) fn needs_plan(&self, now: Instant, age_max: Duration) -> bool {
+        self.cut.rows > 0 && self.planned_at.is_none_or(|at| now - at > age_max)
+    }
+
+    pub(crate) fn planned(&mut self, now: Instant) {
+        self.planned_at = Some(now);
+    }
+
+    pub(crate) fn postpone(&mut self, until: Instant) {
+        self.not_before = until;
+    }
+
+    /// Whether the next step may be made.
+    pub(crate) fn is_ready(&self, now: Instant) -> bool {
+        matches!(self.attempt, Attempt::None) && now >= self.not_before
+    }
+
+    pub(crate) fn is_under_way(&self) -> bool {
+        matches!(self.attempt, Attempt::UnderWay(_))
+    }
+
+    pub(crate) fn has_failed(&self) -> bool {
+        self.failures > 0 || matches!(self.attempt, Attempt::Done(Err(_)))
+    }
+
+    /// Starts an attempt beside the loop.
+    pub(crate) fn begin(&mut self, runtime: &Handle, writer: Writer, dead_letters: DeadLetters) {
+        let (done, result) = oneshot::channel();
+        let cut = self.cut.clone();
+        self.attempt = Attempt::UnderWay(result);
+        // Ends by itself: every step of it has a time limit.
+        runtime.spawn(async move {
+            let stored = store(&cut, &writer, &dead_letters).await;
+            // The loop may have dropped the flight meanwhile.
+            let _ = done.send(stored);
+        });
+    }
+
+    /// Waits for the attempt under way, if there is one, but not longer than `patience`.
+    pub(crate) async fn wait(&mut self, patience: Duration) {
+        if let Attempt::UnderWay(result) = &mut self.attempt
+            && let Ok(result) = tokio::time::timeout(patience, result).await
+        {
+            self.attempt = Attempt::Done(flatten(result));
+        }
+    }
+
+    pub(crate) fn progress(&mut self) -> Progress {
+        if let Attempt::UnderWay(result) = &mut self.attempt {
+            match result.try_recv() {
+                Ok(result) => self.attempt = Attempt::Done(result),
+                Err(oneshot::error::TryRecvError::Empty) => {}
+                Err(oneshot::error::TryRecvError::Closed) => {
+                    self.attempt = Attempt::Done(Err(anyhow!("an insert ended without a result")));
+                }
+            }
+        }
+        match std::mem::replace(&mut self.attempt, Attempt::None) {
+            Attempt::Done(Ok(())) => Progress::Landed,
+            Attempt::Done(Err(error)) => Progress::Failed(error),
+            waiting => {
+                self.attempt = waiting;
+                Progress::UnderWay
+            }
+        }
+    }
+
+    /// Notes a failed attempt; returns the wait before the next one.
+    pub(crate) fn failed(&mut self, backoff: &Backoff) -> Duration {
+        self.failures = self.failures.saturating_add(1);
+        let wait = backoff.after(self.failures);
+        self.not_before = Instant::now() + wait;
+        metrics::counter!("weir_sink_insert_failures_total").increment(1);
+        wait
+    }
+
+    /// Counts a cut that has landed.
+    pub(crate) fn count(&self) {
+        let cut = &self.cut;
+        metrics::counter!("weir_sink_events_stored_total").increment(cut.rows as u64);
+        metrics::counter!("weir_sink_repeats_dropped_total").increment(cut.repeats);
+        metrics::counter!("weir_sink_dead_letters_total").increment(cut.dead_letters.len() as u64);
+        metrics::counter!("weir_sink_cuts_total").increment(1);
+        metrics::gauge!("weir_sink_cut_rows").set(cut.rows as f64);
+        metrics::gauge!("weir_sink_cut_bytes").set(cut.block.len() as f64);
+        metrics::histogram!("weir_sink_cut_duration_seconds").record(self.begun_at.elapsed());
+        tracing::debug!(
+            cut.rows,
+            cut.bytes = cut.block.len(),
+            cut.partitions = cut.plan.ranges.len(),
+            cut.repeats,
+            "stored a cut of {} rows",
+            cut.rows
+        );
+    }
+}
+
+fn flatten(result: Result<anyhow::Result<()>, oneshot::error::RecvError>) -> anyhow::Result<()> {
+    result.unwrap_or_else(|_| Err(anyhow!("an insert ended without a result")))
+}
+
+async fn store(cut: &Cut, writer: &Writer, dead_letters: &DeadLetters) -> anyhow::Result<()> {
+    // First: once the cut has landed its records are never read again.
+    set_aside(&cut.dead_letters, dead_letters).await?;
+    if cut.rows > 0 {
+        let begun = Instant::now();
+        writer
+            .insert(&cut.plan, cut.block.clone())
+            .await
+            .with_context(|| format!("insert {} rows", cut.rows))?;
+        metrics::histogram!("weir_sink_insert_duration_seconds").record(begun.elapsed());
+    }
+    Ok(())
+}
+
+async fn set_aside(letters: &[DeadLetter], dead_letters: &DeadLetters) -> anyhow::Result<()> {
+    let Some(first) = letters.first() else {
+        return Ok(());
+    };
+    dead_letters.deliver(letters).await?;
+    tracing::warn!(
+        kafka.partition = first.partition,
+        kafka.offset = first.offset,
+        "set {} unreadable records aside; the first: {}",
+        letters.len(),
+        first.reason
+    );
+    Ok(())
+}

@@ -1,0 +1,275 @@
+//! Cuts, and cuts made again.
+
+use std::time::Duration;
+
+use chrono::DateTime;
+use event::{Event, EventId};
+use proptest::prelude::*;
+
+use super::*;
+
+const LIMITS: CutLimits = CutLimits {
+    rows_max: 3,
+    bytes_max: 10_000,
+    age_max: Duration::from_millis(500),
+};
+const TICK: Duration = Duration::from_millis(1);
+
+fn event(id: u128, origin: IdOrigin) -> Event {
+    let time = DateTime::from_timestamp_millis(1_700_000_000_000).unwrap();
+    Event {
+        id: EventId {
+            uuid: Uuid::from_u128(id),
+            origin,
+        },
+        site_id: "site".parse().unwrap(),
+        event_type: "page_view".parse().unwrap(),
+        path: "/".parse().unwrap(),
+        user_id: String::new(),
+        timestamp: time,
+        received_at: time,
+        referrer: String::new(),
+        props: Vec::new(),
+    }
+}
+
+/// A record's value: a batch of client-made ids.
+fn batch(ids: &[u128]) -> Vec<u8> {
+    let mut batch = event::wire::BatchEncoder::new(Uuid::nil());
+    for id in ids {
+        batch.push(&event::wire::encode(&event(*id, IdOrigin::Client)));
+    }
+    batch.finish()
+}
+
+fn record(partition: u16, offset: u64, value: &[u8]) -> Record<'_> {
+    Record {
+        partition,
+        offset,
+        key: None,
+        schema: Some(event::wire::SCHEMA_VERSION.as_bytes()),
+        value: Some(value),
+    }
+}
+
+#[test]
+fn a_cut_is_due_once_its_first_record_has_waited_age_max() {
+    let opened = Instant::now();
+    let mut gather = Gather::default();
+    assert!(
+        !gather.is_due(&LIMITS, opened + LIMITS.age_max),
+        "nothing gathered"
+    );
+    let mut window = Window::new(10, []);
+    gather.accept(record(0, 0, &batch(&[1])), 0, &mut window, opened);
+    gather.accept(record(0, 1, &batch(&[2])), 1, &mut window, opened + TICK);
+    assert!(!gather.is_due(&LIMITS, opened + LIMITS.age_max - TICK));
+    assert!(gather.is_due(&LIMITS, opened + LIMITS.age_max));
+    assert_eq!(gather.due_at(&LIMITS), Some(opened + LIMITS.age_max));
+}
+
+#[test]
+fn a_cut_is_due_at_once_when_it_has_rows_max_or_bytes_max() {
+    let now = Instant::now();
+    let mut window = Window::new(10, []);
+    let mut gather = Gather::default();
+    gather.accept(record(0, 0, &batch(&[1, 2])), 0, &mut window, now);
+    assert!(!gather.is_full(&LIMITS));
+    gather.accept(record(1, 0, &batch(&[3])), 0, &mut window, now);
+    assert!(gather.is_full(&LIMITS));
+    let mut gather = Gather::default();
+    let garbage = vec![0xFF; LIMITS.bytes_max];
+    gather.accept(record(0, 0, &garbage), 0, &mut window, now);
+    assert!(gather.is_full(&LIMITS), "dead letters take memory too");
+}
+
+#[test]
+fn a_cut_covers_gaps_before_its_records_and_ends_after_the_last() {
+    let now = Instant::now();
+    let mut window = Window::new(10, []);
+    let mut gather = Gather::default();
+    gather.accept(record(3, 7, &batch(&[1])), 5, &mut window, now);
+    gather.accept(record(3, 9, &batch(&[2])), 8, &mut window, now);
+    let cut = gather.cut(Uuid::nil(), 10);
+    let range = Range {
+        partition: 3,
+        from: 5,
+        to: 10,
+    };
+    assert_eq!(cut.plan.ranges, [range]);
+    assert!(gather.is_empty());
+    assert_eq!(gather.due_at(&LIMITS), None);
+}
+
+#[test]
+fn a_repeat_is_dropped_within_a_record_and_across_records() {
+    let now = Instant::now();
+    let mut window = Window::new(10, []);
+    let mut gather = Gather::default();
+    gather.accept(record(0, 0, &batch(&[1, 1, 2])), 0, &mut window, now);
+    gather.accept(record(0, 1, &batch(&[2, 3])), 1, &mut window, now);
+    let cut = gather.cut(Uuid::nil(), 10);
+    assert_eq!((cut.rows, cut.repeats), (3, 2));
+}
+
+#[test]
+fn a_range_of_nothing_but_repeats_still_moves_its_partition() {
+    let now = Instant::now();
+    let mut window = Window::new(10, [window::key("site", Uuid::from_u128(1))]);
+    let mut gather = Gather::default();
+    gather.accept(record(0, 4, &batch(&[1])), 4, &mut window, now);
+    let cut = gather.cut(Uuid::nil(), 10);
+    assert_eq!((cut.rows, cut.repeats), (0, 1));
+    assert_eq!(cut.plan.ranges[0].to, 5);
+}
+
+#[test]
+fn ids_made_at_the_edge_are_never_repeats() {
+    let encoded = event::wire::encode(&event(1, IdOrigin::Edge));
+    let mut batch = event::wire::BatchEncoder::new(Uuid::nil());
+    batch.push(&encoded);
+    batch.push(&encoded);
+    let mut gather = Gather::default();
+    gather.accept(
+        record(0, 0, &batch.finish()),
+        0,
+        &mut Window::new(10, []),
+        Instant::now(),
+    );
+    assert_eq!(gather.cut(Uuid::nil(), 10).rows, 2);
+}
+
+#[test]
+fn a_record_that_cannot_be_read_is_set_aside_with_its_place_and_reason() {
+    let mut gather = Gather::default();
+    let mut window = Window::new(10, []);
+    let garbage = Record {
+        key: Some(b"key"),
+        ..record(2, 8, b"garbage")
+    };
+    gather.accept(garbage, 8, &mut window, Instant::now());
+    gather.accept(
+        Record {
+            schema: None,
+            ..garbage
+        },
+        9,
+        &mut window,
+        Instant::now(),
+    );
+    let cut = gather.cut(Uuid::nil(), 10);
+    assert_eq!((cut.rows, cut.dead_letters.len()), (0, 2));
+    let dead = &cut.dead_letters[0];
+    assert_eq!((dead.partition, dead.offset), (2, 8));
+    assert_eq!(dead.value.as_deref(), Some(b"garbage".as_slice()));
+    assert_eq!(dead.key.as_deref(), Some(b"key".as_slice()));
+    assert!(dead.reason.contains("not an EventBatch"), "{}", dead.reason);
+    assert!(cut.dead_letters[1].reason.contains("no weir-schema header"));
+}
+
+#[test]
+fn more_partitions_than_a_plan_can_name_become_several_cuts() {
+    let now = Instant::now();
+    let mut gather = Gather::default();
+    let partitions = u16::try_from(plan::ranges_max() + 1).unwrap();
+    for partition in 0..partitions {
+        gather.accept(
+            record(partition, 0, &batch(&[1])),
+            0,
+            &mut Window::new(10, []),
+            now,
+        );
+    }
+    let first = gather.cut(Uuid::nil(), 10);
+    assert_eq!(first.plan.ranges.len(), plan::ranges_max());
+    assert!(
+        gather.is_due(&LIMITS, now + LIMITS.age_max),
+        "the rest keeps its age"
+    );
+    let second = gather.cut(Uuid::nil(), 10);
+    assert_eq!(second.plan.ranges[0].partition, partitions - 1);
+    assert!(gather.is_empty());
+}
+
+#[test]
+fn what_was_gathered_of_a_partition_is_forgotten_when_it_is_given_up() {
+    let now = Instant::now();
+    let mut gather = Gather::default();
+    gather.accept(
+        record(0, 0, &batch(&[1, 2])),
+        0,
+        &mut Window::new(10, []),
+        now,
+    );
+    gather.accept(record(1, 0, &batch(&[3])), 0, &mut Window::new(10, []), now);
+    gather.forget(0);
+    assert!(!gather.is_full(&LIMITS));
+    assert_eq!(gather.cut(Uuid::nil(), 10).rows, 1);
+    gather.forget(1);
+    assert!(gather.is_empty());
+}
+
+proptest! {
+    /// The promise that recovery rests on: whatever order the partitions' records came in, and
+    /// however a window was filled, the same ranges give the same bytes.
+    #[test]
+    fn a_cut_made_again_from_its_plan_is_the_same_byte_for_byte(
+        log in proptest::collection::vec((0..3_u16, proptest::collection::vec(0..30_u128, 1..4)), 1..40),
+        stored in any::<prop::sample::Index>(),
+        window_limit in 0..12_u32,
+    ) {
+        let mut offsets = [0_u64; 3];
+        let records: Vec<(u16, u64, Vec<u8>)> = log
+            .iter()
+            .map(|(partition, ids)| {
+                let offset = &mut offsets[usize::from(*partition)];
+                *offset += 1;
+                (*partition, *offset - 1, batch(ids))
+            })
+            .collect();
+        let (before, after) = records.split_at(stored.index(records.len()));
+
+        // The first time: the windows are those left by the cuts before.
+        let mut windows: Vec<Window> = (0..3).map(|_| Window::new(window_limit, [])).collect();
+        let mut accepted: [Vec<u64>; 3] = Default::default();
+        for (partition, _, value) in before {
+            let decoded = event::wire::decode(Some(b"1"), Some(value)).unwrap();
+            for event in decoded.events {
+                let key = window::key("site", event.id.uuid);
+                if windows[usize::from(*partition)].admit(key) {
+                    accepted[usize::from(*partition)].push(key);
+                }
+            }
+        }
+        let mut next: Vec<u64> = (0..3_u16)
+            .map(|p| before.iter().filter(|(partition, ..)| *partition == p).count() as u64)
+            .collect();
+        let mut gather = Gather::default();
+        for (partition, offset, value) in after {
+            let at = usize::from(*partition);
+            gather.accept(record(*partition, *offset, value), next[at], &mut windows[at], Instant::now());
+            next[at] = offset + 1;
+        }
+        let first = gather.cut(Uuid::from_u128(9), window_limit);
+
+        // Again: from the plan's text, windows filled from what was stored, partition by partition.
+        let plan = Plan::parse(&first.plan.encode()).unwrap();
+        let mut slices = Vec::new();
+        for range in &plan.ranges {
+            let stored = accepted[usize::from(range.partition)].iter().rev().copied();
+            let mut window = Window::new(plan.repeat_window, stored);
+            let mut slice = Slice::new(range.partition, range.from);
+            for (partition, offset, value) in &records {
+                if *partition == range.partition && (range.from..range.to).contains(offset) {
+                    slice.accept(record(*partition, *offset, value), &mut window);
+                }
+            }
+            slice.reach(range.to);
+            slices.push(slice);
+        }
+        let again = Cut::new(plan.id, plan.repeat_window, slices);
+        prop_assert_eq!(&again.block, &first.block);
+        prop_assert_eq!(again.plan, first.plan);
+        prop_assert_eq!(again.repeats, first.repeats);
+    }
+}

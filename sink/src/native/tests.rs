@@ -1,0 +1,206 @@
+//! The encoder against a decoder that knows the format from its description alone.
+
+use chrono::DateTime;
+use event::EventId;
+use proptest::prelude::*;
+use uuid::Uuid;
+
+use super::*;
+
+/// A row as ClickHouse would show it.
+#[derive(Debug, Clone, PartialEq)]
+struct Row {
+    texts: [String; 5],
+    timestamp: i64,
+    props: Vec<(String, String)>,
+    event_id: Uuid,
+    origin: u8,
+    lag_ms: i64,
+    place: (u16, u64, u16),
+}
+
+struct Reader<'a>(&'a [u8]);
+
+impl<'a> Reader<'a> {
+    fn take(&mut self, bytes: usize) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(bytes)?;
+        self.0 = rest;
+        Some(taken)
+    }
+
+    fn varint(&mut self) -> Option<usize> {
+        let mut value = 0;
+        for shift in (0..64).step_by(7) {
+            let byte = self.take(1)?[0];
+            value |= usize::from(byte & 0x7F) << shift;
+            if byte & 0x80 == 0 {
+                return Some(value);
+            }
+        }
+        None
+    }
+
+    fn text(&mut self) -> Option<String> {
+        let bytes = self.varint()?;
+        String::from_utf8(self.take(bytes)?.to_vec()).ok()
+    }
+
+    fn texts(&mut self, rows: usize) -> Option<Vec<String>> {
+        (0..rows).map(|_| self.text()).collect()
+    }
+
+    fn integers<const N: usize>(&mut self, rows: usize) -> Option<Vec<i128>> {
+        let integer = |bytes: &[u8]| {
+            let mut wide = [0; 16];
+            wide[..N].copy_from_slice(bytes);
+            i128::from_le_bytes(wide)
+        };
+        (0..rows).map(|_| self.take(N).map(integer)).collect()
+    }
+}
+
+/// None if the block is not whole.
+fn decode(block: &[u8]) -> Option<Vec<Row>> {
+    let mut reader = Reader(block);
+    let (columns, rows) = (reader.varint()?, reader.varint()?);
+    assert_eq!(columns, COLUMNS.len());
+    let head = |reader: &mut Reader<'_>, column: usize| {
+        let head = (reader.text()?, reader.text()?);
+        assert_eq!((head.0.as_str(), head.1.as_str()), COLUMNS[column]);
+        Some(())
+    };
+    let mut texts = Vec::new();
+    for column in 0..4 {
+        head(&mut reader, column)?;
+        texts.push(reader.texts(rows)?);
+    }
+    head(&mut reader, 4)?;
+    let timestamps = reader.integers::<8>(rows)?;
+    head(&mut reader, 5)?;
+    texts.push(reader.texts(rows)?);
+    head(&mut reader, 6)?;
+    let ends = reader.integers::<8>(rows)?;
+    let entries = ends.last().map_or(0, |end| usize::try_from(*end).unwrap());
+    let (keys, values) = (reader.texts(entries)?, reader.texts(entries)?);
+    let mut integers = Vec::new();
+    for (column, (_, kind)) in COLUMNS.into_iter().enumerate().skip(7) {
+        head(&mut reader, column)?;
+        integers.push(match kind {
+            "Int64" | "UInt64" => reader.integers::<8>(rows)?,
+            "UInt16" => reader.integers::<2>(rows)?,
+            _ => reader.integers::<1>(rows)?,
+        });
+    }
+    assert!(reader.0.is_empty(), "nothing follows the block");
+
+    let mut begin = 0;
+    let row = |row: usize| {
+        let end = usize::try_from(ends[row]).unwrap();
+        let props = (begin..end).map(|at| (keys[at].clone(), values[at].clone()));
+        let props = props.collect();
+        begin = end;
+        let timestamp = timestamps[row] as i64;
+        let expected = (timestamp << 16) | 0x7000;
+        let high = (integers[0][row] as i64)
+            .wrapping_add(expected)
+            .cast_unsigned();
+        Row {
+            texts: std::array::from_fn(|column| texts[column][row].clone()),
+            timestamp,
+            props,
+            event_id: Uuid::from_u64_pair(high, integers[1][row] as u64),
+            origin: integers[2][row] as u8,
+            lag_ms: integers[3][row] as i64,
+            place: (
+                integers[4][row] as u16,
+                integers[5][row] as u64,
+                integers[6][row] as u16,
+            ),
+        }
+    };
+    Some((0..rows).map(row).collect())
+}
+
+prop_compose! {
+    fn events()(
+        id in any::<u128>(),
+        client in any::<bool>(),
+        site in "[a-zA-Z0-9._:-]{1,128}",
+        kind in "[a-z_]{1,64}",
+        path in "[^?#]{0,300}",
+        user_id in ".{0,40}",
+        referrer in ".{0,40}",
+        millis in 946_684_800_000_i64..7_258_118_400_000,
+        lag in 0..1_000_000_i64,
+        props in proptest::collection::vec((".{0,10}", ".{0,10}"), 0..4),
+    ) -> Event {
+        let uuid = Uuid::from_u128(id);
+        let origin = if client { IdOrigin::Client } else { IdOrigin::Edge };
+        Event {
+            id: EventId { uuid, origin },
+            site_id: site.parse().unwrap(),
+            event_type: kind.parse().unwrap(),
+            path: path.parse().unwrap(),
+            user_id,
+            timestamp: DateTime::from_timestamp_millis(millis).unwrap(),
+            received_at: DateTime::from_timestamp_millis(millis + lag).unwrap(),
+            referrer,
+            props,
+        }
+    }
+}
+
+fn expected(event: &Event, place: (u16, u64, u16)) -> Row {
+    let texts = [
+        event.site_id.as_str(),
+        event.event_type.as_str(),
+        event.path.as_str(),
+        &event.user_id,
+        &event.referrer,
+    ];
+    Row {
+        texts: texts.map(str::to_owned),
+        timestamp: event.timestamp.timestamp_millis(),
+        props: event.props.clone(),
+        event_id: event.id.uuid,
+        origin: u8::from(event.id.origin == IdOrigin::Client),
+        lag_ms: (event.received_at - event.timestamp).num_milliseconds(),
+        place,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn a_block_of_several_partitions_reads_back_row_by_row(
+        partitions in proptest::collection::vec(proptest::collection::vec(events(), 0..6), 0..4),
+    ) {
+        let mut parts = Vec::new();
+        let mut rows = Vec::new();
+        for (partition, events) in (0_u16..).zip(&partitions) {
+            let mut columns = Columns::default();
+            for (index, event) in (0_u16..).zip(events) {
+                let place = (partition, 1_u64 << 40, index);
+                columns.push(event, place.0, place.1, place.2);
+                rows.push(expected(event, place));
+            }
+            prop_assert_eq!(columns.rows(), events.len());
+            parts.push(columns);
+        }
+        prop_assert_eq!(decode(&encode(&parts)), Some(rows));
+    }
+
+    #[test]
+    fn a_block_that_was_cut_short_anywhere_is_not_a_block(
+        events in proptest::collection::vec(events(), 1..4),
+        at in any::<prop::sample::Index>(),
+    ) {
+        let mut columns = Columns::default();
+        for event in &events {
+            columns.push(event, 0, 0, 0);
+        }
+        let block = encode(&[columns]);
+        prop_assert_eq!(decode(&block[..at.index(block.len())]), None);
+    }
+}

@@ -1,0 +1,351 @@
+//! The sink against a real broker and a real engine.
+
+mod world;
+
+use std::time::Duration;
+
+use uuid::Uuid;
+use world::proxy::Proxy;
+use world::{World, event, event_with_key, events, time};
+
+const COUNT: &str = "SELECT count() FROM events";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_become_rows_and_rollups_with_every_field() {
+    let world = World::new(2).await;
+    let mut odd = event(1);
+    odd.path = "/ü/\u{1F30A}".parse().unwrap();
+    odd.props = vec![
+        ("a".to_owned(), "1".to_owned()),
+        ("b".to_owned(), "x'y\n".to_owned()),
+    ];
+    odd.timestamp = time("2000-01-01T00:00:00.001Z");
+    world.send(0, &[event(0), odd.clone()]).await;
+    world.send(1, &events(2..5)).await;
+    let sink = world.start().await;
+    world.wait_for(COUNT, 5).await;
+    world.wait_until_committed(&[(0, 1), (1, 1)]).await;
+    world.assert_exactly(5).await;
+
+    let shown = world
+        .db
+        .query("SELECT concat(toString(event_id), ' ', site_id, ' ', event_type, ' ', path, ' ', user_id, ' ', toString(timestamp), ' ', toString(received_at), ' ', referrer, ' ', toString(props), ' ', toString(_id_origin), ' ', toString(_partition), ' ', toString(_offset), ' ', toString(_index)) FROM events WHERE _index = 1 AND _partition = 0")
+        .fetch_one::<String>()
+        .await
+        .unwrap();
+    let expected = format!(
+        "{} site-abc-123 page_view /ü/\u{1F30A} user-1 2000-01-01 00:00:00.001 2025-11-16 10:00:00.000 https://example.com/ {} edge 0 0 1",
+        odd.id.uuid, r"{'a':'1','b':'x\'y\n'}"
+    );
+    assert_eq!(shown, expected);
+    assert_eq!(sink.ready().await.0, 200);
+    sink.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_cannot_be_read_is_set_aside_and_its_partition_goes_on() {
+    let world = World::new(1).await;
+    world.send(0, &[event(0)]).await;
+    world.send_raw(0, Some("1"), b"garbage").await;
+    world.send_raw(0, None, b"no header").await;
+    world.send_raw(0, Some("1"), b"").await;
+    world.send(0, &[event(1)]).await;
+    let sink = world.start().await;
+    world.wait_for(COUNT, 2).await;
+    world.wait_until_committed(&[(0, 5)]).await;
+    world.assert_exactly(2).await;
+    // A range of nothing but dead letters moves the partition too.
+    world.send_raw(0, Some("7"), b"of a newer schema").await;
+    world.wait_until_committed(&[(0, 6)]).await;
+    sink.stop().await;
+
+    let letters = world.dead_letters(4);
+    let place = |offset| {
+        format!(
+            "topic={}; partition=0; offset={offset}; reason=",
+            world.kafka.topic
+        )
+    };
+    for (letter, (offset, reason, value)) in letters.iter().zip([
+        (1, "the value is not an EventBatch", "garbage"),
+        (2, "the record has no weir-schema header", "no header"),
+        (3, "the record has no value", ""),
+        (5, "unknown schema version \"7\"", "of a newer schema"),
+    ]) {
+        assert!(
+            letter.0.starts_with(&format!("{}{reason}", place(offset))),
+            "{letter:?}"
+        );
+        assert_eq!(letter.1.as_deref().unwrap_or_default(), value.as_bytes());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_hundred_months_in_one_cut_are_stored() {
+    let world = World::new(1).await;
+    let mut months = events(0..200);
+    for (month, event) in (0_u32..).zip(&mut months) {
+        let date = format!("{}-{:02}-10T00:00:00Z", 2005 + month / 12, month % 12 + 1);
+        event.timestamp = time(&date);
+    }
+    world.send(0, &months).await;
+    let sink = world.start().await;
+    world.wait_for(COUNT, 200).await;
+    world.wait_until_committed(&[(0, 1)]).await;
+    world.assert_exactly(200).await;
+    let partitions = "SELECT uniqExact(_partition_id) FROM events";
+    assert_eq!(world.number(partitions).await, 200);
+    sink.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_made_id_counts_once_in_a_cut_in_the_next_and_after_a_restart() {
+    let world = World::new(1).await;
+    let [a, b, c] = ["a", "b", "c"].map(event_with_key);
+    world.send(0, &[a.clone(), a.clone(), b.clone()]).await;
+    world.send(0, &[b.clone()]).await;
+    let sink = world.start().await;
+    world.wait_until_committed(&[(0, 2)]).await;
+    world.assert_exactly(2).await;
+    world.send(0, &[a.clone(), c.clone()]).await;
+    world.wait_until_committed(&[(0, 3)]).await;
+    world.assert_exactly(3).await;
+    sink.stop().await;
+
+    world.send(0, &[c.clone(), a, b]).await;
+    let mut elsewhere = c.clone();
+    elsewhere.site_id = "another-site".parse().unwrap();
+    world.send(0, &[c, elsewhere]).await;
+    let sink = world.start().await;
+    world.wait_until_committed(&[(0, 5)]).await;
+    world.assert_exactly(4).await;
+    sink.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeat_beyond_the_window_counts_again() {
+    let mut world = World::new(1).await;
+    world.config.repeat_window = 2;
+    let [a, b, c] = ["a", "b", "c"].map(event_with_key);
+    world.send(0, &[a.clone(), b.clone(), c]).await;
+    let sink = world.start().await;
+    world.wait_until_committed(&[(0, 1)]).await;
+    sink.stop().await;
+    world.send(0, &[b, a]).await;
+    let sink = world.start().await;
+    world.wait_until_committed(&[(0, 2)]).await;
+    world.assert_exactly(4).await;
+    sink.stop().await;
+}
+
+/// What a sink left behind that died right after its plan.
+fn plan(id: Uuid, ranges: &str) -> String {
+    format!("weir 1 1 {} 500000 {ranges} .", id.simple())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_left_behind_is_followed_whether_its_cut_landed_or_not() {
+    let world = World::new(3).await;
+    for partition in 0..3 {
+        for record in 0..4 {
+            world
+                .send(partition, &events(record * 10..record * 10 + 10))
+                .await;
+        }
+    }
+    let keyed = event_with_key("repeated");
+    world.send(0, &[keyed.clone(), keyed.clone()]).await;
+    let plan = plan(Uuid::new_v4(), "0:0+3,1:0+2");
+    let begins = [(0, 0), (1, 0)];
+
+    // Nothing landed.
+    world.commit(&begins, &plan);
+    let sink = world.start().await;
+    world.wait_until_committed(&[(0, 5), (1, 4), (2, 4)]).await;
+    world.assert_exactly(121).await;
+    sink.stop().await;
+
+    // All of it landed, and the sink died before it could say so. The partitions' next cuts were
+    // stored as well, so they are cut off from the log this sink sees: it goes on at the plan's
+    // ends, and only what was stored under other tokens may come again.
+    let world = World::new(2).await;
+    for partition in 0..2 {
+        world.send(partition, &events(0..10)).await;
+        world
+            .send(partition, &[event_with_key("x"), event(1)])
+            .await;
+    }
+    let plan = self::plan(Uuid::new_v4(), "0:0+2,1:0+2");
+    for round in 0..3 {
+        world.commit(&begins, &plan);
+        let sink = world.start().await;
+        world.wait_until_committed(&[(0, 2), (1, 2)]).await;
+        world.assert_exactly(24).await;
+        sink.stop().await;
+        assert!(round < 3);
+    }
+    world.send(1, &[event_with_key("x"), event(2)]).await;
+    let sink = world.start().await;
+    world.wait_until_committed(&[(1, 3)]).await;
+    world.assert_exactly(25).await;
+    sink.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_torn_insert_is_completed_in_every_rollup() {
+    let world = World::new(1).await;
+    world.send(0, &events(0..50)).await;
+    let plan = plan(Uuid::new_v4(), "0:0+1");
+    // The block reaches the raw table and one branch of rollups, as after a kill in its midst.
+    for view in ["stats_quarter_hour_mv", "paths_month_mv"] {
+        let create = world.db.query("SELECT create_table_query FROM system.tables WHERE database = currentDatabase() AND name = ?");
+        let create = create.bind(view).fetch_one::<String>().await.unwrap();
+        world
+            .db
+            .query(&format!("DROP TABLE {view} SYNC"))
+            .execute()
+            .await
+            .unwrap();
+        world.commit(&[(0, 0)], &plan);
+        let sink = world.start().await;
+        world.wait_until_committed(&[(0, 1)]).await;
+        sink.stop().await;
+        assert_eq!(world.number(COUNT).await, 50);
+        world.db.query(&create).execute().await.unwrap();
+    }
+    assert_eq!(
+        world.number("SELECT sum(events) FROM paths_month").await,
+        50
+    );
+
+    world.commit(&[(0, 0)], &plan);
+    let sink = world.start().await;
+    world.wait_until_committed(&[(0, 1)]).await;
+    world.assert_exactly(50).await;
+    sink.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_that_cannot_be_followed_stops_its_partition_alone() {
+    for metadata in [
+        "weir 2 of another time",
+        "somebody else's",
+        "weir 1 1 x",
+        &plan(Uuid::new_v4(), "0:5+1"),
+        &plan(Uuid::new_v4(), "0:0+9"),
+    ] {
+        let world = World::new(2).await;
+        world.send(0, &events(0..3)).await;
+        world.send(1, &events(0..3)).await;
+        world.commit(&[(0, 0)], metadata);
+        let sink = world.start().await;
+        world.wait_until_committed(&[(1, 1)]).await;
+        let (status, answer) = sink.ready().await;
+        assert_eq!(status, 503, "{answer}");
+        assert!(answer.contains("partition 0 of"), "{answer}");
+        sink.stop().await;
+        assert!(
+            world.committed().contains(&(0, 0, metadata.to_owned())),
+            "left as it was"
+        );
+        world.assert_exactly(3).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn inserts_cut_off_anywhere_lose_and_double_nothing() {
+    let world = World::new(2).await;
+    let proxy = Proxy::to(&world.clickhouse.url).await;
+    let mut through = world.clickhouse.clone();
+    through.url = format!("http://{}", proxy.address);
+    let mut config = world.config.clone();
+    config.retry.max = Duration::from_millis(100);
+    let sink = world.start_with(config, through).await;
+    let mut sent = 0;
+    for bytes in [0, 200, 900, 1200, 1500, 2000, 4000, 9000] {
+        proxy.cut_after(bytes);
+        for partition in 0..2 {
+            world.send(partition, &events(sent..sent + 200)).await;
+            sent += 200;
+        }
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        proxy.mend();
+        world.wait_for(COUNT, sent).await;
+    }
+    world.wait_until_committed(&[(0, 8), (1, 8)]).await;
+    world.assert_exactly(sent).await;
+    assert_eq!(sink.ready().await.0, 200);
+    sink.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sinks_that_come_and_go_in_mid_load_lose_and_double_nothing() {
+    let mut world = World::new(4).await;
+    world.config.cut.age_max = Duration::from_millis(20);
+    world.config.cut.rows_max = 300;
+    let load = async {
+        for round in 0..120_u64 {
+            for partition in 0..4 {
+                world
+                    .send(partition, &events(round * 10..round * 10 + 10))
+                    .await;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    let sinks = async {
+        let first = world.start().await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let second = world.start().await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        first.stop().await;
+        let third = world.start().await;
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        second.stop().await;
+        third
+    };
+    let ((), sink) = tokio::join!(load, sinks);
+    world.wait_for(COUNT, 4800).await;
+    world
+        .wait_until_committed(&[(0, 120), (1, 120), (2, 120), (3, 120)])
+        .await;
+    world.assert_exactly(4800).await;
+    sink.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollup_without_a_deduplication_window_is_refused_by_name() {
+    let world = World::new(1).await;
+    world
+        .db
+        .query("ALTER TABLE stats_day MODIFY SETTING non_replicated_deduplication_window = 0")
+        .execute()
+        .await
+        .unwrap();
+    let error = world.start().await.end().await.unwrap_err();
+    assert!(
+        format!("{error:#}").contains("table stats_day has no deduplication window"),
+        "{error:#}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_that_are_not_there_yet_are_waited_for() {
+    let world = World::new(1).await;
+    world.send(0, &events(0..3)).await;
+    let mut elsewhere = world.clickhouse.clone();
+    elsewhere.database.push_str("_later");
+    let sink = world
+        .start_with(world.config.clone(), elsewhere.clone())
+        .await;
+    loop {
+        let (status, answer) = sink.ready().await;
+        if status == 503 && answer.contains("run weir migrate") {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    infra::clickhouse::migrate(&elsewhere).await.unwrap();
+    world.wait_until_committed(&[(0, 1)]).await;
+    sink.stop().await;
+}
