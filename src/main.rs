@@ -1,2 +1,82 @@
 //! The one binary: each command is one arm.
-fn main() {}
+
+mod config;
+mod health;
+mod import;
+mod servers;
+mod up;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::config::Config;
+
+/// Takes website and product events over HTTP, keeps them safe in Kafka, moves them exactly once
+/// into ClickHouse, and answers /stats at once.
+#[derive(Debug, Parser)]
+#[command(version, arg_required_else_help = true)]
+struct Cli {
+    /// Read this file instead of ./weir.toml.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// All of it on this machine: broker, ClickHouse, topics, tables, ingest, sink, query.
+    Up(up::Options),
+    /// The ingest service: HTTP to Kafka.
+    Ingest,
+    /// The sink: Kafka to ClickHouse.
+    Sink,
+    /// The query service: ClickHouse to HTTP.
+    Query,
+    /// The embedded Kafka broker alone.
+    Broker(servers::BrokerOptions),
+    /// The embedded ClickHouse alone.
+    Clickhouse(servers::ClickhouseOptions),
+    /// Create topics and tables, or bring them to this version; does nothing twice.
+    Migrate,
+    /// Send a web server's access log as page views; the same file twice changes nothing.
+    Import(import::Options),
+    /// Ask a URL and exit with 0 if it answers with success; for container health checks.
+    Health(health::Options),
+    /// Print the configuration in force, secrets redacted.
+    Config,
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Cli::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // One line: the attempt, then its causes.
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: Cli) -> anyhow::Result<()> {
+    let config: Config = infra::config::load(cli.config.as_deref())?;
+    if let Command::Config = cli.command {
+        return config::print(&config);
+    }
+    infra::telemetry::init(&config.log)?;
+    match cli.command {
+        Command::Up(options) => up::run(config, cli.config, options).await,
+        Command::Ingest => servers::ingest(config).await,
+        Command::Sink => servers::sink(config).await,
+        Command::Query => servers::query(config).await,
+        Command::Broker(options) => servers::broker(config, options).await,
+        Command::Clickhouse(options) => servers::clickhouse(config, options).await,
+        Command::Migrate => servers::migrate(&config).await,
+        Command::Import(options) => import::run(config.import, options).await,
+        Command::Health(options) => health::run(options).await,
+        Command::Config => unreachable!("answered above"),
+    }
+}

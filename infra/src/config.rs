@@ -33,9 +33,12 @@ pub fn load<C: DeserializeOwned>(file: Option<&Path>) -> Result<C, ConfigError> 
             file.display()
         )]));
     }
-    let figment = Figment::new()
-        .merge(Toml::file_exact(file.unwrap_or(Path::new(FILE))))
-        .merge(TextEnv);
+    let file = file.unwrap_or(Path::new(FILE));
+    let mut figment = Figment::new();
+    if file.exists() {
+        figment = figment.merge(Toml::file_exact(file));
+    }
+    let figment = figment.merge(TextEnv);
     figment
         .extract_lossy()
         .map_err(|errors| ConfigError(errors.into_iter().map(explain).collect()))

@@ -80,7 +80,9 @@ impl Server {
         let listener = TcpListener::bind(config.listen)
             .await
             .with_context(|| format!("listen on {}", config.listen))?;
-        let local_addr = listener.local_addr().context("read the address listened on")?;
+        let local_addr = listener
+            .local_addr()
+            .context("read the address listened on")?;
         let grace = config.grace;
         let (shared, lock) = tokio::task::spawn_blocking(move || {
             let lock = lock::folder(&config.data_dir)?;
@@ -89,7 +91,13 @@ impl Server {
         })
         .await
         .context("open the engine")??;
-        Ok(Self { listener, local_addr, shared: Arc::new(shared), grace, _lock: lock })
+        Ok(Self {
+            listener,
+            local_addr,
+            shared: Arc::new(shared),
+            grace,
+            _lock: lock,
+        })
     }
 
     pub fn local_addr(&self) -> SocketAddr {
@@ -98,7 +106,13 @@ impl Server {
 
     /// Answers until `shutdown`, then lets running statements finish within the grace period.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let Self { listener, local_addr, shared, grace, _lock } = self;
+        let Self {
+            listener,
+            local_addr,
+            shared,
+            grace,
+            _lock,
+        } = self;
         info!(server.address = %local_addr, "the embedded ClickHouse answers on {local_addr}");
         let routes = Router::new()
             .route("/ping", get(ping))
@@ -144,7 +158,11 @@ impl Shared {
             ),
             places: Arc::new(Semaphore::new(config.queries_max.max(1))),
             queue: Arc::new(Semaphore::new(
-                config.queries_max.max(1).saturating_add(config.queries_waiting_max).min(Semaphore::MAX_PERMITS),
+                config
+                    .queries_max
+                    .max(1)
+                    .saturating_add(config.queries_waiting_max)
+                    .min(Semaphore::MAX_PERMITS),
             )),
             queries: AtomicU64::new(0),
             run: uuid::Uuid::new_v4(),
@@ -158,13 +176,18 @@ impl Shared {
         self.tasks.close();
         if !self.tasks.is_empty() {
             let shared = Arc::clone(&self);
-            let killed = tokio::task::spawn_blocking(move || engine::kill(&shared.engine, "/*weir "));
+            let killed =
+                tokio::task::spawn_blocking(move || engine::kill(&shared.engine, "/*weir "));
             if let Ok(Err(exception)) = killed.await {
                 warn!(error = %exception, "could not cancel the running statements");
             }
         }
-        let stopped = tokio::time::timeout(KILL_TIME_MAX, self.tasks.wait()).await.is_ok()
-            && tokio::task::spawn_blocking(move || self.engine.close()).await.unwrap_or(false);
+        let stopped = tokio::time::timeout(KILL_TIME_MAX, self.tasks.wait())
+            .await
+            .is_ok()
+            && tokio::task::spawn_blocking(move || self.engine.close())
+                .await
+                .unwrap_or(false);
         if !stopped {
             warn!("the engine still had work when the process ended");
         }
@@ -178,7 +201,11 @@ async fn ping() -> &'static str {
 async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     if parts.method != Method::GET && parts.method != Method::POST && parts.method != Method::HEAD {
-        return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET, HEAD, POST")], "Use GET or POST.\n")
+        return (
+            StatusCode::METHOD_NOT_ALLOWED,
+            [(header::ALLOW, "GET, HEAD, POST")],
+            "Use GET or POST.\n",
+        )
             .into_response();
     }
     let prepared = async {
@@ -211,7 +238,10 @@ async fn run(
     share: Option<tokio::sync::OwnedSemaphorePermit>,
 ) -> Result<Response, Exception> {
     let queued = Arc::clone(&shared.queue).try_acquire_owned().map_err(|_| {
-        Exception::new(Code::TooManyQueries, "Too many simultaneous queries, try again")
+        Exception::new(
+            Code::TooManyQueries,
+            "Too many simultaneous queries, try again",
+        )
     })?;
     let place = Arc::clone(&shared.places)
         .acquire_owned()
@@ -224,8 +254,15 @@ async fn run(
     let compress = statement.compress;
     let (head_sender, head) = oneshot::channel();
     let (piece_sender, pieces) = mpsc::channel(PIECES_MAX);
-    let running = Running { shared: Arc::clone(shared), tag: tag.clone(), pieces };
-    let reply = Reply { head: head_sender, pieces: piece_sender };
+    let running = Running {
+        shared: Arc::clone(shared),
+        tag: tag.clone(),
+        pieces,
+    };
+    let reply = Reply {
+        head: head_sender,
+        pieces: piece_sender,
+    };
     let engine_side = Arc::clone(shared);
     shared.tasks.spawn_blocking(move || {
         execute::run(&engine_side.engine, &statement, &tag, reply);
@@ -259,7 +296,11 @@ fn pieces_to_body(
     .map(move |piece| {
         Ok(piece.unwrap_or_else(|exception| {
             let tail = response::exception_tail(&tag, &exception);
-            Bytes::from(if compress { blocks::encode(&tail) } else { tail })
+            Bytes::from(if compress {
+                blocks::encode(&tail)
+            } else {
+                tail
+            })
         }))
     })
 }

@@ -27,7 +27,11 @@ pub(crate) struct Whole {
 impl Reader {
     pub(crate) fn new(bytes_max: usize, bodies_bytes_max: usize, time_max: Duration) -> Self {
         let pages = (bodies_bytes_max / PAGE_BYTES).clamp(1, Semaphore::MAX_PERMITS);
-        Self { bytes_max, time_max, budget: Arc::new(Semaphore::new(pages)) }
+        Self {
+            bytes_max,
+            time_max,
+            budget: Arc::new(Semaphore::new(pages)),
+        }
     }
 
     pub(crate) fn bytes_max(&self) -> usize {
@@ -36,18 +40,25 @@ impl Reader {
 
     pub(crate) async fn read(&self, body: Body) -> Result<Whole, Exception> {
         if body.is_end_stream() {
-            return Ok(Whole { bytes: Vec::new(), share: None });
+            return Ok(Whole {
+                bytes: Vec::new(),
+                share: None,
+            });
         }
         if body.size_hint().lower() > self.bytes_max as u64 {
             return Err(too_large(self.bytes_max));
         }
-        tokio::time::timeout(self.time_max, self.collect(body)).await.unwrap_or_else(|_| {
-            let seconds = self.time_max.as_secs();
-            Err(Exception::new(
-                Code::TimeoutExceeded,
-                format_args!("Timeout exceeded: the request's body did not arrive within {seconds} s"),
-            ))
-        })
+        tokio::time::timeout(self.time_max, self.collect(body))
+            .await
+            .unwrap_or_else(|_| {
+                let seconds = self.time_max.as_secs();
+                Err(Exception::new(
+                    Code::TimeoutExceeded,
+                    format_args!(
+                        "Timeout exceeded: the request's body did not arrive within {seconds} s"
+                    ),
+                ))
+            })
     }
 
     async fn collect(&self, mut body: Body) -> Result<Whole, Exception> {
@@ -58,9 +69,14 @@ impl Reader {
             std::future::poll_fn(|context| std::pin::Pin::new(&mut body).poll_frame(context)).await
         {
             let frame = frame.map_err(|_| {
-                Exception::new(Code::BadArguments, "The request's body ended before it was whole")
+                Exception::new(
+                    Code::BadArguments,
+                    "The request's body ended before it was whole",
+                )
             })?;
-            let Ok(chunk) = frame.into_data() else { continue };
+            let Ok(chunk) = frame.into_data() else {
+                continue;
+            };
             let length = bytes.len() + chunk.len();
             if length > self.bytes_max {
                 return Err(too_large(self.bytes_max));
@@ -110,9 +126,15 @@ pub(crate) fn decode(
 ) -> Result<Vec<u8>, Exception> {
     match encoding.map(str::trim) {
         None | Some("" | "identity") => Ok(body),
-        Some("gzip" | "x-gzip") => unpack(flate2::read::MultiGzDecoder::new(body.as_slice()), bytes_max),
+        Some("gzip" | "x-gzip") => unpack(
+            flate2::read::MultiGzDecoder::new(body.as_slice()),
+            bytes_max,
+        ),
         Some("deflate") => unpack(flate2::read::ZlibDecoder::new(body.as_slice()), bytes_max),
-        Some("lz4") => unpack(lz4_flex::frame::FrameDecoder::new(body.as_slice()), bytes_max),
+        Some("lz4") => unpack(
+            lz4_flex::frame::FrameDecoder::new(body.as_slice()),
+            bytes_max,
+        ),
         Some(other) => Err(Exception::new(
             Code::NoMethod,
             format_args!("Content-Encoding {other} is not supported; use gzip, deflate or lz4"),
@@ -122,9 +144,15 @@ pub(crate) fn decode(
 
 fn unpack(packed: impl Read, bytes_max: usize) -> Result<Vec<u8>, Exception> {
     let mut plain = Vec::new();
-    packed.take(bytes_max as u64 + 1).read_to_end(&mut plain).map_err(|error| {
-        Exception::new(Code::CannotDecompress, format_args!("Cannot decompress the body: {error}"))
-    })?;
+    packed
+        .take(bytes_max as u64 + 1)
+        .read_to_end(&mut plain)
+        .map_err(|error| {
+            Exception::new(
+                Code::CannotDecompress,
+                format_args!("Cannot decompress the body: {error}"),
+            )
+        })?;
     if plain.len() > bytes_max {
         return Err(too_large(bytes_max));
     }

@@ -1,0 +1,43 @@
+//! The whole configuration: one section a component, each documented where it is used.
+
+use anyhow::Context;
+use serde::{Deserialize, Serialize};
+
+use crate::import;
+
+/// What `weir.toml` may hold.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Config {
+    pub(crate) log: infra::telemetry::Config,
+    pub(crate) kafka: infra::kafka::Config,
+    pub(crate) clickhouse: infra::clickhouse::Config,
+    pub(crate) ingest: ingest::Config,
+    pub(crate) sink: sink::Config,
+    pub(crate) query: query::Config,
+    pub(crate) import: import::Config,
+    pub(crate) broker: embedded_broker::Config,
+    engine: embedded_clickhouse::Config,
+}
+
+impl Config {
+    /// The embedded engine's settings: its own section, and what it shares with its clients.
+    pub(crate) fn engine(&self) -> embedded_clickhouse::Config {
+        embedded_clickhouse::Config {
+            library: self.clickhouse.library.clone(),
+            user: self.clickhouse.user.clone(),
+            password: self.clickhouse.password.clone().map(Into::into),
+            ..self.engine.clone()
+        }
+    }
+}
+
+/// `weir config`: what is in force, as TOML; secrets stand as `[redacted]`.
+#[expect(clippy::print_stdout, reason = "the command's answer")]
+pub(crate) fn print(config: &Config) -> anyhow::Result<()> {
+    print!(
+        "{}",
+        toml::to_string_pretty(config).context("write the configuration as TOML")?
+    );
+    Ok(())
+}

@@ -1,0 +1,219 @@
+//! One line of the `combined` log format, as Apache and nginx write it:
+//! `host ident user [time] "request" status bytes "referrer" "user agent"`.
+
+use std::borrow::Cow;
+
+use chrono::{DateTime, FixedOffset};
+
+use super::LINE_BYTES_MAX;
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Request<'l> {
+    pub(super) address: Cow<'l, str>,
+    pub(super) time: DateTime<FixedOffset>,
+    method: &'l str,
+    target: &'l str,
+    status: u16,
+    referrer: Cow<'l, str>,
+    pub(super) user_agent: Cow<'l, str>,
+}
+
+/// What a page does not end with: these are its parts, or files.
+const ASSETS: [&str; 20] = [
+    ".css", ".js", ".png", ".jpg", ".jpeg", ".gif", ".ico", ".svg", ".woff", ".woff2", ".ttf",
+    ".map", ".xml", ".txt", ".pdf", ".zip", ".gz", ".tar", ".mp4", ".webm",
+];
+
+/// Reads one line. The error says what was looked for and not found.
+pub(super) fn parse(line: &[u8]) -> Result<Request<'_>, &'static str> {
+    if line.len() > LINE_BYTES_MAX {
+        return Err("longer than 64 KiB");
+    }
+    let line = std::str::from_utf8(line).map_err(|_| "not UTF-8")?;
+    let (address, rest) = line.split_once(' ').ok_or("no address")?;
+    let (_, rest) = rest.split_once(" [").ok_or("no [time]")?;
+    let (time, rest) = rest
+        .split_once("] \"")
+        .ok_or("no [time] before a \"request\"")?;
+    let time = DateTime::parse_from_str(time, "%d/%b/%Y:%H:%M:%S %z")
+        .map_err(|_| "the time is not like 17/May/2015:10:05:03 +0000")?;
+    let (request, rest) = quoted(rest).ok_or("the request has no closing quote")?;
+    let mut numbers = rest.strip_prefix(' ').ok_or("no status")?.splitn(3, ' ');
+    let status = numbers
+        .next()
+        .filter(|status| status.len() == 3)
+        .and_then(|status| status.parse().ok())
+        .ok_or("the status is not a three-digit number")?;
+    let bytes = numbers.next().ok_or("no size")?;
+    if bytes != "-" && bytes.parse::<u64>().is_err() {
+        return Err("the size is neither a number nor -");
+    }
+    let rest = numbers
+        .next()
+        .and_then(|rest| rest.strip_prefix('"'))
+        .ok_or("no \"referrer\"")?;
+    let (referrer, rest) = quoted(rest).ok_or("the referrer has no closing quote")?;
+    let rest = rest.strip_prefix(" \"").ok_or("no \"user agent\"")?;
+    let (user_agent, _) = quoted(rest).ok_or("the user agent has no closing quote")?;
+
+    // A request that is not HTTP ("-", a TLS hello) is a well-formed line without a page.
+    let mut words = request.split(' ');
+    let method = words.next().unwrap_or_default();
+    let target = words.next().unwrap_or_default();
+    Ok(Request {
+        address: Cow::Borrowed(address),
+        time,
+        method,
+        target,
+        status,
+        referrer: unescape(referrer),
+        user_agent: unescape(user_agent),
+    })
+}
+
+/// Splits after the closing quote; a backslash guards the character behind it.
+fn quoted(text: &str) -> Option<(&str, &str)> {
+    let mut guarded = false;
+    for (at, byte) in text.bytes().enumerate() {
+        match byte {
+            _ if guarded => guarded = false,
+            b'\\' => guarded = true,
+            b'"' => return Some((&text[..at], &text[at + 1..])),
+            _ => {}
+        }
+    }
+    None
+}
+
+fn unescape(text: &str) -> Cow<'_, str> {
+    if text.contains("\\\"") {
+        Cow::Owned(text.replace("\\\"", "\""))
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
+impl Request<'_> {
+    /// A GET answered below 400 whose path is not that of an asset.
+    pub(super) fn is_page_view(&self) -> bool {
+        let path = self.path();
+        let asset = ASSETS.iter().any(|suffix| {
+            path.len() >= suffix.len()
+                && path.as_bytes()[path.len() - suffix.len()..]
+                    .eq_ignore_ascii_case(suffix.as_bytes())
+        });
+        self.method == "GET" && self.status < 400 && !asset
+    }
+
+    /// The target's path, cut at `?` and `#`.
+    pub(super) fn path(&self) -> &str {
+        // A proxy logs whole URLs.
+        let target = ["http://", "https://"]
+            .iter()
+            .find_map(|scheme| self.target.strip_prefix(scheme))
+            .map_or(self.target, |rest| {
+                rest.find('/').map_or("/", |at| &rest[at..])
+            });
+        &target[..target.find(['?', '#']).unwrap_or(target.len())]
+    }
+
+    /// `-` is how a log says none.
+    pub(super) fn referrer(&self) -> Option<&str> {
+        Some(&*self.referrer).filter(|referrer| !referrer.is_empty() && *referrer != "-")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINE: &str = r#"83.149.9.216 - - [17/May/2015:10:05:03 +0200] "GET /a/b?c#d HTTP/1.1" 200 203023 "http://example.com/" "Mozilla/5.0 (\"X11\")""#;
+
+    fn with(request: &str, status: &str) -> String {
+        LINE.replace("GET /a/b?c#d HTTP/1.1", request)
+            .replace(" 200 ", &format!(" {status} "))
+    }
+
+    fn is_page_view(request: &str, status: &str) -> bool {
+        parse(with(request, status).as_bytes())
+            .unwrap()
+            .is_page_view()
+    }
+
+    #[test]
+    fn a_line_gives_its_address_time_path_referrer_and_agent() {
+        let request = parse(LINE.as_bytes()).unwrap();
+        assert_eq!(request.address, "83.149.9.216");
+        assert_eq!(request.time.to_rfc3339(), "2015-05-17T10:05:03+02:00");
+        assert_eq!(request.path(), "/a/b");
+        assert_eq!(request.referrer(), Some("http://example.com/"));
+        assert_eq!(request.user_agent, r#"Mozilla/5.0 ("X11")"#);
+        assert!(request.is_page_view());
+    }
+
+    #[test]
+    fn a_page_view_is_a_get_answered_below_400() {
+        assert!(is_page_view("GET / HTTP/1.1", "399"));
+        assert!(!is_page_view("GET / HTTP/1.1", "400"));
+        assert!(!is_page_view("HEAD / HTTP/1.1", "200"));
+        assert!(!is_page_view("POST / HTTP/1.1", "200"));
+        assert!(!is_page_view("-", "200"));
+    }
+
+    #[test]
+    fn an_asset_is_no_page_in_any_case_and_with_any_query() {
+        for suffix in ASSETS {
+            assert!(
+                !is_page_view(&format!("GET /x{suffix} HTTP/1.1"), "200"),
+                "{suffix}"
+            );
+            let upper = suffix.to_uppercase();
+            assert!(
+                !is_page_view(&format!("GET /x{upper}?v=1 HTTP/1.1"), "200"),
+                "{upper}"
+            );
+            assert!(
+                is_page_view(&format!("GET /x{suffix}/ HTTP/1.1"), "200"),
+                "{suffix}/"
+            );
+            assert!(
+                is_page_view(&format!("GET /x?y={suffix} HTTP/1.1"), "200"),
+                "query {suffix}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_whole_url_gives_its_path() {
+        let line = with("GET http://example.com/p?q HTTP/1.1", "200");
+        assert_eq!(parse(line.as_bytes()).unwrap().path(), "/p");
+        let line = with("GET http://example.com HTTP/1.1", "200");
+        assert_eq!(parse(line.as_bytes()).unwrap().path(), "/");
+    }
+
+    #[test]
+    fn every_prefix_of_a_line_is_malformed_and_none_panics() {
+        for end in 0..LINE.len() {
+            assert!(parse(&LINE.as_bytes()[..end]).is_err(), "{}", &LINE[..end]);
+        }
+        assert_eq!(parse(b"\xff\xfe"), Err("not UTF-8"));
+    }
+
+    #[test]
+    fn each_fault_is_named() {
+        for (from, to, reason) in [
+            (
+                "17/May",
+                "17/Mai",
+                "the time is not like 17/May/2015:10:05:03 +0000",
+            ),
+            (" 200 ", " ok ", "the status is not a three-digit number"),
+            (" 203023 ", " many ", "the size is neither a number nor -"),
+        ] {
+            assert_eq!(
+                parse(LINE.replace(from, to).as_bytes()).unwrap_err(),
+                reason
+            );
+        }
+    }
+}

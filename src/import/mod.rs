@@ -1,0 +1,290 @@
+//! `weir import`: a web server's access log becomes page views, sent through the front door.
+//!
+//! The same file twice changes nothing: a line's event_id comes from the site, its text and all
+//! lines before it, so a log that has grown since brings in only what is new.
+
+mod combined;
+mod identity;
+mod sender;
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, ensure};
+use indicatif::{ProgressBar, ProgressStyle};
+use infra::config::Secret;
+use serde::{Deserialize, Serialize};
+
+use combined::Request;
+use identity::{LineIds, VisitorKey};
+use sender::{PageView, Sender};
+
+/// The `import` section.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Config {
+    /// Keys the hash that stands for a visitor (`WEIR_IMPORT__VISITOR_KEY`). Without it a key is
+    /// made once and kept in the data directory.
+    pub(crate) visitor_key: Option<Secret>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// How the file's lines are written.
+    #[arg(long, value_enum)]
+    format: Format,
+    /// Whose traffic it is.
+    #[arg(long, value_parser = parse_site_id)]
+    site_id: event::SiteId,
+    /// The ingest service to send to.
+    #[arg(long, default_value = "http://127.0.0.1:3000")]
+    url: String,
+    /// Where the visitors' key is kept.
+    #[arg(long, default_value = "./data", value_name = "DIR")]
+    data_dir: PathBuf,
+    /// Seconds to go on trying while ingest cannot be reached or has no room.
+    #[arg(long, default_value_t = 60)]
+    retry_for: u64,
+    /// The access log.
+    file: PathBuf,
+}
+
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Format {
+    /// Apache's and nginx's `combined`.
+    Combined,
+}
+
+fn parse_site_id(text: &str) -> Result<event::SiteId, String> {
+    text.parse()
+        .map_err(|fault: event::Fault| fault.to_string())
+}
+
+/// A longer line is malformed; its rest is read past, not kept.
+const LINE_BYTES_MAX: usize = 64 * 1024;
+const MALFORMED_SHOWN_MAX: usize = 5;
+
+pub(crate) async fn run(config: Config, options: Options) -> anyhow::Result<()> {
+    let Format::Combined = options.format;
+    let key = VisitorKey::obtain(config.visitor_key.as_ref(), &options.data_dir)?;
+    let file = open(&options.file)?;
+    let mut lines = Lines::new(file.reader);
+    let mut ids = LineIds::new();
+    let mut sender = Sender::new(
+        &options.url,
+        options.site_id,
+        Duration::from_secs(options.retry_for),
+    )?;
+    let mut tally = Tally::default();
+
+    while let Some(line) = lines
+        .next()
+        .with_context(|| format!("read {}", file.path.display()))?
+    {
+        file.progress.set_position(file.consumed.get());
+        let event_id = ids.next(line);
+        tally.lines += 1;
+        match combined::parse(line) {
+            Err(reason) => tally.malformed(reason),
+            Ok(request) if !request.is_page_view() => tally.other += 1,
+            Ok(request) => {
+                tally.views += 1;
+                sender
+                    .send(page_view(&request, event_id, &key), tally.lines)
+                    .await?;
+            }
+        }
+    }
+    let rejected = sender.finish().await?;
+    file.progress.finish_and_clear();
+    tally.print(&rejected);
+    ensure!(tally.lines > 0, "{} is empty", options.file.display());
+    ensure!(
+        tally.views > 0 || tally.other > 0,
+        "no line of {} is in the combined format",
+        options.file.display()
+    );
+    Ok(())
+}
+
+fn page_view(request: &Request<'_>, event_id: String, key: &VisitorKey) -> PageView {
+    PageView {
+        event_type: "page_view",
+        path: request.path().to_owned(),
+        user_id: key.visitor(&request.address, &request.user_agent),
+        timestamp: request.time.to_rfc3339(),
+        event_id,
+        referrer: request.referrer().map(str::to_owned),
+    }
+}
+
+/// What the file held.
+#[derive(Default)]
+struct Tally {
+    lines: u64,
+    views: u64,
+    /// Well-formed, but no page view: an image, a POST, an error.
+    other: u64,
+    malformed: u64,
+    malformed_shown: Vec<(u64, &'static str)>,
+}
+
+impl Tally {
+    fn malformed(&mut self, reason: &'static str) {
+        self.malformed += 1;
+        if self.malformed_shown.len() < MALFORMED_SHOWN_MAX {
+            self.malformed_shown.push((self.lines, reason));
+        }
+    }
+
+    #[expect(clippy::print_stdout, reason = "the command's answer")]
+    fn print(&self, rejected: &sender::Rejected) {
+        println!(
+            "{} lines: {} page views, {} other requests, {} malformed",
+            self.lines, self.views, self.other, self.malformed
+        );
+        for (line, reason) in &self.malformed_shown {
+            println!("  line {line}: {reason}");
+        }
+        if self.malformed > MALFORMED_SHOWN_MAX as u64 {
+            println!(
+                "  ... and {} more",
+                self.malformed - MALFORMED_SHOWN_MAX as u64
+            );
+        }
+        if rejected.count > 0 {
+            println!("{} page views were refused by ingest", rejected.count);
+            for (line, reason) in &rejected.shown {
+                println!("  line {line}: {reason}");
+            }
+        }
+    }
+}
+
+struct Input {
+    path: PathBuf,
+    reader: Box<dyn BufRead>,
+    consumed: std::rc::Rc<std::cell::Cell<u64>>,
+    progress: ProgressBar,
+}
+
+/// Opens a log, plain or gzip as rotation leaves it.
+fn open(path: &Path) -> anyhow::Result<Input> {
+    let file = File::open(path).with_context(|| format!("open {}", path.display()))?;
+    let metadata = file
+        .metadata()
+        .with_context(|| format!("open {}", path.display()))?;
+    ensure!(metadata.is_file(), "{} is not a file", path.display());
+    let progress = ProgressBar::new(metadata.len()).with_style(
+        ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} {binary_bytes_per_sec} {eta}")
+            .expect("the template is a constant"),
+    );
+    let consumed = std::rc::Rc::new(std::cell::Cell::new(0));
+    let counted = Counted {
+        inner: file,
+        consumed: consumed.clone(),
+    };
+    let mut buffered = BufReader::with_capacity(256 * 1024, counted);
+    let head = buffered
+        .fill_buf()
+        .with_context(|| format!("read {}", path.display()))?;
+    let reader: Box<dyn BufRead> = if head.starts_with(&[0x1f, 0x8b]) {
+        Box::new(BufReader::new(flate2::bufread::MultiGzDecoder::new(
+            buffered,
+        )))
+    } else {
+        Box::new(buffered)
+    };
+    Ok(Input {
+        path: path.to_owned(),
+        reader,
+        consumed,
+        progress,
+    })
+}
+
+/// Counts the file's bytes as they are read, for the progress bar.
+struct Counted {
+    inner: File,
+    consumed: std::rc::Rc<std::cell::Cell<u64>>,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.consumed.set(self.consumed.get() + read as u64);
+        Ok(read)
+    }
+}
+
+/// Lines of any bytes, each without its line ending, cut at [`LINE_BYTES_MAX`].
+struct Lines {
+    reader: Box<dyn BufRead>,
+    line: Vec<u8>,
+}
+
+impl Lines {
+    fn new(reader: Box<dyn BufRead>) -> Self {
+        Self {
+            reader,
+            line: Vec::new(),
+        }
+    }
+
+    fn next(&mut self) -> std::io::Result<Option<&[u8]>> {
+        self.line.clear();
+        // One byte more than allowed, so that a line that is too long can be told.
+        let bytes_max = LINE_BYTES_MAX as u64 + 1;
+        if (&mut self.reader)
+            .take(bytes_max)
+            .read_until(b'\n', &mut self.line)?
+            == 0
+        {
+            return Ok(None);
+        }
+        if self.line.ends_with(b"\n") {
+            self.line.pop();
+        } else if self.line.len() > LINE_BYTES_MAX {
+            self.reader.skip_until(b'\n')?;
+        }
+        if self.line.ends_with(b"\r") {
+            self.line.pop();
+        }
+        Ok(Some(&self.line))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines_of(bytes: &'static [u8]) -> Vec<Vec<u8>> {
+        let mut lines = Lines::new(Box::new(bytes));
+        let mut all = Vec::new();
+        while let Some(line) = lines.next().unwrap() {
+            all.push(line.to_vec());
+        }
+        all
+    }
+
+    #[test]
+    fn lines_end_with_lf_or_crlf_or_the_file() {
+        assert_eq!(
+            lines_of(b"a\r\n\nb"),
+            [b"a".to_vec(), b"".to_vec(), b"b".to_vec()]
+        );
+    }
+
+    #[test]
+    fn a_line_that_is_too_long_is_cut_and_the_next_one_is_whole() {
+        let text: &'static [u8] = [vec![b'x'; LINE_BYTES_MAX * 3], b"\nnext\n".to_vec()]
+            .concat()
+            .leak();
+        let lines = lines_of(text);
+        assert_eq!(lines.len(), 2);
+        assert_eq!(lines[0].len(), LINE_BYTES_MAX + 1);
+        assert_eq!(lines[1], b"next");
+    }
+}
