@@ -1,0 +1,37 @@
+//! The embedded engine alone: `embedded-clickhouse '{"data_dir": ".., "listen": ".."}'`. Prints its
+//! address once it answers. The tests run it as the process that can be killed.
+
+use std::io::Write as _;
+
+use anyhow::Context as _;
+use embedded_clickhouse::{Config, Server};
+use tokio_util::sync::CancellationToken;
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let config = std::env::args().nth(1).unwrap_or_else(|| "{}".into());
+    let config: Config = serde_json::from_str(&config).context("read the configuration")?;
+    let server = Server::open(config).await?;
+    let mut stdout = std::io::stdout();
+    writeln!(stdout, "{}", server.local_addr())?;
+    stdout.flush()?;
+    let shutdown = CancellationToken::new();
+    tokio::spawn(stop_on_signal(shutdown.clone()));
+    server.run(shutdown).await
+}
+
+async fn stop_on_signal(shutdown: CancellationToken) {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+        }
+    }
+    #[cfg(not(unix))]
+    let _ = tokio::signal::ctrl_c().await;
+    shutdown.cancel();
+}

@@ -1,0 +1,214 @@
+//! Boots the engine on its folder and hands out sessions: pooled, and brought to the settings a
+//! request asks for by sending only what differs.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::Path,
+    sync::{Mutex, PoisonError},
+};
+
+use anyhow::Context as _;
+
+use crate::{
+    Config,
+    exception::{Code, Exception},
+    ffi::{self, Connection},
+    gate::ReaderLimits,
+    users::Role,
+};
+
+const CONFIG_XML: &str = include_str!("engine/config.xml");
+const USERS_XML: &str = include_str!("engine/users.xml");
+
+/// Where a statement runs: its role, database and settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Context {
+    pub(crate) role: Role,
+    pub(crate) database: String,
+    pub(crate) settings: BTreeMap<String, String>,
+}
+
+/// A session of the engine and the state it was brought to.
+pub(crate) struct Session {
+    pub(crate) connection: Connection,
+    context: Context,
+}
+
+pub(crate) struct Engine {
+    idle: Mutex<Vec<Session>>,
+    idle_max: usize,
+    time_max_seconds: u64,
+    pub(crate) reader_limits: ReaderLimits,
+    /// The engine stops when its last session closes, so one stays open.
+    anchor: Mutex<Option<Connection>>,
+}
+
+impl Engine {
+    /// Loads the library and opens the engine on `config.data_dir`.
+    pub(crate) fn boot(library: &Path, config: &Config) -> anyhow::Result<Self> {
+        let folder = std::path::absolute(&config.data_dir)?;
+        let settings = folder.join("config");
+        write_configuration(&settings, config)
+            .with_context(|| format!("write the engine's configuration to {}", settings.display()))?;
+        ffi::load(library)?;
+        let anchor = Connection::open(&[
+            format!("--path={}", folder.join("store").display()),
+            format!("--config-file={}", settings.join("config.xml").display()),
+        ])
+        .with_context(|| format!("open the engine on {}", folder.display()))?;
+        Ok(Self {
+            idle: Mutex::new(Vec::new()),
+            idle_max: config.queries_max,
+            time_max_seconds: config.query_time_max.as_secs().max(1),
+            reader_limits: ReaderLimits {
+                time_max_seconds: config.reader_time_max.as_secs().max(1),
+                memory_max: config.reader_memory_max,
+                rows_max: config.reader_rows_max,
+            },
+            anchor: Mutex::new(Some(anchor)),
+        })
+    }
+
+    /// A session brought to `context`, pooled if one of its role is idle.
+    pub(crate) fn session(&self, context: &Context) -> Result<Session, Exception> {
+        let pooled = self.take_idle(context);
+        let mut session = match pooled {
+            Some(session) => session,
+            None => self.open(context.role)?,
+        };
+        session.bring_to(context, &self.base_settings(context.role))?;
+        Ok(session)
+    }
+
+    /// Takes a session back for the next request.
+    pub(crate) fn give_back(&self, session: Session) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        if idle.len() >= self.idle_max {
+            // The one that waited longest, perhaps of a role nobody uses now.
+            drop(idle.remove(0));
+        }
+        idle.push(session);
+    }
+
+    /// Closes every session that is not in use and stops the engine. False if one was in use.
+    pub(crate) fn close(&self) -> bool {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        drop(self.anchor.lock().unwrap_or_else(PoisonError::into_inner).take());
+        ffi::shutdown()
+    }
+
+    fn take_idle(&self, context: &Context) -> Option<Session> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        let same_context = idle.iter().rposition(|session| session.context == *context);
+        let position = same_context
+            .or_else(|| idle.iter().rposition(|session| session.context.role == context.role))?;
+        Some(idle.remove(position))
+    }
+
+    fn open(&self, role: Role) -> Result<Session, Exception> {
+        let arguments: Vec<String> = self
+            .base_settings(role)
+            .iter()
+            .map(|(name, value)| format!("--{name}={value}"))
+            .collect();
+        let connection = Connection::open(&arguments)
+            .map_err(|error| Exception::new(Code::Logical, error))?;
+        let context = Context {
+            role,
+            database: "default".into(),
+            settings: BTreeMap::new(),
+        };
+        Ok(Session { connection, context })
+    }
+
+    /// Settings every session of a role starts from. Inserts are synchronous whatever the engine's
+    /// default, and times are UTC whatever the machine's zone.
+    fn base_settings(&self, role: Role) -> BTreeMap<&'static str, String> {
+        let mut settings = BTreeMap::from([
+            ("async_insert", "0".to_owned()),
+            ("session_timezone", "UTC".to_owned()),
+            ("max_execution_time", self.time_max_seconds.to_string()),
+        ]);
+        if role == Role::Reader {
+            let limits = self.reader_limits;
+            settings.insert("max_execution_time", limits.time_max_seconds.to_string());
+            settings.insert("max_memory_usage", limits.memory_max.to_string());
+            settings.insert("max_result_rows", limits.rows_max.to_string());
+            settings.insert("result_overflow_mode", "throw".to_owned());
+        }
+        if role != Role::Service {
+            settings.insert("readonly", "2".to_owned());
+        }
+        settings
+    }
+}
+
+impl Session {
+    /// Sends what differs: settings no longer asked for go back to the role's own value.
+    fn bring_to(
+        &mut self,
+        wanted: &Context,
+        base: &BTreeMap<&'static str, String>,
+    ) -> Result<(), Exception> {
+        let mut changes = Vec::new();
+        for name in self.context.settings.keys().filter(|name| !wanted.settings.contains_key(*name)) {
+            let value = base.get(name.as_str()).map_or("DEFAULT".to_owned(), |value| quote(value));
+            changes.push(format!("{name} = {value}"));
+        }
+        for (name, value) in &wanted.settings {
+            if self.context.settings.get(name) != Some(value) {
+                changes.push(format!("{name} = {}", quote(value)));
+            }
+        }
+        if !changes.is_empty() {
+            self.command(&format!("SET {}", changes.join(", ")))?;
+        }
+        if self.context.database != wanted.database {
+            let name = wanted.database.replace('\\', "\\\\").replace('`', "\\`");
+            self.command(&format!("USE `{name}`"))?;
+        }
+        self.context = wanted.clone();
+        Ok(())
+    }
+
+    fn command(&mut self, sql: &str) -> Result<(), Exception> {
+        self.connection
+            .query(sql.as_bytes(), "Null", &[])
+            .map(drop)
+            .map_err(|error| Exception::from_engine(&error))
+    }
+}
+
+/// Asks the engine to stop the statement that starts with `tag`. The session comes from the pool
+/// of the service's role: readers may not kill.
+pub(crate) fn kill(engine: &Engine, tag: &str) -> Result<(), Exception> {
+    let context = Context {
+        role: Role::Service,
+        database: "default".into(),
+        settings: BTreeMap::new(),
+    };
+    let mut session = engine.session(&context)?;
+    session.command(&format!("KILL QUERY WHERE startsWith(query, '{tag}')"))?;
+    engine.give_back(session);
+    Ok(())
+}
+
+fn quote(value: &str) -> String {
+    format!("'{}'", value.replace('\\', "\\\\").replace('\'', "\\'"))
+}
+
+fn write_configuration(folder: &Path, config: &Config) -> anyhow::Result<()> {
+    fs::create_dir_all(folder)?;
+    let path = folder.to_str().context("the path of the data directory is not UTF-8")?;
+    let config_xml = CONFIG_XML
+        .replace("@FOLDER@", &escape_xml(path))
+        .replace("@MEMORY_MAX@", &config.memory_max.to_string());
+    fs::write(folder.join("config.xml"), config_xml)?;
+    fs::write(folder.join("users.xml"), USERS_XML)?;
+    Ok(())
+}
+
+fn escape_xml(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}

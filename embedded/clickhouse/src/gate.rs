@@ -1,0 +1,303 @@
+//! What a statement may do, decided before the engine runs it. Three fences stand behind each
+//! other: the engine's grants (see `engine/users.xml`), its own classification of the statement,
+//! and this text scan for what neither covers.
+
+use crate::{
+    exception::{Code, Exception},
+    ffi::{Analysis, Class},
+    sql::token::{Kind, Token, tokens},
+    users::Role,
+};
+
+/// Functions that reach a file, a library or the network and that no grant covers: `file` reads
+/// any file of this machine in this build.
+const CLOSED_FUNCTIONS: &[&str] = &[
+    "file", "catboostEvaluate", "executable", "aiClassify", "aiEmbed", "aiExtract", "aiGenerate",
+    "aiTranslate",
+];
+
+/// Session statements that are harmless, because no session outlives its request.
+const OPEN_CONTROLS: &[&str] = &["SET", "USE", "KILL"];
+
+/// Largest values a reader may choose for the settings that limit it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ReaderLimits {
+    pub(crate) time_max_seconds: u64,
+    pub(crate) memory_max: u64,
+    pub(crate) rows_max: u64,
+}
+
+/// Refuses a statement that its role may not run. `analysis` is of this very `sql`.
+pub(crate) fn check(
+    sql: &[u8],
+    analysis: Analysis,
+    role: Role,
+    limits: ReaderLimits,
+) -> Result<(), Exception> {
+    check_text(sql)?;
+    if analysis.statements > 1 {
+        return Err(Exception::new(
+            Code::SyntaxError,
+            "Syntax error: multi-statements are not allowed",
+        ));
+    }
+    match (role, analysis.class) {
+        // What does not parse goes to the engine, whose message says where.
+        (_, Class::ReadOnly | Class::Unknown) => {}
+        (Role::Service, Class::Mutating) => {}
+        (Role::Service, Class::Control) if is_open_control(sql) => {}
+        (Role::Service, _) => {
+            return Err(denied("this statement reaches beyond the database"));
+        }
+        (Role::ServiceReading, _) => {
+            return Err(Exception::new(
+                Code::ReadOnly,
+                "Cannot execute query in readonly mode. For queries over HTTP, method GET implies readonly. You should use method POST for modifying queries",
+            ));
+        }
+        (Role::Reader, _) => return Err(denied("this user may only read")),
+    }
+    if role == Role::Reader {
+        check_settings_clauses(sql, limits)?;
+    }
+    Ok(())
+}
+
+/// Refuses text that calls a closed function. Raw bytes are scanned, not tokens, so that no quote
+/// the engine reads in another way can hide a call; a string that looks like one is refused too.
+pub(crate) fn check_text(sql: &[u8]) -> Result<(), Exception> {
+    let unescaped = unescape(sql);
+    for text in [sql, unescaped.as_slice()] {
+        for function in CLOSED_FUNCTIONS {
+            if calls(text, function.as_bytes()) {
+                return Err(denied(&format!("function {function} is closed")));
+            }
+        }
+        if find_word(text, b"INFILE", 0).is_some() || find_word(text, b"OUTFILE", 0).is_some() {
+            return Err(denied("INFILE and OUTFILE are closed"));
+        }
+    }
+    Ok(())
+}
+
+/// A setting the reader asks for, by URL or in the statement.
+pub(crate) fn check_reader_setting(
+    name: &str,
+    value: &str,
+    limits: ReaderLimits,
+) -> Result<(), Exception> {
+    const FREE_PREFIXES: &[&str] = &[
+        "output_format_", "input_format_", "format_", "date_time_", "join_", "group_by_", "optimize_",
+        "max_bytes_in_", "max_rows_in_", "max_bytes_to_", "max_rows_to_",
+    ];
+    const FREE: &[&str] = &[
+        "max_threads", "max_block_size", "session_timezone", "extremes", "final", "log_comment",
+        "allow_experimental_analyzer", "enable_analyzer", "cast_keep_nullable", "union_default_mode",
+        "any_join_distinct_right_table_keys", "prefer_column_name_to_alias", "insert_deduplicate",
+        "use_query_cache", "priority", "limit", "offset", "max_result_bytes",
+        "date_time_input_format", "date_time_output_format", "log_queries", "low_cardinality_allow_in_native_format",
+    ];
+    let number = value.trim_matches('\'').parse::<u64>().ok();
+    let within = |max: u64| number.is_some_and(|number| number > 0 && number <= max);
+    let allowed = match name {
+        "max_execution_time" => within(limits.time_max_seconds),
+        "max_memory_usage" => within(limits.memory_max),
+        "max_result_rows" => within(limits.rows_max),
+        "readonly" => number.is_some_and(|number| number == 1 || number == 2),
+        _ => FREE.contains(&name) || FREE_PREFIXES.iter().any(|prefix| name.starts_with(prefix)),
+    };
+    if allowed {
+        return Ok(());
+    }
+    Err(Exception::new(
+        Code::ReadOnly,
+        format_args!("Cannot modify '{name}' setting in readonly mode"),
+    ))
+}
+
+/// Every `name = value` from a SETTINGS word to the end of its brackets must be a reader's.
+fn check_settings_clauses(sql: &[u8], limits: ReaderLimits) -> Result<(), Exception> {
+    let tokens: Vec<Token<'_>> = tokens(sql).collect();
+    for (index, token) in tokens.iter().enumerate() {
+        let after_dot = index > 0 && tokens[index - 1].is_sign(b'.');
+        let starts_clause = token.is_word("SETTINGS")
+            && !after_dot
+            && tokens.get(index + 2).is_some_and(|token| token.is_sign(b'='));
+        if !starts_clause {
+            continue;
+        }
+        let mut depth = 0_i32;
+        for triple in tokens[index + 1..].windows(3) {
+            match triple[0].kind {
+                Kind::Sign(b'(') => depth += 1,
+                Kind::Sign(b')') => depth -= 1,
+                Kind::Word(_) | Kind::Name(_) if triple[1].is_sign(b'=') => {
+                    let name = source(sql, &triple[0]);
+                    let value = source(sql, &triple[2]);
+                    check_reader_setting(name.trim_matches(['`', '"']), value, limits)?;
+                }
+                _ => {}
+            }
+            if depth < 0 {
+                break;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn source<'s>(sql: &'s [u8], token: &Token<'_>) -> &'s str {
+    std::str::from_utf8(&sql[token.start..token.end]).unwrap_or("\u{fffd}")
+}
+
+fn is_open_control(sql: &[u8]) -> bool {
+    let Some(first) = tokens(sql).next() else { return false };
+    OPEN_CONTROLS.iter().any(|word| first.is_word(word))
+}
+
+fn denied(reason: &str) -> Exception {
+    Exception::new(Code::AccessDenied, format_args!("Not enough privileges: {reason}."))
+}
+
+/// Whether `name` stands in `text` where a bracket follows, or may be applied to columns by
+/// `APPLY(name)`. Blanks, quotes, comment signs and non-ASCII bytes between are looked through.
+fn calls(text: &[u8], name: &[u8]) -> bool {
+    let mut from = 0;
+    while let Some(start) = find_word(text, name, from) {
+        let rest = &text[start + name.len()..];
+        let between = rest
+            .iter()
+            .take_while(|byte| **byte <= b' ' || **byte >= 0x80 || matches!(byte, b'`' | b'"'))
+            .count();
+        let follows = &rest[between..];
+        if follows.starts_with(b"(") || follows.starts_with(b"/*") || follows.starts_with(b"--") || follows.starts_with(b"#") {
+            return true;
+        }
+        if find_word(text, b"APPLY", 0).is_some() {
+            return true;
+        }
+        from = start + name.len();
+    }
+    false
+}
+
+/// Position of `word` in any case, not inside a longer word.
+fn find_word(text: &[u8], word: &[u8], from: usize) -> Option<usize> {
+    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+    (from..text.len().saturating_sub(word.len() - 1)).find(|start| {
+        let end = start + word.len();
+        text[*start..end].eq_ignore_ascii_case(word)
+            && !start.checked_sub(1).is_some_and(|before| is_part(&text[before]))
+            && !text.get(end).is_some_and(is_part)
+    })
+}
+
+/// Text with backslash escapes resolved, as a quoted name would have them.
+fn unescape(sql: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(sql.len());
+    let mut position = 0;
+    while let Some(byte) = sql.get(position) {
+        let hex = || {
+            let digits = std::str::from_utf8(sql.get(position + 2..position + 4)?).ok()?;
+            u8::from_str_radix(digits, 16).ok()
+        };
+        match (byte, sql.get(position + 1)) {
+            (b'\\', Some(b'x')) if hex().is_some() => {
+                plain.extend(hex());
+                position += 4;
+            }
+            (b'\\', Some(escaped)) => {
+                plain.push(*escaped);
+                position += 2;
+            }
+            _ => {
+                plain.push(*byte);
+                position += 1;
+            }
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const LIMITS: ReaderLimits =
+        ReaderLimits { time_max_seconds: 60, memory_max: 1000, rows_max: 10 };
+
+    const READ: Analysis = Analysis { statements: 1, class: Class::ReadOnly };
+
+    fn reader(sql: &str) -> Result<(), Exception> {
+        check(sql.as_bytes(), READ, Role::Reader, LIMITS)
+    }
+
+    #[test]
+    fn file_is_closed_however_it_is_written() {
+        for sql in [
+            "SELECT file('/etc/passwd')",
+            "SELECT `file`('/etc/passwd')",
+            "SELECT \"file\" ('/etc/passwd')",
+            "SELECT `fi\\x6ce`('/etc/passwd')",
+            "SELECT file/**/('/etc/passwd')",
+            "SELECT file -- x\n('/etc/passwd')",
+            "SELECT file\u{a0}('/etc/passwd')",
+            "SELECT * APPLY(file) FROM (SELECT '/etc/passwd')",
+            "SELECT * APPLY `file` FROM (SELECT '/etc/passwd')",
+            "SELECT 'a\\' , file('/etc/passwd'), '",
+        ] {
+            assert!(check_text(sql.as_bytes()).is_err(), "{sql}");
+        }
+    }
+
+    #[test]
+    fn names_that_only_contain_file_are_open() {
+        for sql in ["SELECT profile(1), file_name FROM t", "SELECT file FROM t", "SELECT 'a file'"] {
+            assert_eq!(check_text(sql.as_bytes()), Ok(()), "{sql}");
+        }
+    }
+
+    #[test]
+    fn readers_choose_only_harmless_settings() {
+        assert_eq!(reader("SELECT 1 SETTINGS max_threads = 1, max_execution_time = 60"), Ok(()));
+        assert_eq!(reader("SELECT name FROM system.settings WHERE value = '1'"), Ok(()));
+        for sql in [
+            "SELECT 1 SETTINGS max_execution_time = 61",
+            "SELECT 1 SETTINGS max_execution_time = 0",
+            "SELECT 1 SETTINGS max_threads = 1, `max_memory_usage` = 0",
+            "SELECT * FROM (SELECT 1 SETTINGS readonly = 0)",
+            "SELECT 1 SETTINGS/**/profile='default'",
+        ] {
+            assert!(reader(sql).is_err(), "{sql}");
+        }
+    }
+
+    #[test]
+    fn readers_read_and_services_do_not_leave_the_database() {
+        let class = |class| Analysis { statements: 1, class };
+        let run = |sql: &str, analysis, role| check(sql.as_bytes(), analysis, role, LIMITS);
+        assert!(run("INSERT INTO t", class(Class::Mutating), Role::Reader).is_err());
+        assert!(run("INSERT INTO t", class(Class::Mutating), Role::ServiceReading).is_err());
+        assert!(run("INSERT INTO t", class(Class::Mutating), Role::Service).is_ok());
+        assert!(run("SYSTEM SHUTDOWN", class(Class::Control), Role::Service).is_err());
+        assert!(run("KILL QUERY WHERE 1", class(Class::Control), Role::Service).is_ok());
+        let two = Analysis { statements: 2, class: Class::ReadOnly };
+        assert!(run("SELECT 1; SELECT 2", two, Role::Service).is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_around_a_call_hides_it(before in "[^a-zA-Z0-9_]{0,20}", between in "[ \t\n`\"]{0,5}") {
+            let sql = format!("{before}file{between}('/etc/passwd')");
+            // A backslash right before the name makes it another name or an escape of it.
+            prop_assume!(!before.ends_with('\\'));
+            prop_assert!(check_text(sql.as_bytes()).is_err());
+        }
+
+        #[test]
+        fn no_bytes_upset_the_scan(sql in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = check(&sql, READ, Role::Reader, LIMITS);
+        }
+    }
+}
