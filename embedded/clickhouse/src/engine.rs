@@ -36,6 +36,8 @@ pub(crate) struct Session {
 }
 
 pub(crate) struct Engine {
+    /// The engine takes one path per process, and every session must name it.
+    path_argument: String,
     idle: Mutex<Vec<Session>>,
     idle_max: usize,
     time_max_seconds: u64,
@@ -52,12 +54,14 @@ impl Engine {
         write_configuration(&settings, config)
             .with_context(|| format!("write the engine's configuration to {}", settings.display()))?;
         ffi::load(library)?;
+        let path_argument = format!("--path={}", folder.join("store").display());
         let anchor = Connection::open(&[
-            format!("--path={}", folder.join("store").display()),
+            path_argument.clone(),
             format!("--config-file={}", settings.join("config.xml").display()),
         ])
         .with_context(|| format!("open the engine on {}", folder.display()))?;
         Ok(Self {
+            path_argument,
             idle: Mutex::new(Vec::new()),
             idle_max: config.queries_max,
             time_max_seconds: config.query_time_max.as_secs().max(1),
@@ -107,11 +111,10 @@ impl Engine {
     }
 
     fn open(&self, role: Role) -> Result<Session, Exception> {
-        let arguments: Vec<String> = self
-            .base_settings(role)
-            .iter()
-            .map(|(name, value)| format!("--{name}={value}"))
-            .collect();
+        let mut arguments = vec![self.path_argument.clone()];
+        arguments.extend(
+            self.base_settings(role).iter().map(|(name, value)| format!("--{name}={value}")),
+        );
         let connection = Connection::open(&arguments)
             .map_err(|error| Exception::new(Code::Logical, error))?;
         let context = Context {
