@@ -135,6 +135,16 @@ pub(crate) struct Position {
     pub(crate) metadata: String,
 }
 
+impl Position {
+    pub(crate) fn new(partition: u16, offset: u64, metadata: String) -> Self {
+        Self {
+            partition,
+            offset,
+            metadata,
+        }
+    }
+}
+
 /// Commits all positions in one request and waits for the answer.
 ///
 /// librdkafka answers with an error if any partition's own code is one, so `Ok` means that every

@@ -202,6 +202,7 @@ impl Pipeline {
         if !is_full && self.paused {
             self.paused = false;
             self.tell("resume", GroupConsumer::resume);
+            self.wake(self.live());
         }
     }
 
@@ -210,14 +211,32 @@ impl Pipeline {
         what: &str,
         how: impl Fn(&GroupConsumer, &TopicPartitionList) -> rdkafka::error::KafkaResult<()>,
     ) {
+        let list = self.list(self.live());
+        if let Err(error) = how(&self.consumer, &list) {
+            warn!("{what} the Kafka consumer: {error}");
+        }
+    }
+
+    /// A partition that is resumed is not fetched before its broker's thread in the client turns
+    /// round, which takes it up to a second when idle. A question to that broker wakes it.
+    fn wake(&self, partitions: impl IntoIterator<Item = u16>) {
+        const PATIENCE: Duration = Duration::from_millis(200);
+        for partition in partitions {
+            let asked = self
+                .consumer
+                .fetch_watermarks(&self.topic, partition.into(), PATIENCE);
+            if asked.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn live(&self) -> Vec<u16> {
         let live = self
             .owned
             .iter()
             .filter(|(_, owned)| matches!(owned.state, State::Live { .. }));
-        let list = self.list(live.map(|(partition, _)| *partition));
-        if let Err(error) = how(&self.consumer, &list) {
-            warn!("{what} the Kafka consumer: {error}");
-        }
+        live.map(|(partition, _)| *partition).collect()
     }
 
     fn wait(&self) -> Duration {
@@ -254,6 +273,14 @@ impl Pipeline {
             return;
         }
         let from = std::mem::replace(next, record.offset + 1);
+        if record.offset > from {
+            // Compaction and transactions leave such gaps; so does a log deleted before it was read.
+            metrics::counter!("weir_sink_offsets_missing_total").increment(record.offset - from);
+            warn!(
+                kafka.partition = partition,
+                "Kafka has no records {from}..{} of partition {partition}", record.offset
+            );
+        }
         self.gather.accept(record, from, window, Instant::now());
     }
 
@@ -469,6 +496,7 @@ impl Pipeline {
                     "resume partition {partition}: {error}"
                 );
             }
+            self.wake([partition]);
         }
     }
 
@@ -483,27 +511,32 @@ impl Pipeline {
             return;
         }
         if flight.needs_plan(now, PLAN_AGE_MAX) {
-            let plan = flight.plan();
-            let ranges = flight.ranges().to_vec();
-            let positions = ranges
-                .iter()
-                .filter(|range| self.owned.contains_key(&range.partition))
-                .map(|range| Position {
-                    partition: range.partition,
-                    offset: range.from,
-                    metadata: plan.clone(),
-                });
+            // Never for a partition that was given up, even if it came back since: its new
+            // assignment has read the plan and follows it.
+            let owned = |partition: u16| self.owned.get(&partition).map(|owned| owned.epoch);
+            let metadata = flight.plan();
+            let mut positions: BTreeMap<u16, Position> = flight
+                .ranges_with_epochs()
+                .filter(|(range, epoch)| owned(range.partition) == Some(*epoch))
+                .map(|(range, _)| {
+                    let metadata = metadata.clone();
+                    (
+                        range.partition,
+                        Position::new(range.partition, range.from, metadata),
+                    )
+                })
+                .collect();
+            if positions.is_empty() {
+                self.flight = None;
+                return;
+            }
             // One commit a cut: the ends of the one before ride along.
-            let others = self
-                .landed
-                .iter()
-                .filter(|(partition, _)| ranges.iter().all(|range| range.partition != **partition))
-                .map(|(&partition, &offset)| Position {
-                    partition,
-                    offset,
-                    metadata: String::new(),
-                });
-            let positions: Vec<Position> = positions.chain(others).collect();
+            for (&partition, &end) in &self.landed {
+                positions
+                    .entry(partition)
+                    .or_insert_with(|| Position::new(partition, end, String::new()));
+            }
+            let positions: Vec<Position> = positions.into_values().collect();
             if let Err(error) = membership::commit(&self.consumer, &self.topic, &positions) {
                 metrics::counter!("weir_sink_commit_failures_total").increment(1);
                 tracing::debug!("commit a plan, trying again: {error}");
@@ -598,11 +631,7 @@ impl Pipeline {
         let positions: Vec<Position> = self
             .landed
             .iter()
-            .map(|(&partition, &offset)| Position {
-                partition,
-                offset,
-                metadata: String::new(),
-            })
+            .map(|(&partition, &end)| Position::new(partition, end, String::new()))
             .collect();
         match membership::commit(&self.consumer, &self.topic, &positions) {
             Ok(()) => self.landed.clear(),

@@ -146,7 +146,11 @@ impl Recovery {
                 Ok(planned) => {
                     let offset = match planned {
                         Some(range) => range.to,
-                        None => start_without_plan(&committed, bounds),
+                        None => {
+                            let offset = start_without_plan(&committed, bounds);
+                            self.warn_of_rows_ahead(partition, offset).await?;
+                            offset
+                        }
                     };
                     let window = self
                         .writer
@@ -171,6 +175,22 @@ impl Recovery {
             }
         }
         Ok(takeovers)
+    }
+
+    /// No row is stored before its plan, so rows ahead of a position without one are of another
+    /// life of the topic or the group.
+    async fn warn_of_rows_ahead(&self, partition: u16, offset: u64) -> anyhow::Result<()> {
+        let rows = self.writer.rows_from(partition, offset).await?;
+        if rows > 0 {
+            error!(
+                kafka.partition = partition,
+                "{rows} rows of partition {partition} from offset {offset} on are stored already, and group {group} has no plan for them: \
+                 topic {topic} was made anew, or the group's offsets were lost or reset. What is read a second time counts a second time",
+                group = self.group,
+                topic = self.kafka.topic,
+            );
+        }
+        Ok(())
     }
 
     /// Follows the plan beside a committed offset, if there is one.

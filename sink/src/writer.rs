@@ -77,7 +77,28 @@ impl Writer {
             let piece = rest.split_to(rest.len().min(PIECE_BYTES));
             insert.send(piece).await.context("send a block")?;
         }
-        insert.end().await.context("insert a block")
+        insert.end().await.map_err(|error| {
+            // UNKNOWN_TABLE, UNKNOWN_DATABASE, NO_SUCH_COLUMN_IN_TABLE.
+            let schema = ["Code: 60.", "Code: 81.", "Code: 16."];
+            let text = error.to_string();
+            let context = if schema.iter().any(|code| text.contains(code)) {
+                "insert a block into tables that are not as weir migrate makes them: run it"
+            } else {
+                "insert a block"
+            };
+            anyhow::Error::new(error).context(context)
+        })
+    }
+
+    /// How many rows of a partition from `offset` on are stored.
+    pub(crate) async fn rows_from(&self, partition: u16, offset: u64) -> anyhow::Result<u64> {
+        self.client
+            .query(include_str!("../sql/rows_from.sql"))
+            .param("partition", partition)
+            .param("offset", offset)
+            .fetch_one()
+            .await
+            .with_context(|| format!("count rows of partition {partition} from {offset} on"))
     }
 
     /// All of them with each INSERT: defaults changed more than once.

@@ -1,14 +1,24 @@
 //! The embedded engine alone: `embedded-clickhouse '{"data_dir": ".., "listen": ".."}'`. Prints its
 //! address once it answers. The tests run it as the process that can be killed.
 
-use std::io::Write as _;
+use std::{io::Write as _, process::ExitCode};
 
 use anyhow::Context as _;
 use embedded_clickhouse::{Config, Server};
 use tokio_util::sync::CancellationToken;
 
 #[tokio::main]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> anyhow::Result<()> {
     let config = std::env::args().nth(1).unwrap_or_else(|| "{}".into());
     let config: Config = serde_json::from_str(&config).context("read the configuration")?;
     let server = Server::open(config).await?;

@@ -1,0 +1,3 @@
+SELECT count()
+FROM events
+WHERE _partition = {partition:UInt16} AND _offset >= {offset:UInt64}
