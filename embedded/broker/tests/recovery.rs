@@ -206,7 +206,7 @@ fn a_torn_tail_is_cut_off_and_the_rest_is_intact() {
 }
 
 #[test]
-fn a_clean_restart_keeps_everything_and_dedups_on() {
+fn a_clean_restart_keeps_everything_and_leaves_a_snapshot() {
     let dir = tempfile::tempdir().unwrap();
     for round in 0..3 {
         let broker = start(config(&dir));
