@@ -86,6 +86,61 @@ impl Weir {
         self.child.id()
     }
 
+    /// Its folder; the data lies in `data` below it.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        match &self.folder {
+            Folder::Own(folder) => folder.path(),
+            Folder::Gone => unreachable!("a running weir has a folder"),
+        }
+    }
+
+    /// The process of the engine, a child of this one.
+    ///
+    /// # Panics
+    /// If there is none.
+    #[must_use]
+    pub fn engine_pid(&self) -> u32 {
+        let pid = self.pid();
+        let children = std::fs::read_dir(format!("/proc/{pid}/task")).expect("weir runs");
+        let children: String = children
+            .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("children")).ok())
+            .collect();
+        let child = children.split_whitespace().next().expect("the engine runs");
+        child.parse().expect("a process has a number")
+    }
+
+    /// kill -9 of the engine alone.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn kill_engine(&self) {
+        let killed = Command::new("kill")
+            .args(["-9", &self.engine_pid().to_string()])
+            .status();
+        assert!(
+            killed.expect("kill runs").success(),
+            "the engine can be killed"
+        );
+    }
+
+    /// Asks it to end as Ctrl-C does; whether it ended with success, and its folder.
+    ///
+    /// # Panics
+    /// If it cannot be asked.
+    #[must_use]
+    pub fn stop(mut self) -> (bool, TempDir) {
+        let asked = Command::new("kill")
+            .args(["-INT", &self.pid().to_string()])
+            .status();
+        assert!(
+            asked.expect("kill runs").success(),
+            "weir can be asked to end"
+        );
+        let ended = self.child.wait().expect("weir ends");
+        (ended.success(), self.take_folder())
+    }
+
     /// kill -9; the folder with all it holds goes to the caller.
     ///
     /// # Panics
@@ -94,9 +149,13 @@ impl Weir {
     pub fn kill(mut self) -> TempDir {
         self.child.kill().expect("weir can be killed");
         self.child.wait().expect("weir ends");
+        self.take_folder()
+    }
+
+    fn take_folder(&mut self) -> TempDir {
         match std::mem::replace(&mut self.folder, Folder::Gone) {
             Folder::Own(folder) => folder,
-            Folder::Gone => unreachable!("only kill takes the folder, and it takes self"),
+            Folder::Gone => unreachable!("who takes the folder takes self"),
         }
     }
 
@@ -148,16 +207,27 @@ impl Weir {
         response.json().await.expect("query answers with JSON")
     }
 
+    /// The same while ClickHouse may be away: null where there is no answer to be had.
+    ///
+    /// # Panics
+    /// If query itself does not answer.
+    pub async fn stats_if_any(&self, query: &str) -> Value {
+        let url = format!("{}/stats?{query}", self.query);
+        let response = reqwest::get(url).await.expect("query answers");
+        match response.status() {
+            StatusCode::SERVICE_UNAVAILABLE => Value::Null,
+            StatusCode::OK => response.json().await.expect("query answers with JSON"),
+            other => panic!("/stats?{query} answers {other}"),
+        }
+    }
+
     /// `weir import` of a file into this one; its exit and what it printed.
     ///
     /// # Panics
     /// If it cannot be started.
     #[must_use]
     pub fn import(&self, site_id: &str, file: &Path) -> Finished {
-        let Folder::Own(folder) = &self.folder else {
-            unreachable!("a running weir has a folder")
-        };
-        run(self.import_command(site_id, file, folder.path()))
+        run(self.import_command(site_id, file))
     }
 
     /// The same, started and not waited for.
@@ -166,10 +236,7 @@ impl Weir {
     /// If it cannot be started.
     #[must_use]
     pub fn begin_import(&self, site_id: &str, file: &Path) -> Child {
-        let Folder::Own(folder) = &self.folder else {
-            unreachable!("a running weir has a folder")
-        };
-        self.import_command(site_id, file, folder.path())
+        self.import_command(site_id, file)
             .args(["--retry-for", "1"])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -177,8 +244,8 @@ impl Weir {
             .expect("weir starts")
     }
 
-    fn import_command(&self, site_id: &str, file: &Path, folder: &Path) -> Command {
-        let mut command = command(folder);
+    fn import_command(&self, site_id: &str, file: &Path) -> Command {
+        let mut command = command(self.folder());
         command
             .args([
                 "import",
@@ -190,7 +257,7 @@ impl Weir {
                 &self.ingest,
             ])
             .arg("--data-dir")
-            .arg(folder.join("data"))
+            .arg(self.folder().join("data"))
             .arg(file);
         command
     }

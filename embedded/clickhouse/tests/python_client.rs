@@ -36,5 +36,9 @@ fn pythons_client_inserts_and_reads() {
     let engine = Engine::start(folder.path());
     let port = engine.url.rsplit(':').next().unwrap();
     let output = python(&["-c", SCRIPT, port]).unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }

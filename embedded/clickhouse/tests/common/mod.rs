@@ -48,11 +48,18 @@ impl Engine {
         let mut address = String::new();
         stdout.read_line(&mut address).unwrap();
         if address.is_empty() {
-            return Err(Refusal { status: process.wait().unwrap(), stderr: text(stderr) });
+            return Err(Refusal {
+                status: process.wait().unwrap(),
+                stderr: text(stderr),
+            });
         }
         // Read on, or the process would stop at a full pipe.
         thread::spawn(move || text(stderr));
-        Ok(Self { process, url: format!("http://{}", address.trim()), _stdout: stdout })
+        Ok(Self {
+            process,
+            url: format!("http://{}", address.trim()),
+            _stdout: stdout,
+        })
     }
 
     pub fn client(&self) -> clickhouse::Client {
@@ -66,7 +73,12 @@ impl Engine {
 
     pub async fn post_as(&self, user: &str, sql: &str) -> (u16, String) {
         let url = format!("{}/?user={user}", self.url);
-        let response = reqwest::Client::new().post(url).body(sql.to_owned()).send().await.unwrap();
+        let response = reqwest::Client::new()
+            .post(url)
+            .body(sql.to_owned())
+            .send()
+            .await
+            .unwrap();
         (response.status().as_u16(), response.text().await.unwrap())
     }
 
@@ -86,7 +98,13 @@ impl Engine {
     /// SIGTERM, and the status of the exit.
     pub fn stop(mut self) -> ExitStatus {
         let pid = self.process.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &pid])
+                .status()
+                .unwrap()
+                .success()
+        );
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.process.try_wait().unwrap() {
