@@ -1,4 +1,9 @@
 //! The sink against a real broker and a real engine.
+#![expect(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "tests, and the helpers they share"
+)]
 
 mod world;
 
@@ -6,6 +11,7 @@ use std::time::Duration;
 
 use uuid::Uuid;
 use world::proxy::Proxy;
+use world::servers::Broker;
 use world::{World, event, event_with_key, events, time};
 
 const COUNT: &str = "SELECT count() FROM events";
@@ -348,4 +354,34 @@ async fn tables_that_are_not_there_yet_are_waited_for() {
     infra::clickhouse::migrate(&elsewhere).await.unwrap();
     world.wait_until_committed(&[(0, 1)]).await;
     sink.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_broker_that_goes_away_is_waited_for_and_nothing_is_lost_or_doubled() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut broker = Broker::start(dir.path(), 0).await;
+    let world = World::on(&broker.address.to_string(), 2).await;
+    let sink = world.start().await;
+    for round in 0..3 {
+        for partition in 0..2 {
+            world.send(partition, &events(0..50)).await;
+        }
+        if round == 1 {
+            world.wait_for(COUNT, 200).await;
+        }
+        // In the first round whatever the sink was doing is cut off.
+        broker = broker
+            .restart(dir.path(), Duration::from_millis(1500))
+            .await;
+    }
+    world.wait_for(COUNT, 300).await;
+    world.wait_until_committed(&[(0, 3), (1, 3)]).await;
+    world.assert_exactly(300).await;
+
+    // Without a broker a sink still stops when it is told to.
+    world.send(0, &events(0..50)).await;
+    broker.stop().await;
+    tokio::time::timeout(Duration::from_secs(30), sink.stop())
+        .await
+        .unwrap();
 }

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::mpsc::sync_channel;
+use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub(crate) struct Servers {
@@ -18,7 +20,7 @@ pub(crate) fn shared() -> &'static Servers {
     static SERVERS: OnceLock<Servers> = OnceLock::new();
     SERVERS.get_or_init(|| {
         let log = infra::telemetry::Config {
-            filter: "warn,sink=debug".to_owned(),
+            filter: "warn,rdkafka=off,librdkafka=off,sink=debug".to_owned(),
             ..Default::default()
         };
         infra::telemetry::init(&log).unwrap();
@@ -55,6 +57,10 @@ const ENGINE_ANSWERS_ON: &str = "the engine answers on ";
 
 /// In a process of its own, this very program: the engine wants to be closed before its process
 /// ends, and here nobody knows which test is the last.
+#[expect(
+    clippy::zombie_processes,
+    reason = "it lives as long as the tests, and nobody is left to wait for it"
+)]
 fn engine() -> String {
     let mut process = Command::new(std::env::current_exe().unwrap())
         .args([
@@ -95,8 +101,49 @@ async fn engine_process() {
         drop(parent_gone);
     });
     engine.run(shutdown).await.unwrap();
+    // Nobody reads what the test harness would say now.
+    std::process::exit(0);
 }
 
 fn dir() -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join("sink")
+}
+
+/// A broker of one test's own, which may stop and come back.
+pub(crate) struct Broker {
+    pub(crate) address: SocketAddr,
+    shutdown: CancellationToken,
+    task: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Broker {
+    pub(crate) async fn start(dir: &Path, port: u16) -> Self {
+        let config = embedded_broker::Config {
+            data_dir: dir.to_owned(),
+            listen: SocketAddr::from(([127, 0, 0, 1], port)),
+            ..Default::default()
+        };
+        let broker = embedded_broker::Broker::bind(config).await.unwrap();
+        let address = broker.local_addr();
+        let shutdown = CancellationToken::new();
+        let task = tokio::spawn(broker.run(shutdown.clone()));
+        Self {
+            address,
+            shutdown,
+            task,
+        }
+    }
+
+    pub(crate) async fn stop(self) {
+        self.shutdown.cancel();
+        self.task.await.unwrap().unwrap();
+    }
+
+    /// Stays away for a while; comes back where it was.
+    pub(crate) async fn restart(self, dir: &Path, away: Duration) -> Self {
+        let port = self.address.port();
+        self.stop().await;
+        tokio::time::sleep(away).await;
+        Self::start(dir, port).await
+    }
 }
