@@ -1,0 +1,123 @@
+//! What stands after a kill, who may open a folder, and how a process ends.
+
+mod common;
+
+use std::time::Duration;
+
+use common::Engine;
+use reqwest::Client;
+use serde_json::json;
+
+const ROWS: u64 = 100;
+
+#[tokio::test]
+async fn every_acknowledged_insert_survives_kill_9() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = Engine::start(folder.path());
+    engine.ask("CREATE DATABASE weir").await;
+    engine.ask("CREATE TABLE weir.t (batch UInt64, a UInt64) ENGINE = MergeTree ORDER BY batch").await;
+    let mut engine = engine;
+    let mut acknowledged: Vec<u64> = Vec::new();
+    for round in 0..3_u64 {
+        let url = engine.url.clone();
+        let (sender, mut receiver) = tokio::sync::mpsc::channel(64);
+        let writer = tokio::spawn(async move {
+            for number in 0.. {
+                let batch = round * 1_000_000 + number;
+                let sql = format!("INSERT INTO weir.t SELECT {batch}, number FROM numbers({ROWS})");
+                match Client::new().post(&url).body(sql).send().await {
+                    Ok(response) if response.status().is_success() => {
+                        if sender.send(batch).await.is_err() {
+                            return;
+                        }
+                    }
+                    _ => return,
+                }
+            }
+        });
+        for _ in 0..20 {
+            acknowledged.push(receiver.recv().await.unwrap());
+        }
+        engine.kill();
+        while let Some(batch) = receiver.recv().await {
+            acknowledged.push(batch);
+        }
+        writer.await.unwrap();
+        engine = Engine::start(folder.path());
+        let stored = engine
+            .ask(&format!("SELECT batch FROM weir.t GROUP BY batch HAVING count() = {ROWS} ORDER BY batch"))
+            .await;
+        let stored: Vec<u64> = stored.lines().map(|line| line.parse().unwrap()).collect();
+        let lost: Vec<_> = acknowledged.iter().filter(|batch| !stored.contains(batch)).collect();
+        assert!(lost.is_empty(), "round {round} lost {lost:?}");
+        let torn = format!("SELECT count() FROM (SELECT batch FROM weir.t GROUP BY batch HAVING count() != {ROWS})");
+        assert_eq!(engine.ask(&torn).await, "0");
+    }
+}
+
+#[tokio::test]
+async fn inserts_are_on_disk_before_they_are_acknowledged() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = Engine::start(folder.path());
+    let on = "SELECT count() FROM system.merge_tree_settings WHERE name IN ('fsync_after_insert', 'fsync_part_directory') AND value = '1'";
+    assert_eq!(engine.ask(on).await, "2");
+}
+
+#[tokio::test]
+async fn a_folder_has_one_owner() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = Engine::start(folder.path());
+    let refusal = Engine::start_with(folder.path(), json!({})).err().unwrap();
+    assert!(!refusal.status.success());
+    assert_eq!(refusal.stderr.lines().count(), 1, "{}", refusal.stderr);
+    assert!(refusal.stderr.contains(folder.path().to_str().unwrap()), "{}", refusal.stderr);
+    assert_eq!(engine.ask("SELECT 1").await, "1");
+}
+
+#[tokio::test]
+async fn a_clean_stop_exits_with_success_and_loses_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = Engine::start(folder.path());
+    engine.ask("CREATE DATABASE weir").await;
+    engine.ask("CREATE TABLE weir.t (a UInt64) ENGINE = MergeTree ORDER BY a").await;
+    engine.ask("INSERT INTO weir.t VALUES (1)").await;
+    assert_eq!(engine.stop().code(), Some(0));
+    assert_eq!(Engine::start(folder.path()).ask("SELECT a FROM weir.t").await, "1");
+}
+
+#[tokio::test]
+async fn a_stop_cancels_what_runs_longer_than_the_grace_period() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = Engine::start_with(folder.path(), json!({"grace": "100ms"})).unwrap();
+    let url = engine.url.clone();
+    let statement = tokio::spawn(async move {
+        Client::new().post(url).body("SELECT sum(cityHash64(number)) FROM numbers(1000000000002)").send().await
+    });
+    let running = "SELECT count() FROM system.processes WHERE query LIKE '%1000000000002%' AND query NOT LIKE '%system.processes%'";
+    common::wait_until(&engine, running, "1").await;
+    let started = std::time::Instant::now();
+    assert_eq!(engine.stop().code(), Some(0));
+    assert!(started.elapsed() < Duration::from_secs(10));
+    let _ = statement.await.unwrap();
+}
+
+#[test]
+fn a_library_cut_short_is_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let library = folder.path().join("libchdb.so");
+    std::fs::write(&library, b"\x7fELF and no more").unwrap();
+    let config = json!({"library": library});
+    let refusal = Engine::start_with(&folder.path().join("data"), config).err().unwrap();
+    assert_eq!(refusal.stderr.lines().count(), 1, "{}", refusal.stderr);
+    assert!(refusal.stderr.contains("WEIR_CLICKHOUSE__LIBRARY"), "{}", refusal.stderr);
+}
+
+#[test]
+fn a_port_in_use_is_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let refusal = Engine::start_with(folder.path(), json!({"listen": address})).err().unwrap();
+    assert_eq!(refusal.stderr.lines().count(), 1, "{}", refusal.stderr);
+    assert!(refusal.stderr.contains(&address), "{}", refusal.stderr);
+}
