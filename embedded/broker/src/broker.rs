@@ -92,6 +92,11 @@ impl Broker {
         self.address
     }
 
+    #[cfg(test)]
+    pub(crate) fn topics(&self) -> &Topics {
+        &self.shared.topics
+    }
+
     /// Serves until `shutdown`, then leaves all on disk as the next start likes it best.
     ///
     /// # Errors

@@ -16,6 +16,8 @@
 
 mod api;
 mod broker;
+#[cfg(test)]
+mod broker_tests;
 mod clock;
 mod config;
 mod disk;

@@ -6,6 +6,8 @@ mod partition;
 mod producers;
 mod recovery;
 mod segment;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use partition::{Appended, Partition};
 pub(crate) use recovery::open;
