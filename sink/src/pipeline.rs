@@ -90,6 +90,8 @@ pub(crate) struct Pipeline {
     commit_landed_at: Instant,
     paused: bool,
     probe_at: Instant,
+    /// What the client said about Kafka since it was last asked.
+    suspicion: Option<String>,
 }
 
 impl Pipeline {
@@ -136,6 +138,7 @@ impl Pipeline {
             commit_landed_at: Instant::now(),
             paused: false,
             probe_at: Instant::now(),
+            suspicion: None,
         })
     }
 
@@ -303,9 +306,8 @@ impl Pipeline {
                 return Ok(());
             }
         };
-        if self.readiness.unavailable("kafka", &reason) {
-            warn!("waiting for Kafka: {reason}");
-        }
+        // The client may tell of an outage after it has ended, so Kafka itself is asked.
+        self.suspicion = Some(reason);
         Ok(())
     }
 
@@ -661,21 +663,25 @@ impl Pipeline {
                     .set(end.saturating_sub(*next) as f64);
             }
         }
-        if self.readiness.is_ready() {
+        if self.suspicion.is_none() && self.readiness.is_ready() {
             return;
         }
-        let Ok(metadata) = self
+        let answer = self
             .consumer
-            .fetch_metadata(Some(&self.topic), Duration::from_millis(500))
-        else {
-            return;
-        };
-        let is_there = metadata
-            .topics()
-            .iter()
-            .any(|topic| topic.error().is_none() && !topic.partitions().is_empty());
-        if is_there && self.readiness.available("kafka") {
-            info!("Kafka can be reached");
+            .fetch_metadata(Some(&self.topic), Duration::from_millis(500));
+        let is_there = answer.is_ok_and(|metadata| {
+            let mut topics = metadata.topics().iter();
+            topics.any(|topic| topic.error().is_none() && !topic.partitions().is_empty())
+        });
+        let suspicion = self.suspicion.take();
+        if is_there {
+            if self.readiness.available("kafka") {
+                info!("Kafka can be reached");
+            }
+        } else if let Some(reason) = suspicion
+            && self.readiness.unavailable("kafka", &reason)
+        {
+            warn!("waiting for Kafka: {reason}");
         }
     }
 

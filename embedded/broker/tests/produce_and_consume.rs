@@ -192,6 +192,8 @@ fn kcat_lists_the_topics() {
         eprintln!("SKIPPED: kcat is not installed");
         return;
     };
+    let complaints = String::from_utf8_lossy(&listed.stderr).into_owned();
+    assert!(listed.status.success(), "{complaints}");
     let listed = String::from_utf8(listed.stdout).unwrap();
     assert!(
         listed.contains("topic \"events\" with 6 partitions"),

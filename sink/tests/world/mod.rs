@@ -2,7 +2,7 @@
 //! share; and the checks that every test ends with.
 
 pub(crate) mod proxy;
-mod servers;
+pub(crate) mod servers;
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -67,10 +67,15 @@ impl Running {
 
 impl World {
     pub(crate) async fn new(partitions: u16) -> Self {
+        Self::on(&servers::shared().brokers, partitions).await
+    }
+
+    /// On another broker than the shared one.
+    pub(crate) async fn on(brokers: &str, partitions: u16) -> Self {
         let servers = servers::shared();
         let name = format!("t{}", Uuid::new_v4().simple());
         let kafka = infra::kafka::Config {
-            brokers: servers.brokers.clone(),
+            brokers: brokers.to_owned(),
             topic: format!("events-{name}"),
             dead_letter_topic: format!("events.dlq-{name}"),
             partitions,
@@ -154,7 +159,9 @@ impl World {
     }
 
     pub(crate) async fn number(&self, sql: &str) -> u64 {
-        self.db.query(sql).fetch_one::<u64>().await.unwrap()
+        // To the end of the answer: one that is dropped before counts as given up.
+        let rows = self.db.query(sql).fetch_all::<u64>().await.unwrap();
+        rows[0]
     }
 
     /// Waits until `sql` gives `expected`.

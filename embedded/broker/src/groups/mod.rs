@@ -2,6 +2,8 @@
 //! have committed (on disk).
 
 mod group;
+#[cfg(test)]
+mod group_tests;
 mod offsets;
 mod subscription;
 

@@ -406,9 +406,12 @@ impl Partition {
         };
         let active = state.active();
         let aged = now - active.opened_at >= clock::millis(config.segment_age);
-        if active.len > 0 && (aged || outlived(active)) {
-            self.roll(&mut state, now)?;
-        }
+        // Even if no new segment can be begun, the old ones go: that is how a full disk gets space.
+        let rolled = if active.len > 0 && (aged || outlived(active)) {
+            self.roll(&mut state, now)
+        } else {
+            Ok(())
+        };
         let before = state.segments.len();
         self.drop_segments(&mut state, |state| {
             let first = &state.segments[0];
@@ -421,7 +424,7 @@ impl Partition {
             info!(log.dir = %self.dir.display(), log.segments = dropped, "deleted {dropped} segments past their retention");
         }
         self.wake_readers();
-        Ok(())
+        rolled
     }
 
     /// Deletes segments from the front while `spent` says so, but never the last.

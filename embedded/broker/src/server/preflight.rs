@@ -383,3 +383,92 @@ impl Walk<'_> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+    use kafka_protocol::messages::{
+        FetchRequest, JoinGroupRequest, MetadataRequest, RequestKind, TopicName,
+        fetch_request::{FetchPartition, FetchTopic, ForgottenTopic},
+        join_group_request::JoinGroupRequestProtocol,
+        metadata_request::MetadataRequestTopic,
+    };
+    use kafka_protocol::protocol::StrBytes;
+
+    use super::*;
+
+    fn topic() -> TopicName {
+        TopicName(StrBytes::from_static_str("events"))
+    }
+
+    /// Every version of a request passes, and no shortened or lengthened form of it.
+    fn is_exact(
+        key: ApiKey,
+        versions: std::ops::RangeInclusive<i16>,
+        request: impl Fn(i16) -> RequestKind,
+    ) {
+        for version in versions {
+            let mut body = BytesMut::new();
+            request(version).encode(&mut body, version).unwrap();
+            check(key, version, &body)
+                .unwrap_or_else(|error| panic!("{key:?} {version}: {error:#}"));
+            for len in 0..body.len() {
+                assert!(
+                    check(key, version, &body[..len]).is_err(),
+                    "{key:?} {version} cut to {len}"
+                );
+            }
+            body.extend([0]);
+            assert!(
+                check(key, version, &body).is_err(),
+                "{key:?} {version} with a byte too many"
+            );
+        }
+    }
+
+    #[test]
+    fn the_forms_are_those_of_the_encoder() {
+        is_exact(ApiKey::Metadata, 0..=12, |_| {
+            let wanted = MetadataRequestTopic::default().with_name(Some(topic()));
+            RequestKind::Metadata(
+                MetadataRequest::default().with_topics(Some(vec![wanted.clone(), wanted])),
+            )
+        });
+        is_exact(ApiKey::Fetch, 4..=12, |version| {
+            let partition = FetchPartition::default()
+                .with_partition(3)
+                .with_partition_max_bytes(9);
+            let wanted = FetchTopic::default()
+                .with_topic(topic())
+                .with_partitions(vec![partition; 2]);
+            let forgotten = ForgottenTopic::default()
+                .with_topic(topic())
+                .with_partitions(vec![1, 2]);
+            let forgotten = if version >= 7 {
+                vec![forgotten]
+            } else {
+                Vec::new()
+            };
+            let request = FetchRequest::default()
+                .with_topics(vec![wanted])
+                .with_forgotten_topics_data(forgotten);
+            RequestKind::Fetch(request)
+        });
+        is_exact(ApiKey::JoinGroup, 0..=9, |_| {
+            let protocol = JoinGroupRequestProtocol::default().with_metadata(vec![1, 2, 3].into());
+            RequestKind::JoinGroup(JoinGroupRequest::default().with_protocols(vec![protocol]))
+        });
+    }
+
+    #[test]
+    fn an_array_may_claim_no_more_than_there_are_bytes() {
+        let body = [&3_i32.to_be_bytes()[..], &[0, 0, 0, 0]].concat();
+        assert!(check(ApiKey::DescribeGroups, 0, &body).is_err());
+        let body = [&i32::MAX.to_be_bytes()[..], &[0; 20]].concat();
+        let error = check(ApiKey::DescribeGroups, 0, &body).unwrap_err();
+        assert!(error.to_string().contains("more than"), "{error}");
+        let body = [&100_000_i32.to_be_bytes()[..], &[0; 20]].concat();
+        let error = check(ApiKey::DescribeGroups, 0, &body).unwrap_err();
+        assert!(error.to_string().contains("in 20 bytes"), "{error}");
+    }
+}
