@@ -51,8 +51,9 @@ impl Engine {
     pub(crate) fn boot(library: &Path, config: &Config) -> anyhow::Result<Self> {
         let folder = std::path::absolute(&config.data_dir)?;
         let settings = folder.join("config");
-        write_configuration(&settings, config)
-            .with_context(|| format!("write the engine's configuration to {}", settings.display()))?;
+        write_configuration(&settings, config).with_context(|| {
+            format!("write the engine's configuration to {}", settings.display())
+        })?;
         ffi::load(library)?;
         let path_argument = format!("--path={}", folder.join("store").display());
         let anchor = Connection::open(&[
@@ -97,32 +98,47 @@ impl Engine {
 
     /// Closes every session that is not in use and stops the engine. False if one was in use.
     pub(crate) fn close(&self) -> bool {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner).clear();
-        drop(self.anchor.lock().unwrap_or_else(PoisonError::into_inner).take());
+        self.idle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clear();
+        drop(
+            self.anchor
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take(),
+        );
         ffi::shutdown()
     }
 
     fn take_idle(&self, context: &Context) -> Option<Session> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let same_context = idle.iter().rposition(|session| session.context == *context);
-        let position = same_context
-            .or_else(|| idle.iter().rposition(|session| session.context.role == context.role))?;
+        let position = same_context.or_else(|| {
+            idle.iter()
+                .rposition(|session| session.context.role == context.role)
+        })?;
         Some(idle.remove(position))
     }
 
     fn open(&self, role: Role) -> Result<Session, Exception> {
         let mut arguments = vec![self.path_argument.clone()];
         arguments.extend(
-            self.base_settings(role).iter().map(|(name, value)| format!("--{name}={value}")),
+            self.base_settings(role)
+                .iter()
+                .map(|(name, value)| format!("--{name}={value}")),
         );
-        let connection = Connection::open(&arguments)
-            .map_err(|error| Exception::new(Code::Logical, error))?;
+        let connection =
+            Connection::open(&arguments).map_err(|error| Exception::new(Code::Logical, error))?;
         let context = Context {
             role,
             database: "default".into(),
             settings: BTreeMap::new(),
         };
-        Ok(Session { connection, context })
+        Ok(Session {
+            connection,
+            context,
+        })
     }
 
     /// Settings every session of a role starts from. Inserts are synchronous whatever the engine's
@@ -155,8 +171,15 @@ impl Session {
         base: &BTreeMap<&'static str, String>,
     ) -> Result<(), Exception> {
         let mut changes = Vec::new();
-        for name in self.context.settings.keys().filter(|name| !wanted.settings.contains_key(*name)) {
-            let value = base.get(name.as_str()).map_or("DEFAULT".to_owned(), |value| quote(value));
+        for name in self
+            .context
+            .settings
+            .keys()
+            .filter(|name| !wanted.settings.contains_key(*name))
+        {
+            let value = base
+                .get(name.as_str())
+                .map_or("DEFAULT".to_owned(), |value| quote(value));
             changes.push(format!("{name} = {value}"));
         }
         for (name, value) in &wanted.settings {
@@ -203,7 +226,9 @@ fn quote(value: &str) -> String {
 
 fn write_configuration(folder: &Path, config: &Config) -> anyhow::Result<()> {
     fs::create_dir_all(folder)?;
-    let path = folder.to_str().context("the path of the data directory is not UTF-8")?;
+    let path = folder
+        .to_str()
+        .context("the path of the data directory is not UTF-8")?;
     let config_xml = CONFIG_XML
         .replace("@FOLDER@", &escape_xml(path))
         .replace("@MEMORY_MAX@", &config.memory_max.to_string());
@@ -213,5 +238,7 @@ fn write_configuration(folder: &Path, config: &Config) -> anyhow::Result<()> {
 }
 
 fn escape_xml(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
 }

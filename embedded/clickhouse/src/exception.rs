@@ -52,7 +52,10 @@ impl Code {
 impl Exception {
     pub(crate) fn new(code: Code, message: impl std::fmt::Display) -> Self {
         let (number, name) = code.number_and_name();
-        Self { code: number, text: format!("Code: {number}. DB::Exception: {message} ({name})") }
+        Self {
+            code: number,
+            text: format!("Code: {number}. DB::Exception: {message} ({name})"),
+        }
     }
 
     /// Takes over what the engine said. A text without a code is an error of the engine itself.
@@ -62,7 +65,10 @@ impl Exception {
             .and_then(|(_, rest)| rest.split_once('.'))
             .and_then(|(code, _)| code.parse().ok());
         match code {
-            Some(code) => Self { code, text: text.trim_end().to_owned() },
+            Some(code) => Self {
+                code,
+                text: text.trim_end().to_owned(),
+            },
             None => Self::new(Code::Logical, text.trim_end()),
         }
     }
@@ -108,12 +114,22 @@ mod tests {
     #[test]
     fn the_engines_code_is_read_from_its_text() {
         let exception = Exception::from_engine("Code: 60. DB::Exception: No t. (UNKNOWN_TABLE)");
-        assert_eq!((exception.code, exception.status()), (60, StatusCode::NOT_FOUND));
-        assert!(exception.body().ends_with("(UNKNOWN_TABLE) (version 26.7.3.1 (official build))\n"));
+        assert_eq!(
+            (exception.code, exception.status()),
+            (60, StatusCode::NOT_FOUND)
+        );
+        assert!(
+            exception
+                .body()
+                .ends_with("(UNKNOWN_TABLE) (version 26.7.3.1 (official build))\n")
+        );
     }
 
     #[test]
     fn a_text_without_a_code_is_a_server_error() {
-        assert_eq!(Exception::from_engine("gone").status(), StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(
+            Exception::from_engine("gone").status(),
+            StatusCode::INTERNAL_SERVER_ERROR
+        );
     }
 }

@@ -51,7 +51,9 @@ fn try_run(
     let mut session = engine.session(&statement.context)?;
     let insert = statement.insert();
     let analysis = analyse(&mut session, &statement.sql, insert.as_ref());
-    let text = insert.as_ref().map_or(statement.sql.as_slice(), |insert| insert.head);
+    let text = insert
+        .as_ref()
+        .map_or(statement.sql.as_slice(), |insert| insert.head);
     let outcome = gate::check(text, analysis, statement.context.role, engine.reader_limits)
         .and_then(|()| match insert {
             Some(insert) => run_insert(&mut session, statement, &insert, answer),
@@ -120,7 +122,10 @@ fn run_read(
         .stream(&sql, &statement.default_format, &statement.params)
         .map_err(|error| Exception::from_engine(&error))?;
     let mut header: Option<Vec<u8>> = None;
-    while let Some(chunk) = stream.next().map_err(|error| Exception::from_engine(&error))? {
+    while let Some(chunk) = stream
+        .next()
+        .map_err(|error| Exception::from_engine(&error))?
+    {
         let mut bytes = chunk.bytes();
         if joining == Joining::BinaryHeader {
             match &header {
@@ -141,11 +146,7 @@ fn run_read(
     Ok(())
 }
 
-fn whole(
-    session: &mut Session,
-    sql: &[u8],
-    statement: &Statement,
-) -> Result<Output, Exception> {
+fn whole(session: &mut Session, sql: &[u8], statement: &Statement) -> Result<Output, Exception> {
     session
         .connection
         .query(sql, &statement.default_format, &statement.params)
@@ -183,7 +184,11 @@ impl Answer {
         if let Some(head) = self.head.take() {
             let elapsed_ns = self.started.elapsed().as_nanos();
             // Nobody may be waiting any more; the first piece will tell.
-            let _ = head.send(Ok(response::Head { format: self.format.clone(), progress, elapsed_ns }));
+            let _ = head.send(Ok(response::Head {
+                format: self.format.clone(),
+                progress,
+                elapsed_ns,
+            }));
         }
     }
 

@@ -43,7 +43,11 @@ pub enum FetchError {
     #[error("the fetched engine package is damaged ({0}); try again")]
     Package(String),
     #[error("cannot {attempt} {path}: {source}; check the disk and its permissions")]
-    Disk { attempt: &'static str, path: PathBuf, source: io::Error },
+    Disk {
+        attempt: &'static str,
+        path: PathBuf,
+        source: io::Error,
+    },
 }
 
 /// The path of a usable engine library, fetched first if it must be. Blocks; several processes
@@ -59,7 +63,10 @@ pub fn ensure(config: &Config) -> Result<PathBuf, FetchError> {
     let package = Package::of_this_platform()?;
     let cache = match &config.cache_dir {
         Some(folder) => folder.clone(),
-        None => std::env::home_dir().ok_or(FetchError::NoCache)?.join(".cache").join("weir"),
+        None => std::env::home_dir()
+            .ok_or(FetchError::NoCache)?
+            .join(".cache")
+            .join("weir"),
     };
     ensure_package(&package, &cache, &config.npm)
 }
@@ -114,8 +121,12 @@ fn remove(folder: &Path) -> Result<(), FetchError> {
 
 fn disk(attempt: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FetchError {
     let path = path.to_owned();
-    move |source| FetchError::Disk { attempt, path, source }
+    move |source| FetchError::Disk {
+        attempt,
+        path,
+        source,
+    }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests;

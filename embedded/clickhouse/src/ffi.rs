@@ -1,6 +1,9 @@
 //! The door to the engine's C API, and the only module with unsafe code. Everything it hands
 //! out is safe: handles close themselves, and `&mut` keeps a connection to one statement at a time.
-#![expect(unsafe_code, reason = "libchdb has a C API only; every call is made here")]
+#![expect(
+    unsafe_code,
+    reason = "libchdb has a C API only; every call is made here"
+)]
 
 use std::{
     ffi::{CStr, CString, c_char, c_int, c_void},
@@ -131,7 +134,8 @@ pub(crate) fn load(path: &Path) -> Result<(), LoadError> {
 }
 
 fn api() -> &'static Api {
-    API.get().expect("the engine is loaded before the first connection is opened")
+    API.get()
+        .expect("the engine is loaded before the first connection is opened")
 }
 
 /// Joins the engine's threads. True once none is left; false while a connection is still open.
@@ -183,8 +187,10 @@ impl Connection {
             .chain(arguments.iter().map(String::as_str))
             .map(CString::new)
             .collect::<Result<_, _>>()?;
-        let mut pointers: Vec<*mut c_char> =
-            arguments.iter().map(|argument| argument.as_ptr().cast_mut()).collect();
+        let mut pointers: Vec<*mut c_char> = arguments
+            .iter()
+            .map(|argument| argument.as_ptr().cast_mut())
+            .collect();
         let count = c_int::try_from(pointers.len())?;
         // SAFETY: `pointers` holds `count` NUL-terminated strings that outlive the call, and the
         // engine copies what it keeps.
@@ -226,7 +232,10 @@ impl Connection {
             (0, 3) => Class::Control,
             _ => Class::Unknown,
         };
-        Analysis { statements: raw.statement_count, class }
+        Analysis {
+            statements: raw.statement_count,
+            class,
+        }
     }
 
     /// Runs a statement and holds its whole answer.
@@ -247,7 +256,11 @@ impl Connection {
         params: &[(String, String)],
     ) -> Result<Stream<'_>, String> {
         let result = Output::checked(self.call(api().stream_query, sql, format, params))?;
-        Ok(Stream { connection: self, result, finished: false })
+        Ok(Stream {
+            connection: self,
+            result,
+            finished: false,
+        })
     }
 
     /// Inserts a whole body under `sql`, an INSERT without its FORMAT clause. An error means that
@@ -286,9 +299,15 @@ impl Connection {
         format: &str,
         params: &[(String, String)],
     ) -> Handle {
-        let names: Vec<_> = params.iter().map(|(name, _)| name.as_ptr().cast()).collect();
+        let names: Vec<_> = params
+            .iter()
+            .map(|(name, _)| name.as_ptr().cast())
+            .collect();
         let name_lengths: Vec<_> = params.iter().map(|(name, _)| name.len()).collect();
-        let values: Vec<_> = params.iter().map(|(_, value)| value.as_ptr().cast()).collect();
+        let values: Vec<_> = params
+            .iter()
+            .map(|(_, value)| value.as_ptr().cast())
+            .collect();
         let value_lengths: Vec<_> = params.iter().map(|(_, value)| value.len()).collect();
         // SAFETY: every pointer comes with the length of the slice it came from, the four arrays
         // have `params.len()` entries each, and all outlive the call, which copies what it keeps.
@@ -325,7 +344,9 @@ unsafe impl Send for Output {}
 impl Output {
     fn checked(handle: Handle) -> Result<Self, String> {
         if handle.is_null() {
-            return Err("Code: 49. DB::Exception: The engine gave no answer. (LOGICAL_ERROR)".into());
+            return Err(
+                "Code: 49. DB::Exception: The engine gave no answer. (LOGICAL_ERROR)".into(),
+            );
         }
         let output = Self(handle);
         // SAFETY: the handle is live; a non-null answer is NUL-terminated and lives as long.
@@ -380,8 +401,7 @@ impl Stream<'_> {
             return Ok(None);
         }
         // SAFETY: connection and stream are live, and `&mut` serialises the calls.
-        let handle =
-            unsafe { (api().stream_fetch_result)(self.connection.raw(), self.result.0) };
+        let handle = unsafe { (api().stream_fetch_result)(self.connection.raw(), self.result.0) };
         let chunk = Output::checked(handle).inspect_err(|_| self.finished = true)?;
         if chunk.bytes().is_empty() {
             self.finished = true;
@@ -423,5 +443,9 @@ unsafe fn text(pointer: *const c_char) -> Option<String> {
         return None;
     }
     // SAFETY: promised by the caller.
-    Some(unsafe { CStr::from_ptr(pointer) }.to_string_lossy().into_owned())
+    Some(
+        unsafe { CStr::from_ptr(pointer) }
+            .to_string_lossy()
+            .into_owned(),
+    )
 }

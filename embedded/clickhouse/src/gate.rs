@@ -12,7 +12,13 @@ use crate::{
 /// Functions that reach a file, a library or the network and that no grant covers: `file` reads
 /// any file of this machine in this build.
 const CLOSED_FUNCTIONS: &[&str] = &[
-    "file", "catboostEvaluate", "executable", "aiClassify", "aiEmbed", "aiExtract", "aiGenerate",
+    "file",
+    "catboostEvaluate",
+    "executable",
+    "aiClassify",
+    "aiEmbed",
+    "aiExtract",
+    "aiGenerate",
     "aiTranslate",
 ];
 
@@ -80,31 +86,37 @@ pub(crate) fn check_text(sql: &[u8]) -> Result<(), Exception> {
     Ok(())
 }
 
-/// A setting the reader asks for, by URL or in the statement.
+/// A setting the reader asks for, by URL or in the statement. Names of limits and permissions are
+/// refused unless listed; how values are read and shown is the reader's own affair.
 pub(crate) fn check_reader_setting(
     name: &str,
     value: &str,
     limits: ReaderLimits,
 ) -> Result<(), Exception> {
+    const GUARDED: &[&str] = &[
+        "allow", "force", "ignore", "max", "memory", "min", "os", "profile", "readonly", "timeout",
+        "url",
+    ];
     const FREE_PREFIXES: &[&str] = &[
-        "output_format_", "input_format_", "format_", "date_time_", "join_", "group_by_", "optimize_",
-        "max_bytes_in_", "max_rows_in_", "max_bytes_to_", "max_rows_to_",
+        "allow_experimental_",
+        "allow_suspicious_",
+        "max_bytes_in_",
+        "max_bytes_to_",
+        "max_rows_in_",
+        "max_rows_to_",
     ];
-    const FREE: &[&str] = &[
-        "max_threads", "max_block_size", "session_timezone", "extremes", "final", "log_comment",
-        "allow_experimental_analyzer", "enable_analyzer", "cast_keep_nullable", "union_default_mode",
-        "any_join_distinct_right_table_keys", "prefer_column_name_to_alias", "insert_deduplicate",
-        "use_query_cache", "priority", "limit", "offset", "max_result_bytes",
-        "date_time_input_format", "date_time_output_format", "log_queries", "low_cardinality_allow_in_native_format",
-    ];
+    const FREE: &[&str] = &["max_block_size", "max_result_bytes", "max_threads"];
     let number = value.trim_matches('\'').parse::<u64>().ok();
     let within = |max: u64| number.is_some_and(|number| number > 0 && number <= max);
+    let subject = name.split('_').next().unwrap_or(name);
     let allowed = match name {
         "max_execution_time" => within(limits.time_max_seconds),
         "max_memory_usage" => within(limits.memory_max),
         "max_result_rows" => within(limits.rows_max),
         "readonly" => number.is_some_and(|number| number == 1 || number == 2),
-        _ => FREE.contains(&name) || FREE_PREFIXES.iter().any(|prefix| name.starts_with(prefix)),
+        _ if FREE.contains(&name) => true,
+        _ if FREE_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) => true,
+        _ => !GUARDED.contains(&subject) && !name.ends_with("overflow_mode"),
     };
     if allowed {
         return Ok(());
@@ -122,7 +134,9 @@ fn check_settings_clauses(sql: &[u8], limits: ReaderLimits) -> Result<(), Except
         let after_dot = index > 0 && tokens[index - 1].is_sign(b'.');
         let starts_clause = token.is_word("SETTINGS")
             && !after_dot
-            && tokens.get(index + 2).is_some_and(|token| token.is_sign(b'='));
+            && tokens
+                .get(index + 2)
+                .is_some_and(|token| token.is_sign(b'='));
         if !starts_clause {
             continue;
         }
@@ -151,12 +165,17 @@ fn source<'s>(sql: &'s [u8], token: &Token<'_>) -> &'s str {
 }
 
 fn is_open_control(sql: &[u8]) -> bool {
-    let Some(first) = tokens(sql).next() else { return false };
+    let Some(first) = tokens(sql).next() else {
+        return false;
+    };
     OPEN_CONTROLS.iter().any(|word| first.is_word(word))
 }
 
 fn denied(reason: &str) -> Exception {
-    Exception::new(Code::AccessDenied, format_args!("Not enough privileges: {reason}."))
+    Exception::new(
+        Code::AccessDenied,
+        format_args!("Not enough privileges: {reason}."),
+    )
 }
 
 /// Whether `name` stands in `text` where a bracket follows, or may be applied to columns by
@@ -170,7 +189,11 @@ fn calls(text: &[u8], name: &[u8]) -> bool {
             .take_while(|byte| **byte <= b' ' || **byte >= 0x80 || matches!(byte, b'`' | b'"'))
             .count();
         let follows = &rest[between..];
-        if follows.starts_with(b"(") || follows.starts_with(b"/*") || follows.starts_with(b"--") || follows.starts_with(b"#") {
+        if follows.starts_with(b"(")
+            || follows.starts_with(b"/*")
+            || follows.starts_with(b"--")
+            || follows.starts_with(b"#")
+        {
             return true;
         }
         if find_word(text, b"APPLY", 0).is_some() {
@@ -187,7 +210,9 @@ fn find_word(text: &[u8], word: &[u8], from: usize) -> Option<usize> {
     (from..text.len().saturating_sub(word.len() - 1)).find(|start| {
         let end = start + word.len();
         text[*start..end].eq_ignore_ascii_case(word)
-            && !start.checked_sub(1).is_some_and(|before| is_part(&text[before]))
+            && !start
+                .checked_sub(1)
+                .is_some_and(|before| is_part(&text[before]))
             && !text.get(end).is_some_and(is_part)
     })
 }
@@ -224,10 +249,16 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const LIMITS: ReaderLimits =
-        ReaderLimits { time_max_seconds: 60, memory_max: 1000, rows_max: 10 };
+    const LIMITS: ReaderLimits = ReaderLimits {
+        time_max_seconds: 60,
+        memory_max: 1000,
+        rows_max: 10,
+    };
 
-    const READ: Analysis = Analysis { statements: 1, class: Class::ReadOnly };
+    const READ: Analysis = Analysis {
+        statements: 1,
+        class: Class::ReadOnly,
+    };
 
     fn reader(sql: &str) -> Result<(), Exception> {
         check(sql.as_bytes(), READ, Role::Reader, LIMITS)
@@ -253,18 +284,30 @@ mod tests {
 
     #[test]
     fn names_that_only_contain_file_are_open() {
-        for sql in ["SELECT profile(1), file_name FROM t", "SELECT file FROM t", "SELECT 'a file'"] {
+        for sql in [
+            "SELECT profile(1), file_name FROM t",
+            "SELECT file FROM t",
+            "SELECT 'a file'",
+        ] {
             assert_eq!(check_text(sql.as_bytes()), Ok(()), "{sql}");
         }
     }
 
     #[test]
     fn readers_choose_only_harmless_settings() {
-        assert_eq!(reader("SELECT 1 SETTINGS max_threads = 1, max_execution_time = 60"), Ok(()));
-        assert_eq!(reader("SELECT name FROM system.settings WHERE value = '1'"), Ok(()));
+        assert_eq!(
+            reader("SELECT 1 SETTINGS max_threads = 1, max_execution_time = 60"),
+            Ok(())
+        );
+        assert_eq!(
+            reader("SELECT name FROM system.settings WHERE value = '1'"),
+            Ok(())
+        );
         for sql in [
             "SELECT 1 SETTINGS max_execution_time = 61",
             "SELECT 1 SETTINGS max_execution_time = 0",
+            "SELECT 1 SETTINGS timeout_overflow_mode = 'break'",
+            "SELECT 1 SETTINGS max_memory_usage_for_user = 1",
             "SELECT 1 SETTINGS max_threads = 1, `max_memory_usage` = 0",
             "SELECT * FROM (SELECT 1 SETTINGS readonly = 0)",
             "SELECT 1 SETTINGS/**/profile='default'",
@@ -275,14 +318,27 @@ mod tests {
 
     #[test]
     fn readers_read_and_services_do_not_leave_the_database() {
-        let class = |class| Analysis { statements: 1, class };
+        let class = |class| Analysis {
+            statements: 1,
+            class,
+        };
         let run = |sql: &str, analysis, role| check(sql.as_bytes(), analysis, role, LIMITS);
         assert!(run("INSERT INTO t", class(Class::Mutating), Role::Reader).is_err());
-        assert!(run("INSERT INTO t", class(Class::Mutating), Role::ServiceReading).is_err());
+        assert!(
+            run(
+                "INSERT INTO t",
+                class(Class::Mutating),
+                Role::ServiceReading
+            )
+            .is_err()
+        );
         assert!(run("INSERT INTO t", class(Class::Mutating), Role::Service).is_ok());
         assert!(run("SYSTEM SHUTDOWN", class(Class::Control), Role::Service).is_err());
         assert!(run("KILL QUERY WHERE 1", class(Class::Control), Role::Service).is_ok());
-        let two = Analysis { statements: 2, class: Class::ReadOnly };
+        let two = Analysis {
+            statements: 2,
+            class: Class::ReadOnly,
+        };
         assert!(run("SELECT 1; SELECT 2", two, Role::Service).is_err());
     }
 

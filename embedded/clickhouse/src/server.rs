@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
@@ -46,8 +46,8 @@ use crate::{
 /// Chunks an answer may be ahead of its client.
 const PIECES_MAX: usize = 4;
 
-/// What stopping may take beyond the grace period, once running statements were killed.
-const KILL_TIME_MAX: Duration = Duration::from_secs(2);
+/// How long a statement that was told to stop is waited for.
+const KILL_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// The engine, open on its folder and bound to its address, not answering yet.
 pub struct Server {
@@ -81,7 +81,9 @@ impl Server {
         let listener = TcpListener::bind(config.listen)
             .await
             .with_context(|| format!("listen on {}", config.listen))?;
-        let local_addr = listener.local_addr().context("read the address listened on")?;
+        let local_addr = listener
+            .local_addr()
+            .context("read the address listened on")?;
         let grace = config.grace;
         let (shared, lock) = tokio::task::spawn_blocking(move || {
             let lock = lock::folder(&config.data_dir)?;
@@ -90,7 +92,13 @@ impl Server {
         })
         .await
         .context("open the engine")??;
-        Ok(Self { listener, local_addr, shared: Arc::new(shared), grace, _lock: lock })
+        Ok(Self {
+            listener,
+            local_addr,
+            shared: Arc::new(shared),
+            grace,
+            _lock: lock,
+        })
     }
 
     pub fn local_addr(&self) -> SocketAddr {
@@ -99,7 +107,13 @@ impl Server {
 
     /// Answers until `shutdown`, then lets running statements finish within the grace period.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let Self { listener, local_addr, shared, grace, _lock } = self;
+        let Self {
+            listener,
+            local_addr,
+            shared,
+            grace,
+            _lock,
+        } = self;
         info!(server.address = %local_addr, "the embedded ClickHouse answers on {local_addr}");
         let routes = Router::new()
             .route("/ping", get(ping))
@@ -147,7 +161,11 @@ impl Shared {
             ),
             places: Arc::new(Semaphore::new(config.queries_max.max(1))),
             queue: Arc::new(Semaphore::new(
-                config.queries_max.max(1).saturating_add(config.queries_waiting_max).min(Semaphore::MAX_PERMITS),
+                config
+                    .queries_max
+                    .max(1)
+                    .saturating_add(config.queries_waiting_max)
+                    .min(Semaphore::MAX_PERMITS),
             )),
             queries: AtomicU64::new(0),
             run: uuid::Uuid::new_v4(),
@@ -159,15 +177,10 @@ impl Shared {
     /// left to the end of the process, which the engine survives by design.
     async fn stop(self: Arc<Self>) {
         self.tasks.close();
-        if !self.tasks.is_empty() {
-            let shared = Arc::clone(&self);
-            let killed = tokio::task::spawn_blocking(move || engine::kill(&shared.engine, "/*weir "));
-            if let Ok(Err(exception)) = killed.await {
-                warn!(error = %exception, "could not cancel the running statements");
-            }
-        }
-        let stopped = tokio::time::timeout(KILL_TIME_MAX, self.tasks.wait()).await.is_ok()
-            && tokio::task::spawn_blocking(move || self.engine.close()).await.unwrap_or(false);
+        let stopped = kill_until(&self, "/*weir ", self.tasks.wait()).await
+            && tokio::task::spawn_blocking(move || self.engine.close())
+                .await
+                .unwrap_or(false);
         if !stopped {
             warn!("the engine still had work when the process ended");
         }
@@ -181,7 +194,11 @@ async fn ping() -> &'static str {
 async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     if parts.method != Method::GET && parts.method != Method::POST && parts.method != Method::HEAD {
-        return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET, HEAD, POST")], "Use GET or POST.\n")
+        return (
+            StatusCode::METHOD_NOT_ALLOWED,
+            [(header::ALLOW, "GET, HEAD, POST")],
+            "Use GET or POST.\n",
+        )
             .into_response();
     }
     let prepared = async {
@@ -214,7 +231,10 @@ async fn run(
     share: Option<tokio::sync::OwnedSemaphorePermit>,
 ) -> Result<Response, Exception> {
     let queued = Arc::clone(&shared.queue).try_acquire_owned().map_err(|_| {
-        Exception::new(Code::TooManyQueries, "Too many simultaneous queries, try again")
+        Exception::new(
+            Code::TooManyQueries,
+            "Too many simultaneous queries, try again",
+        )
     })?;
     let place = Arc::clone(&shared.places)
         .acquire_owned()
@@ -227,10 +247,20 @@ async fn run(
     let compress = statement.compress;
     let (head_sender, head) = oneshot::channel();
     let (piece_sender, pieces) = mpsc::channel(PIECES_MAX);
-    let running = Running { shared: Arc::clone(shared), tag: tag.clone(), pieces };
-    let reply = Reply { head: head_sender, pieces: piece_sender };
+    let finished = CancellationToken::new();
+    let running = Running {
+        shared: Arc::clone(shared),
+        tag: tag.clone(),
+        pieces,
+        finished: finished.clone(),
+    };
+    let reply = Reply {
+        head: head_sender,
+        pieces: piece_sender,
+    };
     let engine_side = Arc::clone(shared);
     shared.tasks.spawn_blocking(move || {
+        let _finished = finished.drop_guard();
         execute::run(&engine_side.engine, &statement, &tag, reply);
         drop((statement, share, place, queued));
     });
@@ -262,7 +292,11 @@ fn pieces_to_body(
     .map(move |piece| {
         Ok(piece.unwrap_or_else(|exception| {
             let tail = response::exception_tail(&tag, &exception);
-            Bytes::from(if compress { blocks::encode(&tail) } else { tail })
+            Bytes::from(if compress {
+                blocks::encode(&tail)
+            } else {
+                tail
+            })
         }))
     })
 }
@@ -273,18 +307,43 @@ struct Running {
     shared: Arc<Shared>,
     tag: String,
     pieces: mpsc::Receiver<Result<Bytes, Exception>>,
+    /// Cancelled, in the sense of told, when the statement has let go of the engine.
+    finished: CancellationToken,
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if self.pieces.is_closed() {
+        if self.finished.is_cancelled() {
             return;
         }
-        let (shared, tag) = (Arc::clone(&self.shared), std::mem::take(&mut self.tag));
-        self.shared.tasks.spawn_blocking(move || {
-            if let Err(exception) = engine::kill(&shared.engine, &tag) {
-                warn!(error = %exception, "could not cancel a statement whose client has gone");
+        let shared = Arc::clone(&self.shared);
+        let (tag, finished) = (std::mem::take(&mut self.tag), self.finished.clone());
+        // Not among the tracked tasks: a stop would wait for it, and kills by itself.
+        tokio::spawn(async move {
+            if !kill_until(&shared, &tag, finished.cancelled()).await {
+                warn!("a statement whose client has gone could not be cancelled");
             }
         });
+    }
+}
+
+/// Kills the statements whose text starts with `tag` again and again until `finished`: a kill
+/// that comes while a statement is still being planned is lost. False if it takes too long.
+async fn kill_until(shared: &Arc<Shared>, tag: &str, finished: impl Future<Output = ()>) -> bool {
+    const PAUSE: Duration = Duration::from_millis(50);
+    let mut finished = std::pin::pin!(finished);
+    let deadline = Instant::now() + KILL_TIME_MAX;
+    loop {
+        if tokio::time::timeout(PAUSE, &mut finished).await.is_ok() {
+            return true;
+        }
+        if Instant::now() > deadline {
+            return false;
+        }
+        let (shared, tag) = (Arc::clone(shared), tag.to_owned());
+        let killed = tokio::task::spawn_blocking(move || engine::kill(&shared.engine, &tag));
+        if let Ok(Err(exception)) = killed.await {
+            warn!(error = %exception, "could not cancel a statement");
+        }
     }
 }

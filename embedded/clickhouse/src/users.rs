@@ -66,7 +66,9 @@ fn equal(given: &str, expected: &str) -> bool {
 fn refusal(name: &str) -> Exception {
     Exception::new(
         Code::AuthenticationFailed,
-        format_args!("{name}: Authentication failed: password is incorrect, or there is no user with such name."),
+        format_args!(
+            "{name}: Authentication failed: password is incorrect, or there is no user with such name."
+        ),
     )
 }
 
@@ -75,20 +77,40 @@ mod tests {
     use super::*;
 
     fn users() -> Users {
-        Users::new(&Config { password: Some("s".into()), ..Config::default() })
+        Users::new(&Config {
+            password: Some("s".into()),
+            ..Config::default()
+        })
     }
 
     fn credentials(user: Option<&str>, password: Option<&str>) -> Credentials {
-        Credentials { user: user.map(Into::into), password: password.map(Into::into) }
+        Credentials {
+            user: user.map(Into::into),
+            password: password.map(Into::into),
+        }
     }
 
     #[test]
     fn a_password_is_asked_only_of_the_user_who_has_one() {
         let users = users();
-        assert_eq!(users.authenticate(&credentials(None, Some("s"))), Ok(Role::Service));
-        assert_eq!(users.authenticate(&credentials(Some("analyst"), None)), Ok(Role::Reader));
-        assert!(users.authenticate(&credentials(Some("default"), Some("t"))).is_err());
+        assert_eq!(
+            users.authenticate(&credentials(None, Some("s"))),
+            Ok(Role::Service)
+        );
+        assert_eq!(
+            users.authenticate(&credentials(Some("analyst"), None)),
+            Ok(Role::Reader)
+        );
+        assert!(
+            users
+                .authenticate(&credentials(Some("default"), Some("t")))
+                .is_err()
+        );
         assert!(users.authenticate(&credentials(None, None)).is_err());
-        assert!(users.authenticate(&credentials(Some("root"), None)).is_err());
+        assert!(
+            users
+                .authenticate(&credentials(Some("root"), None))
+                .is_err()
+        );
     }
 }

@@ -1,5 +1,6 @@
 //! What stands after a kill, who may open a folder, and how a process ends.
 
+#[cfg(test)]
 mod common;
 
 use std::time::Duration;
@@ -15,7 +16,9 @@ async fn every_acknowledged_insert_survives_kill_9() {
     let folder = tempfile::tempdir().unwrap();
     let engine = Engine::start(folder.path());
     engine.ask("CREATE DATABASE weir").await;
-    engine.ask("CREATE TABLE weir.t (batch UInt64, a UInt64) ENGINE = MergeTree ORDER BY batch").await;
+    engine
+        .ask("CREATE TABLE weir.t (batch UInt64, a UInt64) ENGINE = MergeTree ORDER BY batch")
+        .await;
     let mut engine = engine;
     let mut acknowledged: Vec<u64> = Vec::new();
     for round in 0..3_u64 {
@@ -45,12 +48,19 @@ async fn every_acknowledged_insert_survives_kill_9() {
         writer.await.unwrap();
         engine = Engine::start(folder.path());
         let stored = engine
-            .ask(&format!("SELECT batch FROM weir.t GROUP BY batch HAVING count() = {ROWS} ORDER BY batch"))
+            .ask(&format!(
+                "SELECT batch FROM weir.t GROUP BY batch HAVING count() = {ROWS} ORDER BY batch"
+            ))
             .await;
         let stored: Vec<u64> = stored.lines().map(|line| line.parse().unwrap()).collect();
-        let lost: Vec<_> = acknowledged.iter().filter(|batch| !stored.contains(batch)).collect();
+        let lost: Vec<_> = acknowledged
+            .iter()
+            .filter(|batch| !stored.contains(batch))
+            .collect();
         assert!(lost.is_empty(), "round {round} lost {lost:?}");
-        let torn = format!("SELECT count() FROM (SELECT batch FROM weir.t GROUP BY batch HAVING count() != {ROWS})");
+        let torn = format!(
+            "SELECT count() FROM (SELECT batch FROM weir.t GROUP BY batch HAVING count() != {ROWS})"
+        );
         assert_eq!(engine.ask(&torn).await, "0");
     }
 }
@@ -70,7 +80,11 @@ async fn a_folder_has_one_owner() {
     let refusal = Engine::start_with(folder.path(), json!({})).err().unwrap();
     assert!(!refusal.status.success());
     assert_eq!(refusal.stderr.lines().count(), 1, "{}", refusal.stderr);
-    assert!(refusal.stderr.contains(folder.path().to_str().unwrap()), "{}", refusal.stderr);
+    assert!(
+        refusal.stderr.contains(folder.path().to_str().unwrap()),
+        "{}",
+        refusal.stderr
+    );
     assert_eq!(engine.ask("SELECT 1").await, "1");
 }
 
@@ -79,10 +93,17 @@ async fn a_clean_stop_exits_with_success_and_loses_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let engine = Engine::start(folder.path());
     engine.ask("CREATE DATABASE weir").await;
-    engine.ask("CREATE TABLE weir.t (a UInt64) ENGINE = MergeTree ORDER BY a").await;
+    engine
+        .ask("CREATE TABLE weir.t (a UInt64) ENGINE = MergeTree ORDER BY a")
+        .await;
     engine.ask("INSERT INTO weir.t VALUES (1)").await;
     assert_eq!(engine.stop().code(), Some(0));
-    assert_eq!(Engine::start(folder.path()).ask("SELECT a FROM weir.t").await, "1");
+    assert_eq!(
+        Engine::start(folder.path())
+            .ask("SELECT a FROM weir.t")
+            .await,
+        "1"
+    );
 }
 
 #[tokio::test]
@@ -91,7 +112,11 @@ async fn a_stop_cancels_what_runs_longer_than_the_grace_period() {
     let engine = Engine::start_with(folder.path(), json!({"grace": "100ms"})).unwrap();
     let url = engine.url.clone();
     let statement = tokio::spawn(async move {
-        Client::new().post(url).body("SELECT sum(cityHash64(number)) FROM numbers(1000000000002)").send().await
+        Client::new()
+            .post(url)
+            .body("SELECT sum(cityHash64(number)) FROM numbers(1000000000002)")
+            .send()
+            .await
     });
     let running = "SELECT count() FROM system.processes WHERE query LIKE '%1000000000002%' AND query NOT LIKE '%system.processes%'";
     common::wait_until(&engine, running, "1").await;
@@ -107,9 +132,15 @@ fn a_library_cut_short_is_one_line() {
     let library = folder.path().join("libchdb.so");
     std::fs::write(&library, b"\x7fELF and no more").unwrap();
     let config = json!({"library": library});
-    let refusal = Engine::start_with(&folder.path().join("data"), config).err().unwrap();
+    let refusal = Engine::start_with(&folder.path().join("data"), config)
+        .err()
+        .unwrap();
     assert_eq!(refusal.stderr.lines().count(), 1, "{}", refusal.stderr);
-    assert!(refusal.stderr.contains("WEIR_CLICKHOUSE__LIBRARY"), "{}", refusal.stderr);
+    assert!(
+        refusal.stderr.contains("WEIR_CLICKHOUSE__LIBRARY"),
+        "{}",
+        refusal.stderr
+    );
 }
 
 #[test]
@@ -117,7 +148,9 @@ fn a_port_in_use_is_one_line() {
     let folder = tempfile::tempdir().unwrap();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    let refusal = Engine::start_with(folder.path(), json!({"listen": address})).err().unwrap();
+    let refusal = Engine::start_with(folder.path(), json!({"listen": address}))
+        .err()
+        .unwrap();
     assert_eq!(refusal.stderr.lines().count(), 1, "{}", refusal.stderr);
     assert!(refusal.stderr.contains(&address), "{}", refusal.stderr);
 }

@@ -1,5 +1,6 @@
 //! The official `clickhouse` crate against the embedded engine.
 
+#[cfg(test)]
 mod common;
 
 use clickhouse::Row;
@@ -20,7 +21,7 @@ fn visit(id: u64) -> Visit {
         id,
         path: format!("/a/{id}\n\n;'\\\t\"`"),
         event: uuid::Uuid::from_u128(u128::from(id) << 64 | 7),
-        referrer: (id % 2 == 0).then(|| "x".repeat(id as usize % 100)),
+        referrer: id.is_multiple_of(2).then(|| "x".repeat(id as usize % 100)),
     }
 }
 
@@ -37,7 +38,10 @@ async fn with_table(folder: &tempfile::TempDir) -> Engine {
 async fn typed_rows_go_in_by_lz4_and_come_back_the_same() {
     let folder = tempfile::tempdir().unwrap();
     let engine = with_table(&folder).await;
-    let client = engine.client().with_database("weir").with_compression(clickhouse::Compression::Lz4);
+    let client = engine
+        .client()
+        .with_database("weir")
+        .with_compression(clickhouse::Compression::Lz4);
     let rows: Vec<Visit> = (0..5000).map(visit).collect();
     let mut insert = client.insert::<Visit>("visits").await.unwrap();
     for row in &rows {
@@ -45,8 +49,11 @@ async fn typed_rows_go_in_by_lz4_and_come_back_the_same() {
     }
     insert.end().await.unwrap();
 
-    let stored: Vec<Visit> =
-        client.query("SELECT ?fields FROM visits ORDER BY id").fetch_all().await.unwrap();
+    let stored: Vec<Visit> = client
+        .query("SELECT ?fields FROM visits ORDER BY id")
+        .fetch_all()
+        .await
+        .unwrap();
     assert_eq!(stored, rows);
 }
 
@@ -55,11 +62,26 @@ async fn awkward_strings_survive_bind_and_param() {
     let folder = tempfile::tempdir().unwrap();
     let engine = with_table(&folder).await;
     let client = engine.client();
-    for text in ["/a/1\n\n;'", "\\", "'; DROP TABLE weir.visits --", "\t\u{0}\u{1f30a}", "{x:String}"] {
-        let bound: String = client.query("SELECT ?").bind(text).fetch_one().await.unwrap();
+    for text in [
+        "/a/1\n\n;'",
+        "\\",
+        "'; DROP TABLE weir.visits --",
+        "\t\u{0}\u{1f30a}",
+        "{x:String}",
+    ] {
+        let bound: String = client
+            .query("SELECT ?")
+            .bind(text)
+            .fetch_one()
+            .await
+            .unwrap();
         assert_eq!(bound, text);
-        let param: String =
-            client.query("SELECT {x:String}").param("x", text).fetch_one().await.unwrap();
+        let param: String = client
+            .query("SELECT {x:String}")
+            .param("x", text)
+            .fetch_one()
+            .await
+            .unwrap();
         assert_eq!(param, text);
     }
 }
@@ -133,7 +155,10 @@ async fn an_insert_into_other_columns_is_refused_before_it_is_sent() {
         insert.end().await
     })
     .await;
-    assert!(!matches!(outcome, Ok(Ok(()))), "a String went into a UInt64");
+    assert!(
+        !matches!(outcome, Ok(Ok(()))),
+        "a String went into a UInt64"
+    );
     assert_eq!(engine.ask("SELECT count() FROM weir.visits").await, "0");
 }
 
@@ -141,7 +166,9 @@ async fn an_insert_into_other_columns_is_refused_before_it_is_sent() {
 async fn one_token_counts_once_in_table_and_rollup() {
     let folder = tempfile::tempdir().unwrap();
     let engine = with_table(&folder).await;
-    engine.ask("ALTER TABLE weir.visits MODIFY SETTING non_replicated_deduplication_window = 10000").await;
+    engine
+        .ask("ALTER TABLE weir.visits MODIFY SETTING non_replicated_deduplication_window = 10000")
+        .await;
     engine.ask("CREATE TABLE weir.days (visits AggregateFunction(count), users AggregateFunction(uniqCombined64(14), String)) ENGINE = AggregatingMergeTree ORDER BY tuple() SETTINGS non_replicated_deduplication_window = 10000").await;
     engine.ask("CREATE MATERIALIZED VIEW weir.days_mv TO weir.days AS SELECT countState() AS visits, uniqCombined64State(14)(path) AS users FROM weir.visits").await;
     let client = engine
@@ -151,7 +178,9 @@ async fn one_token_counts_once_in_table_and_rollup() {
         .with_setting("deduplicate_insert", "enable")
         .with_setting("deduplicate_blocks_in_dependent_materialized_views", "1");
     for token in ["one", "one", "two"] {
-        let client = client.clone().with_setting("insert_deduplication_token", token);
+        let client = client
+            .clone()
+            .with_setting("insert_deduplication_token", token);
         let mut insert = client.insert::<Visit>("visits").await.unwrap();
         for id in 0..1000 {
             insert.write(&visit(id)).await.unwrap();
@@ -192,7 +221,10 @@ async fn a_client_that_goes_away_takes_its_statement_with_it() {
     let running = "SELECT count() FROM system.processes WHERE query LIKE '%1000000000001%' AND query NOT LIKE '%system.processes%'";
     let client = engine.client();
     let task = tokio::spawn(async move {
-        client.query("SELECT sum(cityHash64(number)) FROM numbers(1000000000001)").fetch_one::<u64>().await
+        client
+            .query("SELECT sum(cityHash64(number)) FROM numbers(1000000000001)")
+            .fetch_one::<u64>()
+            .await
     });
     wait_until(&engine, running, "1").await;
     task.abort();

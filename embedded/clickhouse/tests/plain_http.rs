@@ -1,5 +1,6 @@
 //! The protocol as curl sees it: statuses, headers, bodies whole and cut.
 
+#[cfg(test)]
 mod common;
 
 use std::io::Write as _;
@@ -10,7 +11,7 @@ use serde_json::json;
 
 /// A Native block of one UInt64 column `a`.
 fn native(values: &[u64]) -> Vec<u8> {
-    let mut block = vec![1, u8::try_from(values.len()).unwrap(), 1, b'a', 6];
+    let mut block = vec![1, values.len() as u8, 1, b'a', 6];
     block.extend_from_slice(b"UInt64");
     block.extend(values.iter().flat_map(|value| value.to_le_bytes()));
     block
@@ -22,7 +23,10 @@ fn framed(content: &[u8]) -> Vec<u8> {
     block.extend_from_slice(&(content.len() as u32 + 9).to_le_bytes());
     block.extend_from_slice(&(content.len() as u32).to_le_bytes());
     block.extend_from_slice(content);
-    let mut framed = cityhash_rs::cityhash_102_128(&block).rotate_left(64).to_le_bytes().to_vec();
+    let mut framed = cityhash_rs::cityhash_102_128(&block)
+        .rotate_left(64)
+        .to_le_bytes()
+        .to_vec();
     framed.extend_from_slice(&block);
     framed
 }
@@ -30,7 +34,9 @@ fn framed(content: &[u8]) -> Vec<u8> {
 async fn with_table(folder: &tempfile::TempDir) -> Engine {
     let engine = Engine::start(folder.path());
     engine.ask("CREATE DATABASE weir").await;
-    engine.ask("CREATE TABLE weir.t (a UInt64) ENGINE = MergeTree ORDER BY a").await;
+    engine
+        .ask("CREATE TABLE weir.t (a UInt64) ENGINE = MergeTree ORDER BY a")
+        .await;
     engine
 }
 
@@ -39,10 +45,17 @@ async fn statuses_and_headers_are_clickhouses() {
     let folder = tempfile::tempdir().unwrap();
     let engine = with_table(&folder).await;
     let client = Client::new();
-    let ping = client.get(format!("{}/ping", engine.url)).send().await.unwrap();
+    let ping = client
+        .get(format!("{}/ping", engine.url))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(ping.text().await.unwrap(), "Ok.\n");
 
-    let url = format!("{}/?query=SELECT+1+AS+one+FORMAT+JSONEachRow&query_id=mine", engine.url);
+    let url = format!(
+        "{}/?query=SELECT+1+AS+one+FORMAT+JSONEachRow&query_id=mine",
+        engine.url
+    );
     let response = client.get(&url).send().await.unwrap();
     let header = |name: &str| response.headers()[name].to_str().unwrap().to_owned();
     assert_eq!(header("x-clickhouse-query-id"), "mine");
@@ -59,9 +72,16 @@ async fn statuses_and_headers_are_clickhouses() {
     ] {
         let response = client.post(&engine.url).body(sql).send().await.unwrap();
         assert_eq!(response.status().as_u16(), status, "{sql}");
-        assert_eq!(response.headers()["x-clickhouse-exception-code"], code, "{sql}");
+        assert_eq!(
+            response.headers()["x-clickhouse-exception-code"],
+            code,
+            "{sql}"
+        );
         let text = response.text().await.unwrap();
-        assert!(text.starts_with(&format!("Code: {code}. DB::Exception: ")), "{text}");
+        assert!(
+            text.starts_with(&format!("Code: {code}. DB::Exception: ")),
+            "{text}"
+        );
     }
 }
 
@@ -87,13 +107,21 @@ async fn a_body_cut_at_any_byte_inserts_no_row() {
     // Two blocks: the first one alone would be a whole one.
     let framed = [framed(&native(&[1])), framed(&native(&[2]))].concat();
     for (body, more) in [(plain, ""), (framed, "&decompress=1")] {
-        let url = format!("{}/?query=INSERT+INTO+weir.t+FORMAT+Native{more}", engine.url);
+        let url = format!(
+            "{}/?query=INSERT+INTO+weir.t+FORMAT+Native{more}",
+            engine.url
+        );
         for end in 1..body.len() {
             // What ends between two frames is whole as far as anyone can tell.
             if !more.is_empty() && end == body.len() / 2 {
                 continue;
             }
-            let response = client.post(&url).body(body[..end].to_vec()).send().await.unwrap();
+            let response = client
+                .post(&url)
+                .body(body[..end].to_vec())
+                .send()
+                .await
+                .unwrap();
             assert!(!response.status().is_success(), "cut at {end}{more}");
         }
         assert_eq!(engine.ask("SELECT count() FROM weir.t").await, "0");
@@ -108,7 +136,10 @@ async fn a_connection_that_breaks_in_the_body_inserts_no_row() {
     let folder = tempfile::tempdir().unwrap();
     let engine = with_table(&folder).await;
     let address = engine.url.strip_prefix("http://").unwrap();
-    for head in ["Content-Length: 1000\r\n\r\n1\n2\n", "Transfer-Encoding: chunked\r\n\r\n4\r\n1\n2\n\r\n"] {
+    for head in [
+        "Content-Length: 1000\r\n\r\n1\n2\n",
+        "Transfer-Encoding: chunked\r\n\r\n4\r\n1\n2\n\r\n",
+    ] {
         let mut stream = std::net::TcpStream::connect(address).unwrap();
         write!(
             stream,
@@ -132,14 +163,34 @@ async fn bodies_come_in_gzip_lz4_and_forms() {
     gzip.write_all(b"1\n2\n").unwrap();
     let mut lz4 = lz4_flex::frame::FrameEncoder::new(Vec::new());
     lz4.write_all(b"3\n").unwrap();
-    for (encoding, body) in [("gzip", gzip.finish().unwrap()), ("lz4", lz4.finish().unwrap())] {
-        let post = |body| client.post(&url).header("content-encoding", encoding).body(body).send();
+    for (encoding, body) in [
+        ("gzip", gzip.finish().unwrap()),
+        ("lz4", lz4.finish().unwrap()),
+    ] {
+        let post = |body| {
+            client
+                .post(&url)
+                .header("content-encoding", encoding)
+                .body(body)
+                .send()
+        };
         let cut = post(body[..body.len() - 3].to_vec()).await.unwrap();
         assert!(!cut.status().is_success(), "{encoding}");
         assert_eq!(post(body).await.unwrap().status(), 200, "{encoding}");
     }
-    assert_eq!(engine.ask("SELECT groupArray(a) FROM (SELECT a FROM weir.t ORDER BY a)").await, "[1,2,3]");
-    let zstd = client.post(&url).header("content-encoding", "zstd").body("x").send().await.unwrap();
+    assert_eq!(
+        engine
+            .ask("SELECT groupArray(a) FROM (SELECT a FROM weir.t ORDER BY a)")
+            .await,
+        "[1,2,3]"
+    );
+    let zstd = client
+        .post(&url)
+        .header("content-encoding", "zstd")
+        .body("x")
+        .send()
+        .await
+        .unwrap();
     assert_eq!(zstd.status(), StatusCode::NOT_IMPLEMENTED);
 
     let form = "--b\r\nContent-Disposition: form-data; name=\"query\"\r\n\r\nSELECT {x:String}\r\n--b\r\nContent-Disposition: form-data; name=\"param_x\"\r\n\r\none two\r\n--b--\r\n";
@@ -160,13 +211,28 @@ async fn settings_last_for_one_request() {
     let client = Client::new();
     let url = format!("{}/?max_block_size=1234", engine.url);
     let asked = "SELECT getSetting('max_block_size'), getSetting('max_execution_time')";
-    let with = client.post(url).body(asked).send().await.unwrap().text().await.unwrap();
+    let with = client
+        .post(url)
+        .body(asked)
+        .send()
+        .await
+        .unwrap()
+        .text()
+        .await
+        .unwrap();
     assert_eq!(with, "1234\t600\n");
-    engine.ask("SET max_block_size = 77, max_execution_time = 1").await;
+    engine
+        .ask("SET max_block_size = 77, max_execution_time = 1")
+        .await;
     for _ in 0..3 {
         assert_eq!(engine.ask(asked).await, "65409\t600");
     }
-    let unknown = client.post(format!("{}/?nothing=1", engine.url)).body("SELECT 1").send().await.unwrap();
+    let unknown = client
+        .post(format!("{}/?nothing=1", engine.url))
+        .body("SELECT 1")
+        .send()
+        .await
+        .unwrap();
     assert_eq!(unknown.headers()["x-clickhouse-exception-code"], "115");
 }
 
@@ -190,7 +256,12 @@ async fn one_statement_too_many_is_503_and_the_rest_are_answered() {
     for _ in 0..6 {
         let url = engine.url.clone();
         answers.spawn(async move {
-            let response = Client::new().post(url).body("SELECT sleep(1)").send().await.unwrap();
+            let response = Client::new()
+                .post(url)
+                .body("SELECT sleep(1)")
+                .send()
+                .await
+                .unwrap();
             response.status().as_u16()
         });
     }

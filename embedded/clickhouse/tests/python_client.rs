@@ -1,5 +1,6 @@
 //! Python's clickhouse-connect against the embedded engine, where Python has it.
 
+#[cfg(test)]
 mod common;
 
 use std::process::Command;
@@ -36,5 +37,9 @@ fn pythons_client_inserts_and_reads() {
     let engine = Engine::start(folder.path());
     let port = engine.url.rsplit(':').next().unwrap();
     let output = python(&["-c", SCRIPT, port]).unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }

@@ -1,5 +1,6 @@
 //! Who may do what: the analysts' user reads, the service stays inside the database.
 
+#[cfg(test)]
 mod common;
 
 use common::Engine;
@@ -8,7 +9,9 @@ use serde_json::json;
 async fn with_table(folder: &tempfile::TempDir) -> Engine {
     let engine = Engine::start(folder.path());
     engine.ask("CREATE DATABASE weir").await;
-    engine.ask("CREATE TABLE weir.t (a UInt64) ENGINE = MergeTree ORDER BY a").await;
+    engine
+        .ask("CREATE TABLE weir.t (a UInt64) ENGINE = MergeTree ORDER BY a")
+        .await;
     engine.ask("INSERT INTO weir.t VALUES (1), (2)").await;
     engine
 }
@@ -23,9 +26,16 @@ async fn a_reader_reads() {
         ("EXISTS weir.t", "1\n"),
         ("SHOW TABLES FROM weir", "t\n"),
     ] {
-        assert_eq!(engine.post_as("analyst", sql).await, (200, answer.into()), "{sql}");
+        assert_eq!(
+            engine.post_as("analyst", sql).await,
+            (200, answer.into()),
+            "{sql}"
+        );
     }
-    assert_eq!(engine.post_as("analyst", "DESCRIBE TABLE weir.t").await.0, 200);
+    assert_eq!(
+        engine.post_as("analyst", "DESCRIBE TABLE weir.t").await.0,
+        200
+    );
     assert_eq!(engine.post_as("analyst", "EXPLAIN SELECT 1").await.0, 200);
 }
 
@@ -56,7 +66,12 @@ async fn a_reader_changes_nothing() {
     }
     assert_eq!(engine.ask("SELECT sum(a) FROM weir.t").await, "3");
     let url = format!("{}/?user=analyst&max_execution_time=0", engine.url);
-    let response = reqwest::Client::new().post(url).body("SELECT 1").send().await.unwrap();
+    let response = reqwest::Client::new()
+        .post(url)
+        .body("SELECT 1")
+        .send()
+        .await
+        .unwrap();
     assert_eq!(response.status(), 403);
 }
 
@@ -79,9 +94,14 @@ async fn nobody_leaves_the_database() {
         format!("SELECT 1 INTO OUTFILE '{}'", target.display()),
         format!("INSERT INTO weir.t FROM INFILE '{secret}' FORMAT CSV"),
         format!("INSERT INTO weir.t VALUES (length(file('{secret}')))"),
-        format!("INSERT INTO FUNCTION file('{}', 'CSV', 'a UInt64') SELECT 1", target.display()),
+        format!(
+            "INSERT INTO FUNCTION file('{}', 'CSV', 'a UInt64') SELECT 1",
+            target.display()
+        ),
         format!("CREATE TABLE weir.f (a String) ENGINE = File(CSV, '{secret}')"),
-        format!("CREATE TABLE weir.f (a String DEFAULT file('{secret}')) ENGINE = MergeTree ORDER BY a"),
+        format!(
+            "CREATE TABLE weir.f (a String DEFAULT file('{secret}')) ENGINE = MergeTree ORDER BY a"
+        ),
         "CREATE TABLE weir.f (a String) ENGINE = URL('http://127.0.0.1:1/', CSV)".into(),
         "SELECT * FROM url('http://127.0.0.1:1/', LineAsString)".into(),
         "SELECT * FROM s3('http://127.0.0.1:1/b/k', 'CSV', 'a String')".into(),
@@ -89,7 +109,9 @@ async fn nobody_leaves_the_database() {
         "SELECT * FROM mysql('127.0.0.1:1', 'd', 't', 'u', 'p')".into(),
         "SELECT * FROM postgresql('127.0.0.1:1', 'd', 't', 'u', 'p')".into(),
         "SELECT * FROM executable('sh', 'TSV', 'a String')".into(),
-        format!("CREATE DICTIONARY weir.d (a UInt64) PRIMARY KEY a SOURCE(FILE(path '{secret}' format 'CSV')) LAYOUT(FLAT()) LIFETIME(0)"),
+        format!(
+            "CREATE DICTIONARY weir.d (a UInt64) PRIMARY KEY a SOURCE(FILE(path '{secret}' format 'CSV')) LAYOUT(FLAT()) LIFETIME(0)"
+        ),
         format!("BACKUP DATABASE weir TO File('{}')", target.display()),
         "CREATE FUNCTION f AS x -> x".into(),
         "CREATE USER u".into(),
@@ -99,13 +121,20 @@ async fn nobody_leaves_the_database() {
     ] {
         for user in ["default", "analyst"] {
             let (status, text) = engine.post_as(user, &sql).await;
-            assert!((400..500).contains(&status), "{user}: {sql}: {status} {text}");
+            assert!(
+                (400..500).contains(&status),
+                "{user}: {sql}: {status} {text}"
+            );
             assert!(!text.contains("hidden"), "{user}: {sql}: {text}");
         }
     }
     for user in ["default", "analyst"] {
         let (status, text) = engine.post_as(user, "SELECT 1; SELECT 2").await;
-        assert_eq!((status, text.contains("multi-statements")), (400, true), "{text}");
+        assert_eq!(
+            (status, text.contains("multi-statements")),
+            (400, true),
+            "{text}"
+        );
     }
     assert!(!target.exists());
     assert_eq!(engine.ask("SELECT sum(a) FROM weir.t").await, "3");
@@ -120,18 +149,49 @@ async fn passwords_are_asked_in_every_way_they_can_be_sent() {
     let ask = || client.post(&engine.url).body("SELECT 1");
     assert_eq!(ask().send().await.unwrap().status(), 403);
     let wrong = ask().basic_auth("default", Some("r")).send().await.unwrap();
-    assert_eq!((wrong.status().as_u16(), &wrong.headers()["x-clickhouse-exception-code"]), (403, &"516".parse().unwrap()));
-    assert_eq!(ask().basic_auth("default", Some("s")).send().await.unwrap().status(), 200);
-    let headers = ask().header("x-clickhouse-user", "analyst").header("x-clickhouse-key", "r");
+    assert_eq!(
+        (
+            wrong.status().as_u16(),
+            &wrong.headers()["x-clickhouse-exception-code"]
+        ),
+        (403, &"516".parse().unwrap())
+    );
+    assert_eq!(
+        ask()
+            .basic_auth("default", Some("s"))
+            .send()
+            .await
+            .unwrap()
+            .status(),
+        200
+    );
+    let headers = ask()
+        .header("x-clickhouse-user", "analyst")
+        .header("x-clickhouse-key", "r");
     assert_eq!(headers.send().await.unwrap().status(), 200);
     let url = format!("{}/?user=analyst&password=r", engine.url);
-    assert_eq!(client.post(url).body("SELECT 1").send().await.unwrap().status(), 200);
+    assert_eq!(
+        client
+            .post(url)
+            .body("SELECT 1")
+            .send()
+            .await
+            .unwrap()
+            .status(),
+        200
+    );
 }
 
 #[test]
 fn an_address_beyond_loopback_needs_passwords() {
     let folder = tempfile::tempdir().unwrap();
-    let refusal = Engine::start_with(folder.path(), json!({"listen": "0.0.0.0:0"})).err().unwrap();
+    let refusal = Engine::start_with(folder.path(), json!({"listen": "0.0.0.0:0"}))
+        .err()
+        .unwrap();
     assert_eq!(refusal.stderr.lines().count(), 1, "{}", refusal.stderr);
-    assert!(refusal.stderr.contains("WEIR_CLICKHOUSE__PASSWORD"), "{}", refusal.stderr);
+    assert!(
+        refusal.stderr.contains("WEIR_CLICKHOUSE__PASSWORD"),
+        "{}",
+        refusal.stderr
+    );
 }

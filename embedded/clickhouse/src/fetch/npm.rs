@@ -17,8 +17,15 @@ const PAUSE: Duration = Duration::from_millis(100);
 
 /// npm's words for a registry that cannot be reached.
 const OFFLINE_CODES: &[&str] = &[
-    "EAI_AGAIN", "ECONNREFUSED", "ECONNRESET", "EHOSTUNREACH", "ENETUNREACH", "ENOTCACHED",
-    "ENOTFOUND", "ERR_SOCKET_TIMEOUT", "ETIMEDOUT",
+    "EAI_AGAIN",
+    "ECONNREFUSED",
+    "ECONNRESET",
+    "EHOSTUNREACH",
+    "ENETUNREACH",
+    "ENOTCACHED",
+    "ENOTFOUND",
+    "ERR_SOCKET_TIMEOUT",
+    "ETIMEDOUT",
 ];
 
 /// Fetches the package's tarball into `folder` and returns its path.
@@ -32,12 +39,16 @@ pub(super) fn pack(npm: &Path, package: &Package, folder: &Path) -> Result<PathB
         .stderr(Stdio::piped())
         .spawn()
         .map_err(|_| FetchError::NoNpm(npm.to_owned()))?;
-    let errors = wait(child, || bar.set_position(tarball(folder).map_or(0, |(_, size)| size)))?;
+    let errors = wait(child, || {
+        bar.set_position(tarball(folder).map_or(0, |(_, size)| size))
+    })?;
     bar.finish_and_clear();
     match (tarball(folder), errors) {
         (Some((path, _)), None) => Ok(path),
         (_, Some(errors)) => Err(explain(&errors)),
-        (None, None) => Err(FetchError::Npm("it left no package; update npm and try again".into())),
+        (None, None) => Err(FetchError::Npm(
+            "it left no package; update npm and try again".into(),
+        )),
     }
 }
 
@@ -61,7 +72,10 @@ fn wait(mut child: Child, mut tick: impl FnMut()) -> Result<Option<String>, Fetc
         }
         if Instant::now() > deadline {
             child.kill().and_then(|()| child.wait()).map_err(failed)?;
-            return Err(FetchError::Npm(format!("it took more than {} minutes", TIME_MAX.as_secs() / 60)));
+            return Err(FetchError::Npm(format!(
+                "it took more than {} minutes",
+                TIME_MAX.as_secs() / 60
+            )));
         }
         tick();
         thread::sleep(PAUSE);
@@ -74,13 +88,19 @@ fn wait(mut child: Child, mut tick: impl FnMut()) -> Result<Option<String>, Fetc
 fn explain(errors: &str) -> FetchError {
     let lines: Vec<&str> = errors
         .lines()
-        .filter_map(|line| line.strip_prefix("npm error ").or_else(|| line.strip_prefix("npm ERR! ")))
+        .filter_map(|line| {
+            line.strip_prefix("npm error ")
+                .or_else(|| line.strip_prefix("npm ERR! "))
+        })
         .collect();
     let code = lines.iter().find_map(|line| line.strip_prefix("code "));
     if let Some(code) = code.filter(|code| OFFLINE_CODES.contains(code)) {
         return FetchError::Offline(code.to_owned());
     }
-    let reason = lines.iter().find(|line| !line.starts_with("code ")).or(lines.first());
+    let reason = lines
+        .iter()
+        .find(|line| !line.starts_with("code "))
+        .or(lines.first());
     FetchError::Npm((*reason.unwrap_or(&"it gave no reason")).to_owned())
 }
 
@@ -89,6 +109,11 @@ fn tarball(folder: &Path) -> Option<(PathBuf, u64)> {
         .map_err(disk("read", folder))
         .ok()?
         .filter_map(Result::ok)
-        .find(|entry| entry.path().extension().is_some_and(|extension| extension == "tgz"))
+        .find(|entry| {
+            entry
+                .path()
+                .extension()
+                .is_some_and(|extension| extension == "tgz")
+        })
         .and_then(|entry| Some((entry.path(), entry.metadata().ok()?.len())))
 }

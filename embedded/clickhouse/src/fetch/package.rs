@@ -22,7 +22,11 @@ pub(super) struct Package {
 impl Package {
     /// Only platforms whose checksum is known are fetched for; the engine needs glibc.
     pub(super) fn of_this_platform() -> Result<Self, FetchError> {
-        let libc = if cfg!(target_env = "musl") { " with musl" } else { "" };
+        let libc = if cfg!(target_env = "musl") {
+            " with musl"
+        } else {
+            ""
+        };
         match (std::env::consts::OS, std::env::consts::ARCH, libc) {
             ("linux", "x86_64", "") => Ok(Self {
                 name: "@chdb/lib-linux-x64-gnu".into(),

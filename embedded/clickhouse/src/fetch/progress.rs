@@ -17,5 +17,7 @@ pub(super) fn bytes(doing: &str, total: u64) -> ProgressBar {
     }
     let style = ProgressStyle::with_template("{msg} {wide_bar} {bytes}/{total_bytes} {elapsed}")
         .unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(total).with_style(style).with_message(doing.to_owned())
+    ProgressBar::new(total)
+        .with_style(style)
+        .with_message(doing.to_owned())
 }

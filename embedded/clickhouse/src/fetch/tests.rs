@@ -1,4 +1,5 @@
 //! A small package in place of the engine, and scripts in place of npm.
+#![cfg(unix)]
 
 use std::os::unix::fs::PermissionsExt as _;
 
@@ -23,7 +24,9 @@ impl Place {
         header.set_cksum();
         let packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
         let mut archive = tar::Builder::new(packer);
-        archive.append_data(&mut header, "package/libchdb.so", CONTENT).unwrap();
+        archive
+            .append_data(&mut header, "package/libchdb.so", CONTENT)
+            .unwrap();
         let tarball = archive.into_inner().unwrap().finish().unwrap();
         let digest = base64::engine::general_purpose::STANDARD.encode(Sha512::digest(&tarball));
         fs::write(folder.path().join("package.tar"), &tarball).unwrap();
@@ -86,7 +89,11 @@ fn a_wrong_checksum_leaves_nothing_behind() {
     place.package.integrity = "sha512-AAAA".into();
     let npm = place.working_npm();
     assert!(one_line(place.ensure(&npm)).contains("wrong checksum"));
-    let folder = place.folder.path().join("cache").join(place.package.folder_name());
+    let folder = place
+        .folder
+        .path()
+        .join("cache")
+        .join(place.package.folder_name());
     assert!(!folder.join(package::LIBRARY).exists() && !folder.join("fetching").exists());
 }
 
@@ -94,15 +101,23 @@ fn a_wrong_checksum_leaves_nothing_behind() {
 fn a_missing_npm_is_named_with_what_to_do() {
     let place = Place::new();
     let text = one_line(place.ensure(Path::new("/nowhere/npm")));
-    assert!(text.contains("install Node.js or set WEIR_CLICKHOUSE__LIBRARY"), "{text}");
+    assert!(
+        text.contains("install Node.js or set WEIR_CLICKHOUSE__LIBRARY"),
+        "{text}"
+    );
 }
 
 #[test]
 fn npms_own_errors_become_one_line() {
     let place = Place::new();
-    let offline = place.npm("echo 'npm error code ENOTFOUND' >&2; echo 'npm error errno' >&2; exit 1");
-    assert!(matches!(place.ensure(&offline), Err(FetchError::Offline(_))));
-    let missing = place.npm("echo 'npm error code E404' >&2; echo 'npm error 404 no such package' >&2; exit 1");
+    let offline =
+        place.npm("echo 'npm error code ENOTFOUND' >&2; echo 'npm error errno' >&2; exit 1");
+    assert!(matches!(
+        place.ensure(&offline),
+        Err(FetchError::Offline(_))
+    ));
+    let missing = place
+        .npm("echo 'npm error code E404' >&2; echo 'npm error 404 no such package' >&2; exit 1");
     assert!(one_line(place.ensure(&missing)).ends_with("404 no such package"));
     let silent = place.npm("exit 0");
     assert!(one_line(place.ensure(&silent)).contains("left no package"));
@@ -111,10 +126,18 @@ fn npms_own_errors_become_one_line() {
 #[test]
 fn a_fetch_that_was_killed_is_cleaned_up() {
     let place = Place::new();
-    let left = place.folder.path().join("cache").join(place.package.folder_name()).join("fetching");
+    let left = place
+        .folder
+        .path()
+        .join("cache")
+        .join(place.package.folder_name())
+        .join("fetching");
     fs::create_dir_all(&left).unwrap();
     fs::write(left.join("half.tgz"), b"half").unwrap();
-    assert_eq!(fs::read(place.ensure(&place.working_npm()).unwrap()).unwrap(), CONTENT);
+    assert_eq!(
+        fs::read(place.ensure(&place.working_npm()).unwrap()).unwrap(),
+        CONTENT
+    );
 }
 
 #[test]
@@ -137,6 +160,9 @@ fn several_at_once_fetch_once() {
 
 #[test]
 fn a_library_of_ones_own_must_exist() {
-    let config = Config { library: Some("/nowhere/libchdb.so".into()), ..Config::default() };
+    let config = Config {
+        library: Some("/nowhere/libchdb.so".into()),
+        ..Config::default()
+    };
     assert!(one_line(ensure(&config)).contains("/nowhere/libchdb.so"));
 }

@@ -44,12 +44,15 @@ pub(super) fn install(
     let unpacked = temporary.join(LIBRARY);
     let receipt = unpack(tarball, package, &unpacked)?;
     let receipt_file = receipt_path(library);
-    let text = serde_json::to_vec(&receipt).map_err(|error| FetchError::Package(error.to_string()))?;
+    let text =
+        serde_json::to_vec(&receipt).map_err(|error| FetchError::Package(error.to_string()))?;
     write_synced(&receipt_file, &text).map_err(disk("write", &receipt_file))?;
     // Last: until here the receipt matches nothing, and the engine counts as absent.
     fs::rename(&unpacked, library).map_err(disk("move the engine to", library))?;
     if let Some(folder) = library.parent() {
-        File::open(folder).and_then(|folder| folder.sync_all()).map_err(disk("sync", folder))?;
+        File::open(folder)
+            .and_then(|folder| folder.sync_all())
+            .map_err(disk("sync", folder))?;
     }
     Ok(())
 }
@@ -57,7 +60,11 @@ pub(super) fn install(
 fn check(tarball: &Path, package: &Package) -> Result<(), FetchError> {
     let bar = progress::bytes("checking the engine", package.packed_bytes);
     let file = File::open(tarball).map_err(disk("read", tarball))?;
-    let mut digest = Digesting { inner: file, digest: Sha512::new(), bar };
+    let mut digest = Digesting {
+        inner: file,
+        digest: Sha512::new(),
+        bar,
+    };
     io::copy(&mut digest, &mut io::sink()).map_err(disk("read", tarball))?;
     digest.bar.finish_and_clear();
     let found = base64::engine::general_purpose::STANDARD.encode(digest.digest.finalize());
@@ -65,7 +72,10 @@ fn check(tarball: &Path, package: &Package) -> Result<(), FetchError> {
     if found == package.integrity {
         return Ok(());
     }
-    Err(FetchError::Checksum { expected: package.integrity.clone(), found })
+    Err(FetchError::Checksum {
+        expected: package.integrity.clone(),
+        found,
+    })
 }
 
 fn unpack(tarball: &Path, package: &Package, target: &Path) -> Result<Receipt, FetchError> {
@@ -75,13 +85,20 @@ fn unpack(tarball: &Path, package: &Package, target: &Path) -> Result<Receipt, F
     let mut archive = tar::Archive::new(GzDecoder::new(file));
     for entry in archive.entries().map_err(damaged)? {
         let entry = entry.map_err(damaged)?;
-        let is_library = entry.path().is_ok_and(|path| path == Path::new("package").join(LIBRARY));
+        let is_library = entry
+            .path()
+            .is_ok_and(|path| path == Path::new("package").join(LIBRARY));
         if !is_library {
             continue;
         }
-        let mut source = Digesting { inner: entry, digest: Sha512::new(), bar };
+        let mut source = Digesting {
+            inner: entry,
+            digest: Sha512::new(),
+            bar,
+        };
         let mut file = File::create(target).map_err(disk("create", target))?;
-        let bytes = io::copy(&mut source, &mut file).map_err(disk("unpack the engine to", target))?;
+        let bytes =
+            io::copy(&mut source, &mut file).map_err(disk("unpack the engine to", target))?;
         file.sync_all().map_err(disk("sync", target))?;
         source.bar.finish_and_clear();
         let sha512 = base64::engine::general_purpose::STANDARD.encode(source.digest.finalize());

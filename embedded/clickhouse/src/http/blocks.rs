@@ -15,7 +15,9 @@ const BLOCK_BYTES: usize = 1 << 20;
 pub(crate) fn decode(mut body: &[u8], bytes_max: usize) -> Result<Vec<u8>, Exception> {
     let mut plain = Vec::new();
     while !body.is_empty() {
-        let (checksum, rest) = body.split_at_checked(CHECKSUM_BYTES).ok_or_else(cut_short)?;
+        let (checksum, rest) = body
+            .split_at_checked(CHECKSUM_BYTES)
+            .ok_or_else(cut_short)?;
         let header = rest.get(..HEADER_BYTES).ok_or_else(cut_short)?;
         let packed = length(&header[1..5]);
         let unpacked = length(&header[5..9]);
@@ -43,7 +45,9 @@ pub(crate) fn decode(mut body: &[u8], bytes_max: usize) -> Result<Vec<u8>, Excep
             PLAIN if content.len() == unpacked => plain.extend_from_slice(content),
             PLAIN => return Err(damaged("a block holds less than it says")),
             method => {
-                return Err(damaged(&format!("method 0x{method:02x} is unknown; use LZ4 (0x82)")));
+                return Err(damaged(&format!(
+                    "method 0x{method:02x} is unknown; use LZ4 (0x82)"
+                )));
             }
         }
         body = next;
@@ -70,11 +74,16 @@ pub(crate) fn encode(plain: &[u8]) -> Vec<u8> {
 
 /// ClickHouse writes the two halves of CityHash 1.0.2 low half first.
 fn hash(block: &[u8]) -> [u8; CHECKSUM_BYTES] {
-    cityhash_rs::cityhash_102_128(block).rotate_left(64).to_le_bytes()
+    cityhash_rs::cityhash_102_128(block)
+        .rotate_left(64)
+        .to_le_bytes()
 }
 
 fn length(bytes: &[u8]) -> usize {
-    bytes.iter().rev().fold(0, |length, byte| length << 8 | usize::from(*byte))
+    bytes
+        .iter()
+        .rev()
+        .fold(0, |length, byte| length << 8 | usize::from(*byte))
 }
 
 fn cut_short() -> Exception {
@@ -82,7 +91,10 @@ fn cut_short() -> Exception {
 }
 
 fn damaged(reason: &str) -> Exception {
-    Exception::new(Code::CannotDecompress, format_args!("Cannot decompress the body: {reason}"))
+    Exception::new(
+        Code::CannotDecompress,
+        format_args!("Cannot decompress the body: {reason}"),
+    )
 }
 
 #[cfg(test)]

@@ -19,13 +19,32 @@ use crate::{
 /// URL keys that speak to the HTTP layer and are no settings. Those this server has no use for
 /// (sessions, roles, progress headers) are taken and ignored, as their defaults would be.
 const PROTOCOL_KEYS: &[&str] = &[
-    "add_http_cors_header", "buffer_size", "cancel_http_readonly_queries_on_client_close",
-    "client_protocol_version", "close_session", "compress", "database", "decompress",
-    "default_format", "enable_http_compression", "http_headers_progress_interval_ms",
-    "http_response_headers", "http_write_exception_in_output_format",
-    "http_zlib_compression_level", "password", "query", "query_id", "quota_key", "role",
-    "send_progress_in_http_headers", "session_check", "session_id", "session_timeout",
-    "stacktrace", "user", "wait_end_of_query",
+    "add_http_cors_header",
+    "buffer_size",
+    "cancel_http_readonly_queries_on_client_close",
+    "client_protocol_version",
+    "close_session",
+    "compress",
+    "database",
+    "decompress",
+    "default_format",
+    "enable_http_compression",
+    "http_headers_progress_interval_ms",
+    "http_response_headers",
+    "http_write_exception_in_output_format",
+    "http_zlib_compression_level",
+    "password",
+    "query",
+    "query_id",
+    "quota_key",
+    "role",
+    "send_progress_in_http_headers",
+    "session_check",
+    "session_id",
+    "session_timeout",
+    "stacktrace",
+    "user",
+    "wait_end_of_query",
 ];
 
 const PARAMS_MAX: usize = 1000;
@@ -58,12 +77,19 @@ impl Head {
                 format_args!("The URL has more than {PARAMS_MAX} parameters"),
             ));
         }
-        Ok(Self { fields, headers: parts.headers.clone(), is_get: parts.method != Method::POST })
+        Ok(Self {
+            fields,
+            headers: parts.headers.clone(),
+            is_get: parts.method != Method::POST,
+        })
     }
 
     /// URL keys come first, then ClickHouse's headers, then Basic.
     pub(crate) fn credentials(&self) -> Result<Credentials, Exception> {
-        let url = Credentials { user: self.field("user"), password: self.field("password") };
+        let url = Credentials {
+            user: self.field("user"),
+            password: self.field("password"),
+        };
         if url.user.is_some() || url.password.is_some() {
             return Ok(url);
         }
@@ -94,7 +120,9 @@ impl Head {
     ) -> Result<Statement, Exception> {
         let encoding = self.header(header::CONTENT_ENCODING.as_str());
         let mut body = body::decode(encoding.as_deref(), body, bytes_max)?;
-        let content_type = self.header(header::CONTENT_TYPE.as_str()).unwrap_or_default();
+        let content_type = self
+            .header(header::CONTENT_TYPE.as_str())
+            .unwrap_or_default();
         if content_type.starts_with("multipart/form-data") {
             self.fields.extend(multipart::fields(&content_type, &body)?);
             body.clear();
@@ -109,7 +137,11 @@ impl Head {
             sql.push(b'\n');
             sql.append(&mut body);
         }
-        let role = if self.is_get && role == Role::Service { Role::ServiceReading } else { role };
+        let role = if self.is_get && role == Role::Service {
+            Role::ServiceReading
+        } else {
+            role
+        };
         Ok(Statement {
             default_format: self
                 .field("default_format")
@@ -137,7 +169,9 @@ impl Head {
     fn params(&self) -> Vec<(String, String)> {
         self.fields
             .iter()
-            .filter_map(|(name, value)| Some((name.strip_prefix("param_")?.to_owned(), value.clone())))
+            .filter_map(|(name, value)| {
+                Some((name.strip_prefix("param_")?.to_owned(), value.clone()))
+            })
             .collect()
     }
 
@@ -161,11 +195,16 @@ impl Head {
     }
 
     fn field(&self, name: &str) -> Option<String> {
-        self.fields.iter().rev().find(|(own, _)| own == name).map(|(_, value)| value.clone())
+        self.fields
+            .iter()
+            .rev()
+            .find(|(own, _)| own == name)
+            .map(|(_, value)| value.clone())
     }
 
     fn flag(&self, name: &str) -> bool {
-        self.field(name).is_some_and(|value| value == "1" || value.eq_ignore_ascii_case("true"))
+        self.field(name)
+            .is_some_and(|value| value == "1" || value.eq_ignore_ascii_case("true"))
     }
 
     fn header(&self, name: &str) -> Option<String> {
@@ -186,8 +225,13 @@ impl Statement {
 
 fn basic(authorization: &str) -> Option<Credentials> {
     let encoded = authorization.strip_prefix("Basic ")?;
-    let decoded = base64::engine::general_purpose::STANDARD.decode(encoded.trim()).ok()?;
+    let decoded = base64::engine::general_purpose::STANDARD
+        .decode(encoded.trim())
+        .ok()?;
     let decoded = String::from_utf8(decoded).ok()?;
     let (user, password) = decoded.split_once(':')?;
-    Some(Credentials { user: Some(user.to_owned()), password: Some(password.to_owned()) })
+    Some(Credentials {
+        user: Some(user.to_owned()),
+        password: Some(password.to_owned()),
+    })
 }

@@ -33,10 +33,20 @@ pub(crate) fn refused(query_id: &str, exception: &Exception) -> Response {
     let mut response = Response::new(Body::from(exception.body()));
     *response.status_mut() = exception.status();
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=UTF-8"));
-    insert(headers, "x-clickhouse-exception-code", &exception.code.to_string());
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=UTF-8"),
+    );
+    insert(
+        headers,
+        "x-clickhouse-exception-code",
+        &exception.code.to_string(),
+    );
     if exception.status() == StatusCode::UNAUTHORIZED {
-        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"weir\""));
+        headers.insert(
+            header::WWW_AUTHENTICATE,
+            HeaderValue::from_static("Basic realm=\"weir\""),
+        );
     }
     if exception.status() == StatusCode::SERVICE_UNAVAILABLE {
         headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
@@ -48,7 +58,11 @@ pub(crate) fn refused(query_id: &str, exception: &Exception) -> Response {
 /// that only this answer's headers name, so that no row can be mistaken for it.
 pub(crate) fn exception_tail(tag: &str, exception: &Exception) -> Vec<u8> {
     let text = exception.body();
-    format!("\r\n__exception__\r\n{tag}\r\n{text}{} {tag}\r\n__exception__\r\n", text.len()).into_bytes()
+    format!(
+        "\r\n__exception__\r\n{tag}\r\n{text}{} {tag}\r\n__exception__\r\n",
+        text.len()
+    )
+    .into_bytes()
 }
 
 fn with_common(mut response: Response, query_id: &str) -> Response {
@@ -67,7 +81,13 @@ fn insert(headers: &mut axum::http::HeaderMap, name: &'static str, value: &str) 
 }
 
 fn summary(head: &Head) -> String {
-    let Progress { read_rows, read_bytes, written_rows, written_bytes, result_rows } = head.progress;
+    let Progress {
+        read_rows,
+        read_bytes,
+        written_rows,
+        written_bytes,
+        result_rows,
+    } = head.progress;
     let elapsed_ns = head.elapsed_ns;
     format!(
         r#"{{"read_rows":"{read_rows}","read_bytes":"{read_bytes}","written_rows":"{written_rows}","written_bytes":"{written_bytes}","total_rows_to_read":"0","result_rows":"{result_rows}","result_bytes":"0","elapsed_ns":"{elapsed_ns}"}}"#

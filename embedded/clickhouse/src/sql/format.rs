@@ -11,7 +11,9 @@ pub(crate) fn named(sql: &[u8]) -> Option<String> {
         match token.kind {
             Kind::Sign(b'(') => depth += 1,
             Kind::Sign(b')') => depth = depth.saturating_sub(1),
-            Kind::Word(word) if depth == 0 && previous.is_some_and(|last| last.is_word("FORMAT")) => {
+            Kind::Word(word)
+                if depth == 0 && previous.is_some_and(|last| last.is_word("FORMAT")) =>
+            {
                 found = Some(word.to_owned());
             }
             _ => {}
@@ -34,8 +36,20 @@ pub(crate) enum Joining {
 
 pub(crate) fn joining(format: &str) -> Joining {
     const PLAIN: &[&str] = &[
-        "TabSeparated", "TSV", "TabSeparatedRaw", "TSVRaw", "Raw", "CSV", "JSONEachRow", "JSONLines",
-        "NDJSON", "JSONCompactEachRow", "JSONStringsEachRow", "RowBinary", "Native", "LineAsString",
+        "TabSeparated",
+        "TSV",
+        "TabSeparatedRaw",
+        "TSVRaw",
+        "Raw",
+        "CSV",
+        "JSONEachRow",
+        "JSONLines",
+        "NDJSON",
+        "JSONCompactEachRow",
+        "JSONStringsEachRow",
+        "RowBinary",
+        "Native",
+        "LineAsString",
         "Null",
     ];
     if PLAIN.contains(&format) {
@@ -53,7 +67,9 @@ pub(crate) fn binary_header_length(chunk: &[u8]) -> Option<usize> {
     let columns = varint(chunk, &mut position)?;
     for _ in 0..columns.checked_mul(2)? {
         let length = varint(chunk, &mut position)?;
-        position = position.checked_add(length).filter(|end| *end <= chunk.len())?;
+        position = position
+            .checked_add(length)
+            .filter(|end| *end <= chunk.len())?;
     }
     Some(position)
 }
@@ -73,16 +89,30 @@ fn varint(bytes: &[u8], position: &mut usize) -> Option<usize> {
 
 pub(crate) fn content_type(format: &str) -> &'static str {
     match format {
-        "JSON" | "JSONCompact" | "JSONStrings" | "JSONCompactStrings" => "application/json; charset=UTF-8",
-        "JSONEachRow" | "JSONLines" | "NDJSON" | "JSONCompactEachRow" => "application/x-ndjson; charset=UTF-8",
-        "TabSeparated" | "TSV" | "TabSeparatedWithNames" | "TSVWithNames"
-        | "TabSeparatedWithNamesAndTypes" | "TSVWithNamesAndTypes" => {
-            "text/tab-separated-values; charset=UTF-8"
+        "JSON" | "JSONCompact" | "JSONStrings" | "JSONCompactStrings" => {
+            "application/json; charset=UTF-8"
         }
+        "JSONEachRow" | "JSONLines" | "NDJSON" | "JSONCompactEachRow" => {
+            "application/x-ndjson; charset=UTF-8"
+        }
+        "TabSeparated"
+        | "TSV"
+        | "TabSeparatedWithNames"
+        | "TSVWithNames"
+        | "TabSeparatedWithNamesAndTypes"
+        | "TSVWithNamesAndTypes" => "text/tab-separated-values; charset=UTF-8",
         "CSV" | "CSVWithNames" | "CSVWithNamesAndTypes" => "text/csv; charset=UTF-8; header=absent",
         "XML" => "application/xml; charset=UTF-8",
-        "RowBinary" | "RowBinaryWithNames" | "RowBinaryWithNamesAndTypes" | "Native" | "Parquet"
-        | "Arrow" | "ArrowStream" | "ORC" | "Avro" | "MsgPack" => "application/octet-stream",
+        "RowBinary"
+        | "RowBinaryWithNames"
+        | "RowBinaryWithNamesAndTypes"
+        | "Native"
+        | "Parquet"
+        | "Arrow"
+        | "ArrowStream"
+        | "ORC"
+        | "Avro"
+        | "MsgPack" => "application/octet-stream",
         _ => "text/plain; charset=UTF-8",
     }
 }

@@ -26,13 +26,23 @@ pub(crate) fn split(sql: &[u8]) -> Option<Insert<'_>> {
             Kind::Word(_) if token.is_word("SELECT") || token.is_word("WITH") => return None,
             Kind::Word(_) if token.is_word("VALUES") => {
                 let body = &sql[token.end..];
-                return Some(Insert { head: &sql[..token.start], format: "Values", body });
+                return Some(Insert {
+                    head: &sql[..token.start],
+                    format: "Values",
+                    body,
+                });
             }
             Kind::Word(_) if token.is_word("FORMAT") => {
                 let name = tokens.next()?;
-                let Kind::Word(format) = name.kind else { return None };
+                let Kind::Word(format) = name.kind else {
+                    return None;
+                };
                 let body = after_first_line_end(&sql[name.end..]);
-                return Some(Insert { head: &sql[..token.start], format, body });
+                return Some(Insert {
+                    head: &sql[..token.start],
+                    format,
+                    body,
+                });
             }
             _ => {}
         }
@@ -42,7 +52,10 @@ pub(crate) fn split(sql: &[u8]) -> Option<Insert<'_>> {
 
 /// Data starts behind one line end, or, on the same line, behind the blanks.
 fn after_first_line_end(rest: &[u8]) -> &[u8] {
-    let blanks = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t' | b'\r')).count();
+    let blanks = rest
+        .iter()
+        .take_while(|byte| matches!(byte, b' ' | b'\t' | b'\r'))
+        .count();
     match rest.get(blanks) {
         Some(b'\n') => &rest[blanks + 1..],
         _ => &rest[blanks..],
@@ -56,9 +69,17 @@ mod tests {
 
     #[test]
     fn data_starts_behind_the_line_end_and_is_left_alone() {
-        let insert = split(b"INSERT INTO t (`FORMAT`, b) SETTINGS a = 'x' FORMAT RowBinary\n\n\x00VALUES").unwrap();
-        assert_eq!(insert.head, b"INSERT INTO t (`FORMAT`, b) SETTINGS a = 'x' ");
-        assert_eq!((insert.format, insert.body), ("RowBinary", &b"\n\x00VALUES"[..]));
+        let insert =
+            split(b"INSERT INTO t (`FORMAT`, b) SETTINGS a = 'x' FORMAT RowBinary\n\n\x00VALUES")
+                .unwrap();
+        assert_eq!(
+            insert.head,
+            b"INSERT INTO t (`FORMAT`, b) SETTINGS a = 'x' "
+        );
+        assert_eq!(
+            (insert.format, insert.body),
+            ("RowBinary", &b"\n\x00VALUES"[..])
+        );
     }
 
     #[test]
@@ -69,7 +90,12 @@ mod tests {
 
     #[test]
     fn statements_without_data_are_left_whole() {
-        for sql in ["SELECT 1 FORMAT JSON", "INSERT INTO t SELECT 1 FORMAT JSON", "INSERT INTO t", ""] {
+        for sql in [
+            "SELECT 1 FORMAT JSON",
+            "INSERT INTO t SELECT 1 FORMAT JSON",
+            "INSERT INTO t",
+            "",
+        ] {
             assert_eq!(split(sql.as_bytes()), None, "{sql}");
         }
     }

@@ -60,7 +60,10 @@ impl<'s> Iterator for Tokens<'s> {
                 Kind::Text
             }
             _ if is_word_byte(first) => {
-                let length = self.sql[start..].iter().take_while(|byte| is_word_byte(**byte)).count();
+                let length = self.sql[start..]
+                    .iter()
+                    .take_while(|byte| is_word_byte(**byte))
+                    .count();
                 self.position = start + length;
                 Kind::Word(utf8(&self.sql[start..self.position]))
             }
@@ -69,7 +72,11 @@ impl<'s> Iterator for Tokens<'s> {
                 Kind::Sign(sign)
             }
         };
-        Some(Token { kind, start, end: self.position })
+        Some(Token {
+            kind,
+            start,
+            end: self.position,
+        })
     }
 }
 
@@ -93,11 +100,16 @@ fn is_word_byte(byte: u8) -> bool {
 }
 
 fn line_length(rest: &[u8]) -> usize {
-    rest.iter().position(|byte| *byte == b'\n').map_or(rest.len(), |end| end + 1)
+    rest.iter()
+        .position(|byte| *byte == b'\n')
+        .map_or(rest.len(), |end| end + 1)
 }
 
 fn comment_length(rest: &[u8]) -> usize {
-    rest[2..].windows(2).position(|pair| pair == b"*/").map_or(rest.len(), |end| end + 4)
+    rest[2..]
+        .windows(2)
+        .position(|pair| pair == b"*/")
+        .map_or(rest.len(), |end| end + 4)
 }
 
 /// The end of a quoted token: a quote is kept by a backslash before it or by its own double.
@@ -105,9 +117,8 @@ fn quoted_end(sql: &[u8], start: usize) -> usize {
     let quote = sql[start];
     let mut position = start + 1;
     while let Some(byte) = sql.get(position) {
-        if *byte == b'\\' {
-            position += 2;
-        } else if *byte == quote && sql.get(position + 1) == Some(&quote) {
+        let doubled = *byte == quote && sql.get(position + 1) == Some(&quote);
+        if *byte == b'\\' || doubled {
             position += 2;
         } else if *byte == quote {
             return position + 1;
@@ -120,10 +131,17 @@ fn quoted_end(sql: &[u8], start: usize) -> usize {
 
 /// The end of `$tag$ ... $tag$`, if one starts here.
 fn heredoc_end(sql: &[u8], start: usize) -> Option<usize> {
-    let tag = sql[start + 1..].iter().take_while(|byte| is_word_byte(**byte)).count();
-    let opening = sql.get(start..start + tag + 2).filter(|opening| opening.ends_with(b"$"))?;
+    let tag = sql[start + 1..]
+        .iter()
+        .take_while(|byte| is_word_byte(**byte))
+        .count();
+    let opening = sql
+        .get(start..start + tag + 2)
+        .filter(|opening| opening.ends_with(b"$"))?;
     let body = start + opening.len();
-    let length = sql[body..].windows(opening.len()).position(|window| window == opening)?;
+    let length = sql[body..]
+        .windows(opening.len())
+        .position(|window| window == opening)?;
     Some(body + length + opening.len())
 }
 
