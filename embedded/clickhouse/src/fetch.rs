@@ -128,5 +128,5 @@ fn disk(attempt: &'static str, path: &Path) -> impl FnOnce(io::Error) -> FetchEr
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests;

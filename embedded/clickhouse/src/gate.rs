@@ -86,57 +86,37 @@ pub(crate) fn check_text(sql: &[u8]) -> Result<(), Exception> {
     Ok(())
 }
 
-/// A setting the reader asks for, by URL or in the statement.
+/// A setting the reader asks for, by URL or in the statement. Names of limits and permissions are
+/// refused unless listed; how values are read and shown is the reader's own affair.
 pub(crate) fn check_reader_setting(
     name: &str,
     value: &str,
     limits: ReaderLimits,
 ) -> Result<(), Exception> {
+    const GUARDED: &[&str] = &[
+        "allow", "force", "ignore", "max", "memory", "min", "os", "profile", "readonly", "timeout",
+        "url",
+    ];
     const FREE_PREFIXES: &[&str] = &[
-        "output_format_",
-        "input_format_",
-        "format_",
-        "date_time_",
-        "join_",
-        "group_by_",
-        "optimize_",
+        "allow_experimental_",
+        "allow_suspicious_",
         "max_bytes_in_",
-        "max_rows_in_",
         "max_bytes_to_",
+        "max_rows_in_",
         "max_rows_to_",
     ];
-    const FREE: &[&str] = &[
-        "max_threads",
-        "max_block_size",
-        "session_timezone",
-        "extremes",
-        "final",
-        "log_comment",
-        "allow_experimental_analyzer",
-        "enable_analyzer",
-        "cast_keep_nullable",
-        "union_default_mode",
-        "any_join_distinct_right_table_keys",
-        "prefer_column_name_to_alias",
-        "insert_deduplicate",
-        "use_query_cache",
-        "priority",
-        "limit",
-        "offset",
-        "max_result_bytes",
-        "date_time_input_format",
-        "date_time_output_format",
-        "log_queries",
-        "low_cardinality_allow_in_native_format",
-    ];
+    const FREE: &[&str] = &["max_block_size", "max_result_bytes", "max_threads"];
     let number = value.trim_matches('\'').parse::<u64>().ok();
     let within = |max: u64| number.is_some_and(|number| number > 0 && number <= max);
+    let subject = name.split('_').next().unwrap_or(name);
     let allowed = match name {
         "max_execution_time" => within(limits.time_max_seconds),
         "max_memory_usage" => within(limits.memory_max),
         "max_result_rows" => within(limits.rows_max),
         "readonly" => number.is_some_and(|number| number == 1 || number == 2),
-        _ => FREE.contains(&name) || FREE_PREFIXES.iter().any(|prefix| name.starts_with(prefix)),
+        _ if FREE.contains(&name) => true,
+        _ if FREE_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) => true,
+        _ => !GUARDED.contains(&subject) && !name.ends_with("overflow_mode"),
     };
     if allowed {
         return Ok(());
@@ -326,6 +306,8 @@ mod tests {
         for sql in [
             "SELECT 1 SETTINGS max_execution_time = 61",
             "SELECT 1 SETTINGS max_execution_time = 0",
+            "SELECT 1 SETTINGS timeout_overflow_mode = 'break'",
+            "SELECT 1 SETTINGS max_memory_usage_for_user = 1",
             "SELECT 1 SETTINGS max_threads = 1, `max_memory_usage` = 0",
             "SELECT * FROM (SELECT 1 SETTINGS readonly = 0)",
             "SELECT 1 SETTINGS/**/profile='default'",

@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::Context as _;
@@ -46,8 +46,8 @@ use crate::{
 /// Chunks an answer may be ahead of its client.
 const PIECES_MAX: usize = 4;
 
-/// What stopping may take beyond the grace period, once running statements were killed.
-const KILL_TIME_MAX: Duration = Duration::from_secs(2);
+/// How long a statement that was told to stop is waited for.
+const KILL_TIME_MAX: Duration = Duration::from_secs(5);
 
 /// The engine, open on its folder and bound to its address, not answering yet.
 pub struct Server {
@@ -177,17 +177,7 @@ impl Shared {
     /// left to the end of the process, which the engine survives by design.
     async fn stop(self: Arc<Self>) {
         self.tasks.close();
-        if !self.tasks.is_empty() {
-            let shared = Arc::clone(&self);
-            let killed =
-                tokio::task::spawn_blocking(move || engine::kill(&shared.engine, "/*weir "));
-            if let Ok(Err(exception)) = killed.await {
-                warn!(error = %exception, "could not cancel the running statements");
-            }
-        }
-        let stopped = tokio::time::timeout(KILL_TIME_MAX, self.tasks.wait())
-            .await
-            .is_ok()
+        let stopped = kill_until(&self, "/*weir ", self.tasks.wait()).await
             && tokio::task::spawn_blocking(move || self.engine.close())
                 .await
                 .unwrap_or(false);
@@ -257,10 +247,12 @@ async fn run(
     let compress = statement.compress;
     let (head_sender, head) = oneshot::channel();
     let (piece_sender, pieces) = mpsc::channel(PIECES_MAX);
+    let finished = CancellationToken::new();
     let running = Running {
         shared: Arc::clone(shared),
         tag: tag.clone(),
         pieces,
+        finished: finished.clone(),
     };
     let reply = Reply {
         head: head_sender,
@@ -268,6 +260,7 @@ async fn run(
     };
     let engine_side = Arc::clone(shared);
     shared.tasks.spawn_blocking(move || {
+        let _finished = finished.drop_guard();
         execute::run(&engine_side.engine, &statement, &tag, reply);
         drop((statement, share, place, queued));
     });
@@ -314,18 +307,43 @@ struct Running {
     shared: Arc<Shared>,
     tag: String,
     pieces: mpsc::Receiver<Result<Bytes, Exception>>,
+    /// Cancelled, in the sense of told, when the statement has let go of the engine.
+    finished: CancellationToken,
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if self.pieces.is_closed() {
+        if self.finished.is_cancelled() {
             return;
         }
-        let (shared, tag) = (Arc::clone(&self.shared), std::mem::take(&mut self.tag));
-        self.shared.tasks.spawn_blocking(move || {
-            if let Err(exception) = engine::kill(&shared.engine, &tag) {
-                warn!(error = %exception, "could not cancel a statement whose client has gone");
+        let shared = Arc::clone(&self.shared);
+        let (tag, finished) = (std::mem::take(&mut self.tag), self.finished.clone());
+        // Not among the tracked tasks: a stop would wait for it, and kills by itself.
+        tokio::spawn(async move {
+            if !kill_until(&shared, &tag, finished.cancelled()).await {
+                warn!("a statement whose client has gone could not be cancelled");
             }
         });
+    }
+}
+
+/// Kills the statements whose text starts with `tag` again and again until `finished`: a kill
+/// that comes while a statement is still being planned is lost. False if it takes too long.
+async fn kill_until(shared: &Arc<Shared>, tag: &str, finished: impl Future<Output = ()>) -> bool {
+    const PAUSE: Duration = Duration::from_millis(50);
+    let mut finished = std::pin::pin!(finished);
+    let deadline = Instant::now() + KILL_TIME_MAX;
+    loop {
+        if tokio::time::timeout(PAUSE, &mut finished).await.is_ok() {
+            return true;
+        }
+        if Instant::now() > deadline {
+            return false;
+        }
+        let (shared, tag) = (Arc::clone(shared), tag.to_owned());
+        let killed = tokio::task::spawn_blocking(move || engine::kill(&shared.engine, &tag));
+        if let Ok(Err(exception)) = killed.await {
+            warn!(error = %exception, "could not cancel a statement");
+        }
     }
 }

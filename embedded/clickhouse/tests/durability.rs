@@ -1,5 +1,6 @@
 //! What stands after a kill, who may open a folder, and how a process ends.
 
+#[cfg(test)]
 mod common;
 
 use std::time::Duration;

@@ -1,5 +1,6 @@
 //! The official `clickhouse` crate against the embedded engine.
 
+#[cfg(test)]
 mod common;
 
 use clickhouse::Row;
@@ -20,7 +21,7 @@ fn visit(id: u64) -> Visit {
         id,
         path: format!("/a/{id}\n\n;'\\\t\"`"),
         event: uuid::Uuid::from_u128(u128::from(id) << 64 | 7),
-        referrer: (id % 2 == 0).then(|| "x".repeat(id as usize % 100)),
+        referrer: id.is_multiple_of(2).then(|| "x".repeat(id as usize % 100)),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The protocol as curl sees it: statuses, headers, bodies whole and cut.
 
+#[cfg(test)]
 mod common;
 
 use std::io::Write as _;
@@ -10,7 +11,7 @@ use serde_json::json;
 
 /// A Native block of one UInt64 column `a`.
 fn native(values: &[u64]) -> Vec<u8> {
-    let mut block = vec![1, u8::try_from(values.len()).unwrap(), 1, b'a', 6];
+    let mut block = vec![1, values.len() as u8, 1, b'a', 6];
     block.extend_from_slice(b"UInt64");
     block.extend(values.iter().flat_map(|value| value.to_le_bytes()));
     block

@@ -1,5 +1,6 @@
 //! Python's clickhouse-connect against the embedded engine, where Python has it.
 
+#[cfg(test)]
 mod common;
 
 use std::process::Command;

@@ -1,5 +1,6 @@
 //! Who may do what: the analysts' user reads, the service stays inside the database.
 
+#[cfg(test)]
 mod common;
 
 use common::Engine;

@@ -1,4 +1,5 @@
 //! A small package in place of the engine, and scripts in place of npm.
+#![cfg(unix)]
 
 use std::os::unix::fs::PermissionsExt as _;
 

@@ -131,6 +131,11 @@ pub(crate) fn decode(
             bytes_max,
         ),
         Some("deflate") => unpack(flate2::read::ZlibDecoder::new(body.as_slice()), bytes_max),
+        // The decoder takes a missing end for an end.
+        Some("lz4") if !lz4_frames_end(&body) => Err(Exception::new(
+            Code::CannotDecompress,
+            "Cannot decompress the body: it ends inside an LZ4 frame",
+        )),
         Some("lz4") => unpack(
             lz4_flex::frame::FrameDecoder::new(body.as_slice()),
             bytes_max,
@@ -157,4 +162,71 @@ fn unpack(packed: impl Read, bytes_max: usize) -> Result<Vec<u8>, Exception> {
         return Err(too_large(bytes_max));
     }
     Ok(plain)
+}
+
+/// Whether the body is a row of LZ4 frames each of which has its end mark. Walks the sizes only;
+/// what they hold is the decoder's to judge.
+fn lz4_frames_end(mut body: &[u8]) -> bool {
+    while !body.is_empty() {
+        match after_lz4_frame(body) {
+            Some(rest) => body = rest,
+            None => return false,
+        }
+    }
+    true
+}
+
+fn after_lz4_frame(frame: &[u8]) -> Option<&[u8]> {
+    const MAGIC_AND_FLAGS: usize = 6;
+    const HEADER_CHECKSUM: usize = 1;
+    let flags = *frame.get(4)?;
+    let extra = |bit: u8, bytes: usize| if flags & bit == 0 { 0 } else { bytes };
+    let (content_size, dictionary) = (extra(0x08, 8), extra(0x01, 4));
+    let (block_checksum, content_checksum) = (extra(0x10, 4), extra(0x04, 4));
+    let mut rest = frame.get(MAGIC_AND_FLAGS + content_size + dictionary + HEADER_CHECKSUM..)?;
+    loop {
+        let (size, blocks) = rest.split_first_chunk::<4>()?;
+        // The highest bit says that the block is stored as it is.
+        let size = (u32::from_le_bytes(*size) & 0x7fff_ffff) as usize;
+        if size == 0 {
+            return blocks.get(content_checksum..);
+        }
+        rest = blocks.get(size.checked_add(block_checksum)?..)?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use super::*;
+
+    #[test]
+    fn an_lz4_body_cut_at_any_byte_is_refused() {
+        let mut encoder = lz4_flex::frame::FrameEncoder::new(Vec::new());
+        encoder.write_all(&[0; 100_000]).unwrap();
+        let body = encoder.finish().unwrap();
+        for end in 1..body.len() {
+            assert!(
+                decode(Some("lz4"), body[..end].to_vec(), 1 << 20).is_err(),
+                "cut at {end}"
+            );
+        }
+        assert_eq!(decode(Some("lz4"), body, 1 << 20).unwrap().len(), 100_000);
+    }
+
+    #[test]
+    fn a_gzip_body_cut_at_any_byte_is_refused() {
+        let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+        encoder.write_all(&[0; 1000]).unwrap();
+        let body = encoder.finish().unwrap();
+        for end in 1..body.len() {
+            assert!(
+                decode(Some("gzip"), body[..end].to_vec(), 1 << 20).is_err(),
+                "cut at {end}"
+            );
+        }
+        assert!(decode(Some("gzip"), body.clone(), 999).is_err());
+        assert_eq!(decode(Some("gzip"), body, 1000).unwrap().len(), 1000);
+    }
 }

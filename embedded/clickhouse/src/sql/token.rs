@@ -117,9 +117,8 @@ fn quoted_end(sql: &[u8], start: usize) -> usize {
     let quote = sql[start];
     let mut position = start + 1;
     while let Some(byte) = sql.get(position) {
-        if *byte == b'\\' {
-            position += 2;
-        } else if *byte == quote && sql.get(position + 1) == Some(&quote) {
+        let doubled = *byte == quote && sql.get(position + 1) == Some(&quote);
+        if *byte == b'\\' || doubled {
             position += 2;
         } else if *byte == quote {
             return position + 1;

@@ -11,28 +11,28 @@ use std::{
 
 use serde_json::{Value, json};
 
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-pub struct Engine {
+pub(crate) struct Engine {
     process: Child,
-    pub url: String,
+    pub(crate) url: String,
     _stdout: BufReader<ChildStdout>,
 }
 
 /// What a start that failed has said.
 #[derive(Debug)]
-pub struct Refusal {
-    pub status: ExitStatus,
-    pub stderr: String,
+pub(crate) struct Refusal {
+    pub(crate) status: ExitStatus,
+    pub(crate) stderr: String,
 }
 
 impl Engine {
-    pub fn start(folder: &Path) -> Self {
+    pub(crate) fn start(folder: &Path) -> Self {
         Self::start_with(folder, json!({})).unwrap()
     }
 
     /// Starts with more configuration than a folder and a free port.
-    pub fn start_with(folder: &Path, more: Value) -> Result<Self, Refusal> {
+    pub(crate) fn start_with(folder: &Path, more: Value) -> Result<Self, Refusal> {
         let mut config = json!({"data_dir": folder, "listen": "127.0.0.1:0"});
         for (name, value) in more.as_object().unwrap() {
             config[name] = value.clone();
@@ -62,16 +62,16 @@ impl Engine {
         })
     }
 
-    pub fn client(&self) -> clickhouse::Client {
+    pub(crate) fn client(&self) -> clickhouse::Client {
         clickhouse::Client::default().with_url(&self.url)
     }
 
     /// Posts a statement as the service's user.
-    pub async fn post(&self, sql: &str) -> (u16, String) {
+    pub(crate) async fn post(&self, sql: &str) -> (u16, String) {
         self.post_as("default", sql).await
     }
 
-    pub async fn post_as(&self, user: &str, sql: &str) -> (u16, String) {
+    pub(crate) async fn post_as(&self, user: &str, sql: &str) -> (u16, String) {
         let url = format!("{}/?user={user}", self.url);
         let response = reqwest::Client::new()
             .post(url)
@@ -83,20 +83,20 @@ impl Engine {
     }
 
     /// Runs a statement that must succeed and returns its answer without the last line end.
-    pub async fn ask(&self, sql: &str) -> String {
+    pub(crate) async fn ask(&self, sql: &str) -> String {
         let (status, text) = self.post(sql).await;
         assert_eq!(status, 200, "{sql}: {text}");
         text.trim_end().to_owned()
     }
 
     /// kill -9: nothing is flushed, nothing is said.
-    pub fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
     }
 
     /// SIGTERM, and the status of the exit.
-    pub fn stop(mut self) -> ExitStatus {
+    pub(crate) fn stop(mut self) -> ExitStatus {
         let pid = self.process.id().to_string();
         assert!(
             Command::new("kill")
@@ -130,7 +130,7 @@ fn text(mut stderr: ChildStderr) -> String {
 }
 
 /// Asks until the answer is as wanted.
-pub async fn wait_until(engine: &Engine, sql: &str, wanted: &str) {
+pub(crate) async fn wait_until(engine: &Engine, sql: &str, wanted: &str) {
     let deadline = Instant::now() + PATIENCE;
     loop {
         let answer = engine.ask(sql).await;
