@@ -1,239 +1,267 @@
-//! `POST /events`: many events, each judged by itself.
+//! Cutting a batch into events and judging each by itself: a JSON array, an object with an array
+//! `events`, or a JSON object a line. The bytes decide which.
 
-use axum::Json;
-use axum::body::Body;
-use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
-use event::EventRequest;
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use chrono::{DateTime, Utc};
+use event::{EventRequest, InvalidEvent};
+use serde::de::{Deserialize, IgnoredAny};
+use uuid::Uuid;
 
-use super::{Edge, accept, count, sentences};
-use crate::body::{self, BodyError};
-use crate::publisher::Outgoing;
+use super::answers::{ApiError, Rejected};
+use super::body::Body;
+use crate::publisher::EncodedEvent;
 
-/// The answer to a batch of which at least one event was good.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub(crate) struct BatchAccepted {
-    /// Always `true`.
-    success: bool,
-    /// Always `accepted`.
-    #[schema(example = "accepted")]
-    status: &'static str,
-    /// How many events were accepted.
-    #[schema(example = 98)]
-    accepted: usize,
-    /// The others.
-    rejected: Vec<Rejected>,
+/// A batch, judged.
+pub(super) struct Judged {
+    pub(super) events: Vec<EncodedEvent>,
+    pub(super) rejected: Vec<Rejected>,
 }
 
-/// The answer to a batch without a good event.
-#[derive(Debug, Serialize, utoipa::ToSchema)]
-pub(crate) struct BatchRefused {
-    /// Always `false`.
-    success: bool,
-    /// Always `error`.
-    #[schema(example = "error")]
-    status: &'static str,
-    /// What is wrong with the batch.
-    errors: Vec<String>,
-    /// What is wrong with each event.
-    rejected: Vec<Rejected>,
-}
-
-/// An event of a batch that was refused.
-#[derive(Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
-pub(crate) struct Rejected {
-    /// Its place in the batch, from 0; lines without content do not count.
-    #[schema(example = 3)]
-    index: usize,
-    /// Every fault.
-    errors: Vec<String>,
-}
-
-/// Take many events
+/// Judges every event of a batch.
 ///
-/// A JSON array, `{"events":[...]}`, or one JSON object a line. Good events are accepted, bad ones
-/// told one by one. 202 means that Kafka has acknowledged all accepted ones.
-#[utoipa::path(
-    post,
-    path = "/events",
-    tag = "events",
-    request_body(
-        content = inline(Vec<crate::openapi::EventBody>),
-        description = "Events as a JSON array, as `{\"events\":[...]}`, or as NDJSON; plain, gzip, deflate, zstd or br",
-    ),
-    responses(
-        (status = 202, description = "The good ones are stored in Kafka", body = BatchAccepted),
-        (status = 400, description = "None was good, or the body cannot be read", body = BatchRefused),
-        (status = 413, description = "The body is too large, or holds too many events", body = infra::http::ErrorBody),
-        (status = 415, description = "The content encoding is unknown", body = infra::http::ErrorBody),
-        (status = 503, description = "Kafka cannot take them now: try again after `Retry-After` seconds", body = infra::http::ErrorBody),
-    ),
-)]
-pub(crate) async fn post_events(
-    State(edge): State<Edge>,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    let bytes = match body::read(&headers, body, edge.batch_limits).await {
-        Ok(bytes) => bytes,
-        Err(refusal) => return refusal.into_response(),
+/// # Errors
+/// If the body cannot be cut into events, has none, or has too many.
+pub(super) fn judge(
+    body: &Body,
+    events_max: usize,
+    received_at: DateTime<Utc>,
+) -> Result<Judged, ApiError> {
+    let mut judge = Judge {
+        events_max,
+        received_at,
+        index: 0,
+        judged: Judged {
+            events: Vec::new(),
+            rejected: Vec::new(),
+        },
     };
-    let judged = body::text(&bytes).and_then(|text| judge(text, edge.batch_events_max));
-    let (outgoing, rejected) = match judged {
-        Ok(judged) => judged,
-        Err(refusal) => return refusal.into_response(),
-    };
-    drop(bytes);
-    let accepted = outgoing.len();
-    count("rejected", rejected.len());
-    if accepted == 0 {
-        let errors = vec!["no event of the batch is good".to_owned()];
-        let refused = BatchRefused {
-            success: false,
-            status: "error",
-            errors,
-            rejected,
-        };
-        return (StatusCode::BAD_REQUEST, Json(refused)).into_response();
+    judge.body(body.trimmed())?;
+    if judge.index == 0 {
+        return Err(ApiError::NotABatch("the batch has no events".to_owned()));
     }
-    if let Err(failure) = edge.publisher.publish(outgoing).await {
-        count("unavailable", accepted);
-        return failure.into_response();
-    }
-    count("accepted", accepted);
-    let answer = BatchAccepted {
-        success: true,
-        status: "accepted",
-        accepted,
-        rejected,
-    };
-    (StatusCode::ACCEPTED, Json(answer)).into_response()
+    Ok(judge.judged)
 }
 
-fn judge(text: &str, events_max: usize) -> Result<(Vec<Outgoing>, Vec<Rejected>), BodyError> {
-    let elements = split(text)?;
-    if elements.is_empty() {
-        return Err(bad("the batch is empty"));
+struct Judge {
+    events_max: usize,
+    received_at: DateTime<Utc>,
+    /// Of the next event.
+    index: usize,
+    judged: Judged,
+}
+
+impl Judge {
+    fn body(&mut self, body: &[u8]) -> Result<(), ApiError> {
+        match body.trim_ascii_start() {
+            [] => Err(ApiError::NotABatch("the body is empty".to_owned())),
+            [b'[', ..] => {
+                let mut cursor = Cursor::new(body)?;
+                self.array(&mut cursor)?;
+                cursor.end()
+            }
+            [b'{', ..] => match Cursor::at_events(body)? {
+                Some(cursor) => self.envelope(cursor),
+                None => self.lines(body),
+            },
+            _ => self.lines(body),
+        }
     }
-    if elements.len() > events_max {
-        let sentence = format!("the batch holds more than {events_max} events");
-        return Err(BodyError(StatusCode::PAYLOAD_TOO_LARGE, sentence));
+
+    fn lines(&mut self, body: &[u8]) -> Result<(), ApiError> {
+        for line in body.split(|byte| *byte == b'\n') {
+            let line = line.trim_ascii();
+            if line.is_empty() {
+                continue;
+            }
+            let request = std::str::from_utf8(line)
+                .map_err(|error| not_utf8(&error))
+                .and_then(|line| serde_json::from_str(line).map_err(|error| not_an_event(&error)));
+            self.event(request)?;
+        }
+        Ok(())
     }
-    let mut outgoing = Vec::with_capacity(elements.len());
-    let mut rejected = Vec::new();
-    for (index, element) in elements.into_iter().enumerate() {
-        let judged = serde_json::from_str::<EventRequest<'_>>(element)
-            .map_err(|fault| vec![format!("not an event in JSON: {fault}")])
-            .and_then(|request| accept(&request).map_err(|invalid| sentences(&invalid)));
+
+    /// From the value of `events` to the end of the body.
+    fn envelope(&mut self, mut cursor: Cursor<'_>) -> Result<(), ApiError> {
+        if cursor.peek() != Some(b'[') {
+            return Err(ApiError::NotABatch("events must be an array".to_owned()));
+        }
+        self.array(&mut cursor)?;
+        while cursor.take(b',') {
+            let key: std::borrow::Cow<'_, str> = cursor.value()?;
+            if key == "events" {
+                return Err(ApiError::NotABatch("events is given twice".to_owned()));
+            }
+            cursor.expect(b':')?;
+            cursor.value::<IgnoredAny>()?;
+        }
+        cursor.expect(b'}')?;
+        cursor.end()
+    }
+
+    fn array(&mut self, cursor: &mut Cursor<'_>) -> Result<(), ApiError> {
+        cursor.expect(b'[')?;
+        if cursor.take(b']') {
+            return Ok(());
+        }
+        loop {
+            let request = match cursor.try_value::<EventRequest<'_>>() {
+                Ok(request) => Ok(request),
+                Err(error) => {
+                    // Rejected alone if it is JSON at all; otherwise nobody knows where the next
+                    // one begins, and this says so.
+                    cursor.value::<IgnoredAny>()?;
+                    Err(not_an_event(&error))
+                }
+            };
+            self.event(request)?;
+            if cursor.take(b']') {
+                return Ok(());
+            }
+            cursor.expect(b',')?;
+        }
+    }
+
+    fn event(&mut self, request: Result<EventRequest<'_>, String>) -> Result<(), ApiError> {
+        let index = self.index;
+        if index == self.events_max {
+            return Err(ApiError::TooMany {
+                events_max: self.events_max,
+            });
+        }
+        self.index += 1;
+        let judged = request.map_err(|error| vec![error]).and_then(|request| {
+            event::parse(&request, self.received_at, Uuid::now_v7)
+                .map_err(|invalid| sentences(&invalid))
+        });
         match judged {
-            Ok((event, _)) => outgoing.push(event),
-            Err(errors) => rejected.push(Rejected { index, errors }),
+            Ok(event) => self.judged.events.push(EncodedEvent::new(&event)),
+            Err(errors) => self.judged.rejected.push(Rejected { index, errors }),
+        }
+        Ok(())
+    }
+}
+
+/// A place in a JSON text, so that its values can be taken one by one.
+struct Cursor<'b> {
+    text: &'b str,
+    at: usize,
+}
+
+impl<'b> Cursor<'b> {
+    fn new(body: &'b [u8]) -> Result<Self, ApiError> {
+        match std::str::from_utf8(body) {
+            Ok(text) => Ok(Self { text, at: 0 }),
+            Err(error) => Err(ApiError::NotABatch(not_utf8(&error))),
         }
     }
-    Ok((outgoing, rejected))
-}
 
-/// `{"events":[...]}`; other fields are ignored.
-#[derive(Deserialize)]
-struct Wrapped<'t> {
-    #[serde(borrow)]
-    events: Option<Vec<&'t RawValue>>,
-}
-
-/// The texts of a batch's events. The first character decides between an array and objects.
-fn split(text: &str) -> Result<Vec<&str>, BodyError> {
-    let text = text.trim_ascii();
-    if text.starts_with('[') {
-        let elements: Vec<&RawValue> = serde_json::from_str(text)
-            .map_err(|fault| bad(format!("the body is not a JSON array: {fault}")))?;
-        return Ok(elements.into_iter().map(RawValue::get).collect());
-    }
-    match serde_json::from_str::<Wrapped<'_>>(text) {
-        Ok(Wrapped {
-            events: Some(events),
-        }) => {
-            return Ok(events.into_iter().map(RawValue::get).collect());
+    /// Before the value of the key `events`, if the body is one object that has it. An object
+    /// without it is an event, the first line of NDJSON.
+    fn at_events(body: &'b [u8]) -> Result<Option<Self>, ApiError> {
+        // A line that is not UTF-8 is no reason to refuse the others.
+        let first = std::str::from_utf8(body).unwrap_or_default();
+        let mut cursor = Self { text: first, at: 0 };
+        if !cursor.take(b'{') {
+            return Ok(None);
         }
-        // One object, be it on one line or many.
-        Ok(Wrapped { events: None }) => return Ok(vec![text]),
-        Err(fault) if fault.is_data() => {
-            return Err(bad(format!(
-                "the body is neither events nor an array of them: {fault}"
-            )));
+        let mut key_count = 0;
+        loop {
+            let Ok(key) = cursor.try_value::<std::borrow::Cow<'_, str>>() else {
+                return Ok(None);
+            };
+            if !cursor.take(b':') {
+                return Ok(None);
+            }
+            if key == "events" && (key_count == 0 || cursor.peek() == Some(b'[')) {
+                return Ok(Some(cursor));
+            }
+            key_count += 1;
+            if cursor.try_value::<IgnoredAny>().is_err() || !cursor.take(b',') {
+                return Ok(None);
+            }
         }
-        Err(_) => {}
     }
-    Ok(text
-        .lines()
-        .map(str::trim_ascii)
-        .filter(|line| !line.is_empty())
-        .collect())
+
+    fn peek(&mut self) -> Option<u8> {
+        let rest = &self.text.as_bytes()[self.at..];
+        let space = rest
+            .iter()
+            .take_while(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n'))
+            .count();
+        self.at += space;
+        rest.get(space).copied()
+    }
+
+    fn take(&mut self, byte: u8) -> bool {
+        let there = self.peek() == Some(byte);
+        self.at += usize::from(there);
+        there
+    }
+
+    fn expect(&mut self, byte: u8) -> Result<(), ApiError> {
+        if self.take(byte) {
+            return Ok(());
+        }
+        let expected = char::from(byte);
+        Err(self.broken(&format!("expected `{expected}`")))
+    }
+
+    fn end(&mut self) -> Result<(), ApiError> {
+        match self.peek() {
+            None => Ok(()),
+            Some(_) => Err(self.broken("characters after the end of the batch")),
+        }
+    }
+
+    fn value<T: Deserialize<'b>>(&mut self) -> Result<T, ApiError> {
+        self.try_value()
+            .map_err(|error| self.broken(&shown(&error)))
+    }
+
+    /// On an error the cursor stays where it was.
+    fn try_value<T: Deserialize<'b>>(&mut self) -> Result<T, serde_json::Error> {
+        let mut values = serde_json::Deserializer::from_str(&self.text[self.at..]).into_iter();
+        let value = values.next().unwrap_or_else(|| {
+            Err(serde::de::Error::custom(
+                "the text ends where a value is due",
+            ))
+        })?;
+        self.at += values.byte_offset();
+        Ok(value)
+    }
+
+    fn broken(&self, what: &str) -> ApiError {
+        ApiError::NotABatch(format!(
+            "the body is not valid JSON: {what}, at or after byte {}",
+            self.at
+        ))
+    }
 }
 
-fn bad(sentence: impl Into<String>) -> BodyError {
-    BodyError(StatusCode::BAD_REQUEST, sentence.into())
+/// All that is wrong with an event.
+pub(super) fn sentences(invalid: &InvalidEvent) -> Vec<String> {
+    invalid.faults.iter().map(ToString::to_string).collect()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const GOOD: &str = r#"{"site_id":"s","event_type":"t"}"#;
-
-    fn indexes(text: &str) -> (usize, Vec<usize>) {
-        let (outgoing, rejected) = judge(text, 10).unwrap();
-        (
-            outgoing.len(),
-            rejected
-                .into_iter()
-                .map(|rejected| rejected.index)
-                .collect(),
-        )
+/// What to say of text that does not parse as one event.
+pub(super) fn not_an_event(error: &serde_json::Error) -> String {
+    if error.is_data() {
+        format!("an event must be a JSON object: {}", shown(error))
+    } else {
+        format!("not valid JSON: {}", shown(error))
     }
+}
 
-    #[test]
-    fn an_array_an_object_and_lines_are_the_same_batch() {
-        let bad = r#"{"site_id":"s"}"#;
-        assert_eq!(indexes(&format!("[{GOOD},{bad},{GOOD}]")), (2, vec![1]));
-        assert_eq!(
-            indexes(&format!(r#"{{"events":[{GOOD},{bad},{GOOD}]}}"#)),
-            (2, vec![1])
-        );
-        assert_eq!(
-            indexes(&format!("{GOOD}\n{bad}\r\n\n{GOOD}\n")),
-            (2, vec![1])
-        );
-    }
+pub(super) fn not_utf8(error: &std::str::Utf8Error) -> String {
+    format!("not valid UTF-8 after byte {}", error.valid_up_to())
+}
 
-    #[test]
-    fn one_event_is_a_batch_of_one_on_any_number_of_lines() {
-        assert_eq!(indexes(GOOD), (1, vec![]));
-        assert_eq!(indexes(&GOOD.replace(',', ",\n")), (1, vec![]));
-    }
-
-    #[test]
-    fn a_line_or_an_element_that_is_no_event_is_rejected_alone() {
-        assert_eq!(indexes(&format!("{GOOD}\nnonsense\n{GOOD}")), (2, vec![1]));
-        assert_eq!(
-            indexes(&format!("[{GOOD},7,null,[],{GOOD}]")),
-            (2, vec![1, 2, 3])
-        );
-    }
-
-    #[test]
-    fn an_array_that_is_not_json_is_refused_whole() {
-        assert!(judge(&format!("[{GOOD},"), 10).is_err());
-        assert!(judge(r#"{"events":7}"#, 10).is_err());
-        assert!(judge("[]", 10).is_err());
-        assert!(judge("  \n ", 10).is_err());
-    }
-
-    #[test]
-    fn a_batch_has_a_limit_on_its_events() {
-        assert!(judge(&[GOOD; 10].join("\n"), 10).is_ok());
-        assert!(judge(&[GOOD; 11].join("\n"), 10).is_err());
+/// serde's messages quote what they met, which may be a whole body.
+fn shown(error: &serde_json::Error) -> String {
+    const CHARS_MAX: usize = 200;
+    let sentence = error.to_string();
+    match sentence.char_indices().nth(CHARS_MAX) {
+        Some((end, _)) => format!("{}...", &sentence[..end]),
+        None => sentence,
     }
 }

@@ -1,0 +1,282 @@
+//! Reading a request's body: within its limits as sent and unpacked, within its time, and within
+//! what all open bodies together may hold. A body that is too large is never gathered.
+
+use std::io::Read;
+use std::ops::Deref;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::BodyDataStream;
+use axum::extract::Request;
+use axum::http::HeaderMap;
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, EXPECT};
+use bytes::{Bytes, BytesMut};
+use futures_util::StreamExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::answers::ApiError;
+
+/// A client that is still sending does not read: what it sends is read past, within these bounds,
+/// so that the refusal reaches it instead of a reset connection.
+const READ_PAST_BYTES_MAX: usize = 256 << 20;
+const READ_PAST_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What RFC 9659 allows a zstd stream in HTTP to ask for: 8 MiB.
+const ZSTD_WINDOW_LOG_MAX: u32 = 23;
+const UNPACK_STEP_BYTES: usize = 64 << 10;
+
+/// How one route reads.
+pub(super) struct Reading {
+    pub(super) bytes_max: usize,
+    pub(super) unpacked_bytes_max: usize,
+    pub(super) timeout: Duration,
+}
+
+/// How many bytes all open bodies may hold.
+pub(super) struct OpenBytes(Arc<Semaphore>);
+
+impl OpenBytes {
+    pub(super) fn new(bytes_max: usize) -> Self {
+        Self(Arc::new(Semaphore::new(
+            bytes_max.min(Semaphore::MAX_PERMITS),
+        )))
+    }
+
+    fn hold(&self, bytes: usize) -> Result<Held, ApiError> {
+        let mut held = Held {
+            all: self.0.clone(),
+            permit: None,
+        };
+        held.more(bytes)?;
+        Ok(held)
+    }
+}
+
+/// One body's share of [`OpenBytes`], given back with it.
+struct Held {
+    all: Arc<Semaphore>,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Held {
+    fn more(&mut self, bytes: usize) -> Result<(), ApiError> {
+        let bytes = u32::try_from(bytes).map_err(|_| ApiError::Busy)?;
+        let more = self
+            .all
+            .clone()
+            .try_acquire_many_owned(bytes)
+            .map_err(|_| ApiError::Busy)?;
+        match &mut self.permit {
+            Some(permit) => permit.merge(more),
+            none => *none = Some(more),
+        }
+        Ok(())
+    }
+}
+
+/// A whole body, unpacked.
+pub(super) struct Body {
+    bytes: Bytes,
+    _held: Held,
+}
+
+impl Deref for Body {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Body {
+    /// Without a byte order mark, which some editors and shells put before their text.
+    pub(super) fn trimmed(&self) -> &[u8] {
+        self.bytes
+            .strip_prefix(b"\xEF\xBB\xBF")
+            .unwrap_or(&self.bytes)
+    }
+}
+
+/// Reads and unpacks the body of `request`.
+pub(super) async fn read(
+    request: Request,
+    reading: &Reading,
+    open_bytes: &OpenBytes,
+) -> Result<Body, ApiError> {
+    let (head, body) = request.into_parts();
+    let mut chunks = body.into_data_stream();
+    match gather(&head.headers, &mut chunks, reading, open_bytes).await {
+        Ok((Packing::Identity, bytes, held)) => Ok(Body { bytes, _held: held }),
+        Ok((packing, bytes, held)) => {
+            let unpacked_bytes_max = reading.unpacked_bytes_max;
+            tokio::task::spawn_blocking(move || unpack(packing, &bytes, unpacked_bytes_max, held))
+                .await
+                .map_err(|_| ApiError::Stopping)?
+        }
+        Err(refused) => {
+            // Such a client waits for a word before it sends: the answer is that word.
+            let waits = head.headers.contains_key(EXPECT);
+            if !waits && !matches!(refused, ApiError::Slow | ApiError::CutOff) {
+                read_past(&mut chunks).await;
+            }
+            Err(refused)
+        }
+    }
+}
+
+async fn gather(
+    headers: &HeaderMap,
+    chunks: &mut BodyDataStream,
+    reading: &Reading,
+    open_bytes: &OpenBytes,
+) -> Result<(Packing, Bytes, Held), ApiError> {
+    let packing = Packing::of(headers)?;
+    let too_large = ApiError::TooLarge {
+        bytes_max: reading.bytes_max,
+        unpacked: false,
+    };
+    let announced = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|announced| announced > reading.bytes_max as u64) {
+        return Err(too_large);
+    }
+    let mut held = open_bytes.hold(0)?;
+    let gathering = async {
+        let mut first = Bytes::new();
+        let mut gathered = BytesMut::new();
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.map_err(|_| ApiError::CutOff)?;
+            metrics::counter!("weir_ingest_body_bytes_total").increment(chunk.len() as u64);
+            if first.len() + gathered.len() + chunk.len() > reading.bytes_max {
+                return Err(too_large);
+            }
+            held.more(chunk.len())?;
+            // Most bodies come in one piece, which is then the body itself.
+            if first.is_empty() && gathered.is_empty() {
+                first = chunk;
+                continue;
+            }
+            if gathered.is_empty() {
+                gathered.extend_from_slice(&std::mem::take(&mut first));
+            }
+            gathered.extend_from_slice(&chunk);
+        }
+        Ok(if gathered.is_empty() {
+            first
+        } else {
+            gathered.freeze()
+        })
+    };
+    let bytes = tokio::time::timeout(reading.timeout, gathering)
+        .await
+        .map_err(|_| ApiError::Slow)??;
+    Ok((packing, bytes, held))
+}
+
+async fn read_past(chunks: &mut BodyDataStream) {
+    let reading = async {
+        let mut bytes = 0;
+        while let Some(Ok(chunk)) = chunks.next().await {
+            bytes += chunk.len();
+            if bytes > READ_PAST_BYTES_MAX {
+                return;
+            }
+        }
+    };
+    // Either way the answer follows; a client that never stops sending may miss it.
+    let _ = tokio::time::timeout(READ_PAST_TIMEOUT, reading).await;
+}
+
+/// How a body is packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Packing {
+    Identity,
+    Gzip,
+    Zstd,
+    Brotli,
+}
+
+impl Packing {
+    fn of(headers: &HeaderMap) -> Result<Self, ApiError> {
+        const SHOWN_CHARS_MAX: usize = 64;
+        let mut named = headers.get_all(CONTENT_ENCODING).iter();
+        let (Some(encoding), None) = (named.next(), named.next()) else {
+            return match headers.contains_key(CONTENT_ENCODING) {
+                true => Err(ApiError::Encoding("given more than once".to_owned())),
+                false => Ok(Self::Identity),
+            };
+        };
+        let text = String::from_utf8_lossy(encoding.as_bytes()).to_ascii_lowercase();
+        match text.trim() {
+            "" | "identity" => Ok(Self::Identity),
+            "gzip" | "x-gzip" => Ok(Self::Gzip),
+            "zstd" => Ok(Self::Zstd),
+            "br" => Ok(Self::Brotli),
+            unknown => Err(ApiError::Encoding(
+                unknown.chars().take(SHOWN_CHARS_MAX).collect(),
+            )),
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Identity => "identity",
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+            Self::Brotli => "br",
+        }
+    }
+
+    fn reader<'p>(self, packed: &'p [u8]) -> std::io::Result<Box<dyn Read + 'p>> {
+        Ok(match self {
+            Self::Identity => Box::new(packed),
+            Self::Gzip => Box::new(flate2::read::MultiGzDecoder::new(packed)),
+            Self::Zstd => {
+                let mut decoder = zstd::stream::read::Decoder::with_buffer(packed)?;
+                decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
+                Box::new(decoder)
+            }
+            Self::Brotli => Box::new(brotli_decompressor::Decompressor::new(packed, 4096)),
+        })
+    }
+}
+
+/// Unpacks step by step, so that a small body can never become more than it may.
+fn unpack(
+    packing: Packing,
+    packed: &[u8],
+    bytes_max: usize,
+    mut held: Held,
+) -> Result<Body, ApiError> {
+    let broken = |_| ApiError::NotPacked(packing.name());
+    let mut reader = packing.reader(packed).map_err(broken)?;
+    let mut unpacked = Vec::new();
+    let mut filled = 0;
+    loop {
+        if filled == unpacked.len() {
+            if filled > bytes_max {
+                return Err(ApiError::TooLarge {
+                    bytes_max,
+                    unpacked: true,
+                });
+            }
+            // One byte more than allowed is enough to know that there is more.
+            let grown = (2 * filled).max(UNPACK_STEP_BYTES).min(bytes_max + 1);
+            held.more(grown - filled)?;
+            unpacked.reserve_exact(grown - filled);
+            unpacked.resize(grown, 0);
+        }
+        match reader.read(&mut unpacked[filled..]) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(broken(error)),
+        }
+    }
+    unpacked.truncate(filled);
+    Ok(Body {
+        bytes: unpacked.into(),
+        _held: held,
+    })
+}
