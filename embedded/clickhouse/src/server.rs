@@ -325,8 +325,8 @@ impl Drop for Running {
     }
 }
 
-/// Kills the statements whose text starts with `tag` again and again until `finished`: a kill
-/// that comes while a statement is still being planned is lost. False if it takes too long.
+/// Kills the statements whose text starts with `tag`, as often as it takes until `finished`: one
+/// the engine has not registered yet cannot be killed yet. False if it takes too long.
 async fn kill_until(shared: &Arc<Shared>, tag: &str, finished: impl Future<Output = ()>) -> bool {
     const PAUSE: Duration = Duration::from_millis(50);
     let mut finished = std::pin::pin!(finished);
