@@ -17,8 +17,8 @@ use crate::model::Event;
 
 /// One event as JSON brought it: borrowed where it can be, and not yet judged, so that a wrong
 /// type is one fault among others and not the end of parsing. Fields it does not know are ignored;
-/// a known field given twice is a JSON error, and so is anything nested deeper than serde_json's
-/// limit of 128, in an unknown field too.
+/// a known field given twice is a JSON error, and so is nesting deeper than serde_json's limit of
+/// 128, in an unknown field too.
 #[derive(Debug, Default)]
 pub struct EventRequest<'a> {
     site_id: Value<'a>,
@@ -402,7 +402,7 @@ impl<'de> Visitor<'de> for ScalarVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Scalar<'de>, A::Error> {
-        while entries.next_entry::<de::IgnoredAny, Skipped>()?.is_some() {}
+        while entries.next_entry::<de::IgnoredAny, Ignored>()?.is_some() {}
         Ok(Scalar::Nested)
     }
 }
