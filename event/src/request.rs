@@ -252,7 +252,7 @@ impl<'de> Visitor<'de> for RequestVisitor {
                 "referrer" => (6, &mut request.referrer),
                 "props" => (7, &mut request.props),
                 _ => {
-                    entries.next_value::<Skipped>()?;
+                    entries.next_value::<Ignored>()?;
                     continue;
                 }
             };
@@ -310,7 +310,7 @@ impl<'de> Visitor<'de> for ValueVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value<'de>, A::Error> {
-        while items.next_element::<Skipped>()?.is_some() {}
+        while items.next_element::<Ignored>()?.is_some() {}
         Ok(Value::Other)
     }
 
@@ -346,16 +346,6 @@ impl<'de> Deserialize<'de> for Scalar<'de> {
 }
 
 struct ScalarVisitor;
-
-/// A value read past. serde's own `IgnoredAny` follows nesting of any depth; this one goes the way
-/// that serde_json bounds.
-struct Skipped;
-
-impl<'de> Deserialize<'de> for Skipped {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(ScalarVisitor).map(|_| Self)
-    }
-}
 
 impl<'de> Visitor<'de> for ScalarVisitor {
     type Value = Scalar<'de>;
@@ -397,12 +387,22 @@ impl<'de> Visitor<'de> for ScalarVisitor {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Scalar<'de>, A::Error> {
-        while items.next_element::<Skipped>()?.is_some() {}
+        while items.next_element::<Ignored>()?.is_some() {}
         Ok(Scalar::Nested)
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Scalar<'de>, A::Error> {
         while entries.next_entry::<de::IgnoredAny, Ignored>()?.is_some() {}
         Ok(Scalar::Nested)
+    }
+}
+
+/// A value that is read past. Unlike serde's own, it goes down level by level, so that serde_json's
+/// limit on nesting holds for what is ignored too.
+struct Ignored;
+
+impl<'de> Deserialize<'de> for Ignored {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ScalarVisitor).map(|_| Self)
     }
 }

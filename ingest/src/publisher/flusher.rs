@@ -111,8 +111,8 @@ impl Flusher {
 
 impl Flight {
     /// The record's fate is known: tells those who wait, and makes room.
-    pub(super) fn land(self: Box<Self>, settled: &Result<(), Unacknowledged>) {
-        let Self { record, flush } = *self;
+    pub(super) fn land(self, settled: &Result<(), Unacknowledged>) {
+        let Self { record, flush } = self;
         let ack_time = flush.begun_at.elapsed();
         match settled {
             Ok(()) => metrics::histogram!("weir_ingest_ack_duration_seconds").record(ack_time),
