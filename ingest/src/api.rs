@@ -3,27 +3,33 @@
 pub(crate) mod batch;
 pub(crate) mod single;
 
+use std::time::Duration;
+
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
-use axum::http::header::RETRY_AFTER;
-use axum::http::{HeaderValue, StatusCode};
+use axum::extract::{MatchedPath, Request};
+use axum::http::header::{ACCEPT_ENCODING, RETRY_AFTER};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, Method, StatusCode};
+use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use chrono::Utc;
 use event::{EventRequest, IdOrigin, InvalidEvent, wire};
 use infra::http::error;
 use metrics::counter;
-use tower_http::cors::CorsLayer;
-use tracing::warn;
+use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 use uuid::Uuid;
 
-use crate::body::{BodyError, BodyLimits};
+use crate::body::{BodyError, BodyLimits, OpenBytes};
 use crate::config::Config;
 use crate::publisher::{Outgoing, PublishError, Publisher};
 
 pub(crate) use batch::{BatchAccepted, BatchRefused, Rejected};
 pub(crate) use single::Accepted;
 
+/// Browsers ask again earlier, each after a limit of its own.
+const PREFLIGHT_AGE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
+const ENCODINGS: HeaderValue = HeaderValue::from_static("gzip, deflate, zstd, br");
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
 
 /// What the handlers need.
@@ -33,6 +39,7 @@ pub(crate) struct Edge {
     event_limits: BodyLimits,
     batch_limits: BodyLimits,
     batch_events_max: usize,
+    open_bytes: OpenBytes,
 }
 
 pub(crate) fn routes(publisher: Publisher, config: &Config) -> Router {
@@ -41,21 +48,37 @@ pub(crate) fn routes(publisher: Publisher, config: &Config) -> Router {
         event_limits: BodyLimits {
             bytes_max: config.event_bytes_max,
             unpacked_bytes_max: config.event_bytes_max,
+            timeout: config.body_timeout,
         },
         batch_limits: BodyLimits {
             bytes_max: config.batch_bytes_max,
             unpacked_bytes_max: config.batch_unpacked_bytes_max,
+            timeout: config.body_timeout,
         },
         batch_events_max: config.batch_events_max,
+        open_bytes: OpenBytes::new(config.open_bytes_max),
     };
     Router::new()
         .route("/event", post(single::post_event))
         .route("/events", post(batch::post_events))
-        // Bodies are limited where they are read, with an answer in the API's own shape.
-        .layer(DefaultBodyLimit::disable())
-        // Any site's pages send their events here.
-        .layer(CorsLayer::permissive())
         .with_state(edge)
+}
+
+/// Any site's pages send their events here. A beacon always comes with credentials, so the page's
+/// origin is named and they are allowed; nothing here looks at them.
+///
+/// To be laid around the whole router: inside of it, the fallback for wrong methods would answer
+/// the preflight.
+pub(crate) fn cors() -> CorsLayer {
+    let takes_events =
+        |_: &HeaderValue, request: &Parts| matches!(request.uri.path(), "/event" | "/events");
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::predicate(takes_events))
+        .allow_credentials(true)
+        .allow_methods([Method::POST])
+        .allow_headers(AllowHeaders::mirror_request())
+        .expose_headers([RETRY_AFTER])
+        .max_age(PREFLIGHT_AGE_MAX)
 }
 
 /// An event that obeys the rules, ready to go, and its id.
@@ -79,34 +102,80 @@ fn count(outcome: &'static str, events: usize) {
     counter!("weir_ingest_events_total", "outcome" => outcome).increment(events as u64);
 }
 
+/// What to say of a text that is not one event.
+fn not_an_event(fault: &serde_json::Error) -> String {
+    if fault.is_data() {
+        format!("an event must be a JSON object: {}", shown(fault))
+    } else {
+        format!("not valid JSON: {}", shown(fault))
+    }
+}
+
+/// serde's sentences quote what they met, which may be a whole body.
+fn shown(fault: &serde_json::Error) -> String {
+    const CHARS_MAX: usize = 200;
+    let sentence = fault.to_string();
+    match sentence.char_indices().nth(CHARS_MAX) {
+        Some((end, _)) => format!("{}...", &sentence[..end]),
+        None => sentence,
+    }
+}
+
 impl IntoResponse for BodyError {
     fn into_response(self) -> Response {
-        count("bad_body", 1);
-        error(self.0, vec![self.1])
+        let Self(status, sentence) = self;
+        let outcome = match status {
+            StatusCode::REQUEST_TIMEOUT => "slow_body",
+            StatusCode::PAYLOAD_TOO_LARGE => "too_large",
+            StatusCode::UNSUPPORTED_MEDIA_TYPE => "unknown_encoding",
+            StatusCode::SERVICE_UNAVAILABLE => "busy",
+            _ => "bad_body",
+        };
+        count(outcome, 1);
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            return unavailable(sentence);
+        }
+        let mut response = error(status, vec![sentence]);
+        if status == StatusCode::UNSUPPORTED_MEDIA_TYPE {
+            response.headers_mut().insert(ACCEPT_ENCODING, ENCODINGS);
+        }
+        response
     }
 }
 
 impl IntoResponse for PublishError {
     fn into_response(self) -> Response {
-        let (status, sentence) = match &self {
-            Self::TooLarge(_) => (StatusCode::PAYLOAD_TOO_LARGE, self.to_string()),
-            Self::Full | Self::NoTopic => (
-                StatusCode::SERVICE_UNAVAILABLE,
-                format!("{self}; nothing was taken, try again"),
-            ),
-            Self::Unacknowledged(_) => {
-                warn!("a request was answered with 503: {self}");
-                let sentence = "Kafka did not acknowledge in time; the events may or may not be \
-                                stored, so try again with the same event_id";
-                (StatusCode::SERVICE_UNAVAILABLE, sentence.to_owned())
-            }
-        };
-        let mut response = error(status, vec![sentence]);
-        if status == StatusCode::SERVICE_UNAVAILABLE {
-            response
-                .headers_mut()
-                .insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
-        }
-        response
+        unavailable(match self {
+            Self::Full | Self::Unusable(_) => format!("{self}; nothing was taken, try again"),
+            // The reason is in the log, once a flush: it names brokers, and there may be many
+            // requests in one flush.
+            Self::Unacknowledged(_) => "Kafka did not acknowledge in time; the events may or may \
+                                        not be stored, so try again with the same event_id"
+                .to_owned(),
+        })
     }
+}
+
+fn unavailable(sentence: String) -> Response {
+    let mut response = error(StatusCode::SERVICE_UNAVAILABLE, vec![sentence]);
+    response
+        .headers_mut()
+        .insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
+    response
+}
+
+/// Counts answers. A path nobody knows must not make a metric of its own.
+pub(crate) async fn count_answer(
+    route: Option<MatchedPath>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let route = route
+        .as_ref()
+        .map_or("other", MatchedPath::as_str)
+        .to_owned();
+    let response = next.run(request).await;
+    let status = response.status().as_u16().to_string();
+    counter!("weir_ingest_answers_total", "route" => route, "status" => status).increment(1);
+    response
 }

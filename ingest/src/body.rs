@@ -1,35 +1,203 @@
-//! Bodies: read up to a limit, unpacked up to a limit, UTF-8.
+//! Reading a request's body: within its limits as sent and unpacked, within its time, and within
+//! what all open bodies together may hold. A body that is too large is never gathered.
 
-use std::borrow::Cow;
-use std::io::{self, Read};
+use std::io::Read;
+use std::ops::Deref;
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
-use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH};
+use axum::body::BodyDataStream;
+use axum::extract::Request;
+use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, EXPECT};
 use axum::http::{HeaderMap, StatusCode};
+use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// A client that is still sending does not read: what it sends is read past, within these bounds,
+/// so that the refusal reaches it instead of a reset connection.
+const READ_PAST_BYTES_MAX: usize = 256 << 20;
+const READ_PAST_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What RFC 9659 allows a zstd stream in HTTP to ask for: 8 MiB.
+const ZSTD_WINDOW_LOG_MAX: u32 = 23;
+const UNPACK_STEP_BYTES: usize = 64 << 10;
+
+/// Why a body cannot be used: the status and the sentence of the answer.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct BodyError(pub(crate) StatusCode, pub(crate) String);
 
 /// What a body may have.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct BodyLimits {
     pub(crate) bytes_max: usize,
     pub(crate) unpacked_bytes_max: usize,
+    pub(crate) timeout: Duration,
 }
 
-/// Why a body cannot be used: the status and the sentence of the answer.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) struct BodyError(pub(crate) StatusCode, pub(crate) String);
+/// How many bytes all open bodies may hold. Clones share it.
+#[derive(Clone)]
+pub(crate) struct OpenBytes(Arc<Semaphore>);
 
-/// A client that sends too much is listened to for this long, so that it comes to read why it is
-/// refused instead of a broken connection.
-const DRAIN_BYTES_MAX: usize = 256 << 20;
-const DRAIN_TIME_MAX: Duration = Duration::from_secs(10);
+impl OpenBytes {
+    pub(crate) fn new(bytes_max: usize) -> Self {
+        Self(Arc::new(Semaphore::new(
+            bytes_max.min(Semaphore::MAX_PERMITS),
+        )))
+    }
 
-/// Bodies larger than this are unpacked away from the threads that answer.
-const UNPACK_INLINE_BYTES_MAX: usize = 64 << 10;
+    fn hold(&self, bytes: usize) -> Result<Held, BodyError> {
+        let mut held = Held {
+            all: self.0.clone(),
+            permit: None,
+        };
+        held.more(bytes)?;
+        Ok(held)
+    }
+}
 
+/// One body's share of [`OpenBytes`], given back with it.
+struct Held {
+    all: Arc<Semaphore>,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Held {
+    fn more(&mut self, bytes: usize) -> Result<(), BodyError> {
+        let bytes = u32::try_from(bytes).map_err(|_| busy())?;
+        let more = self
+            .all
+            .clone()
+            .try_acquire_many_owned(bytes)
+            .map_err(|_| busy())?;
+        match &mut self.permit {
+            Some(permit) => permit.merge(more),
+            none => *none = Some(more),
+        }
+        Ok(())
+    }
+}
+
+/// A whole body, unpacked.
+pub(crate) struct Body {
+    bytes: Bytes,
+    _held: Held,
+}
+
+impl Deref for Body {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Body {
+    /// Without a byte order mark, which some editors and shells put before their text.
+    pub(crate) fn content(&self) -> &[u8] {
+        self.bytes
+            .strip_prefix(b"\xEF\xBB\xBF")
+            .unwrap_or(&self.bytes)
+    }
+}
+
+/// Reads and unpacks the body of `request`.
+pub(crate) async fn read(
+    request: Request,
+    limits: BodyLimits,
+    open_bytes: &OpenBytes,
+) -> Result<Body, BodyError> {
+    let (head, body) = request.into_parts();
+    let mut chunks = body.into_data_stream();
+    match gather(&head.headers, &mut chunks, limits, open_bytes).await {
+        Ok((Packing::Identity, bytes, held)) => Ok(Body { bytes, _held: held }),
+        Ok((packing, bytes, held)) => {
+            let unpacked_bytes_max = limits.unpacked_bytes_max;
+            tokio::task::spawn_blocking(move || unpack(packing, &bytes, unpacked_bytes_max, held))
+                .await
+                .map_err(|_| busy())?
+        }
+        Err(refused) => {
+            // Such a client waits for a word before it sends: the answer is that word.
+            let waits = head.headers.contains_key(EXPECT);
+            if !waits && refused.0 != StatusCode::REQUEST_TIMEOUT {
+                read_past(&mut chunks).await;
+            }
+            Err(refused)
+        }
+    }
+}
+
+async fn gather(
+    headers: &HeaderMap,
+    chunks: &mut BodyDataStream,
+    limits: BodyLimits,
+    open_bytes: &OpenBytes,
+) -> Result<(Packing, Bytes, Held), BodyError> {
+    let packing = Packing::of(headers)?;
+    let too_large = || {
+        let sentence = format!("the body is larger than {} bytes", limits.bytes_max);
+        BodyError(StatusCode::PAYLOAD_TOO_LARGE, sentence)
+    };
+    let announced = headers
+        .get(CONTENT_LENGTH)
+        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|announced| announced > limits.bytes_max as u64) {
+        return Err(too_large());
+    }
+    let mut held = open_bytes.hold(0)?;
+    let gathering = async {
+        let mut first = Bytes::new();
+        let mut gathered = BytesMut::new();
+        while let Some(chunk) = chunks.next().await {
+            let chunk = chunk.map_err(|_| bad("the body ended early"))?;
+            metrics::counter!("weir_ingest_body_bytes_total").increment(chunk.len() as u64);
+            if first.len() + gathered.len() + chunk.len() > limits.bytes_max {
+                return Err(too_large());
+            }
+            held.more(chunk.len())?;
+            // Most bodies come in one piece, which is then the body itself.
+            if first.is_empty() && gathered.is_empty() {
+                first = chunk;
+                continue;
+            }
+            if gathered.is_empty() {
+                gathered.extend_from_slice(&std::mem::take(&mut first));
+            }
+            gathered.extend_from_slice(&chunk);
+        }
+        Ok(if gathered.is_empty() {
+            first
+        } else {
+            gathered.freeze()
+        })
+    };
+    let bytes = tokio::time::timeout(limits.timeout, gathering)
+        .await
+        .map_err(|_| {
+            let sentence = "the body did not arrive in time";
+            BodyError(StatusCode::REQUEST_TIMEOUT, sentence.to_owned())
+        })??;
+    Ok((packing, bytes, held))
+}
+
+async fn read_past(chunks: &mut BodyDataStream) {
+    let reading = async {
+        let mut bytes = 0;
+        while let Some(Ok(chunk)) = chunks.next().await {
+            bytes += chunk.len();
+            if bytes > READ_PAST_BYTES_MAX {
+                return;
+            }
+        }
+    };
+    // Either way the answer follows; a client that never stops sending may miss it.
+    let _ = tokio::time::timeout(READ_PAST_TIMEOUT, reading).await;
+}
+
+/// How a body is packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Encoding {
+enum Packing {
     Identity,
     Gzip,
     Deflate,
@@ -37,156 +205,114 @@ enum Encoding {
     Brotli,
 }
 
-/// Reads a body and unpacks it.
-pub(crate) async fn read(
-    headers: &HeaderMap,
-    body: Body,
-    limits: BodyLimits,
-) -> Result<Bytes, BodyError> {
-    let encoding = match encoding(headers) {
-        Ok(encoding) => encoding,
-        Err(error) => {
-            drain(body).await;
-            return Err(error);
+impl Packing {
+    fn of(headers: &HeaderMap) -> Result<Self, BodyError> {
+        let mut values = headers.get_all(CONTENT_ENCODING).iter();
+        let Some(value) = values.next() else {
+            return Ok(Self::Identity);
+        };
+        let name = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
+        let known = match name.trim() {
+            "" | "identity" => Some(Self::Identity),
+            "gzip" | "x-gzip" => Some(Self::Gzip),
+            "deflate" => Some(Self::Deflate),
+            "zstd" => Some(Self::Zstd),
+            "br" => Some(Self::Brotli),
+            _ => None,
+        };
+        known.filter(|_| values.next().is_none()).ok_or_else(|| {
+            let sentence = "the content encoding can be gzip, deflate, zstd, br or identity, once";
+            BodyError(StatusCode::UNSUPPORTED_MEDIA_TYPE, sentence.to_owned())
+        })
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Identity => "identity",
+            Self::Gzip => "gzip",
+            Self::Deflate => "deflate",
+            Self::Zstd => "zstd",
+            Self::Brotli => "br",
         }
-    };
-    let packed = read_limited(headers, body, limits.bytes_max).await?;
-    if encoding == Encoding::Identity {
-        return Ok(packed);
     }
-    let unpacked_max = limits.unpacked_bytes_max;
-    if packed.len() <= UNPACK_INLINE_BYTES_MAX {
-        return unpack(encoding, &packed, unpacked_max).map(Bytes::from);
+
+    fn reader<'p>(self, packed: &'p [u8]) -> std::io::Result<Box<dyn Read + 'p>> {
+        Ok(match self {
+            Self::Identity => Box::new(packed),
+            Self::Gzip => Box::new(flate2::read::MultiGzDecoder::new(packed)),
+            // The standard's deflate has a zlib header; some clients send it without.
+            Self::Deflate if has_zlib_header(packed) => {
+                Box::new(flate2::read::ZlibDecoder::new(packed))
+            }
+            Self::Deflate => Box::new(flate2::read::DeflateDecoder::new(packed)),
+            Self::Zstd => {
+                let mut decoder = zstd::stream::read::Decoder::with_buffer(packed)?;
+                decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
+                Box::new(decoder)
+            }
+            Self::Brotli => Box::new(brotli::Decompressor::new(packed, 4096)),
+        })
     }
-    tokio::task::spawn_blocking(move || unpack(encoding, &packed, unpacked_max).map(Bytes::from))
-        .await
-        .map_err(|_| bad("the body could not be unpacked"))?
 }
 
-/// A body as text.
-pub(crate) fn text(body: &[u8]) -> Result<&str, BodyError> {
-    // The mark some editors put before UTF-8.
-    let body = body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(body);
-    std::str::from_utf8(body).map_err(|error| {
-        bad(format!(
-            "the body is not UTF-8 from byte {} on",
-            error.valid_up_to()
-        ))
+/// RFC 1950: method 8, and a check over both bytes.
+fn has_zlib_header(packed: &[u8]) -> bool {
+    let [method, flags, ..] = packed else {
+        return false;
+    };
+    method & 0x0f == 8 && u16::from_be_bytes([*method, *flags]).is_multiple_of(31)
+}
+
+/// Unpacks step by step, so that a small body can never become more than it may.
+fn unpack(
+    packing: Packing,
+    packed: &[u8],
+    bytes_max: usize,
+    mut held: Held,
+) -> Result<Body, BodyError> {
+    let broken = |error| {
+        let name = packing.name();
+        bad(format!("the body cannot be unpacked as {name}: {error}"))
+    };
+    let mut reader = packing.reader(packed).map_err(broken)?;
+    let mut unpacked = Vec::new();
+    let mut filled = 0;
+    loop {
+        if filled == unpacked.len() {
+            if filled > bytes_max {
+                let sentence = format!("the body is larger than {bytes_max} bytes once unpacked");
+                return Err(BodyError(StatusCode::PAYLOAD_TOO_LARGE, sentence));
+            }
+            // One byte more than allowed is enough to know that there is more.
+            let grown = (2 * filled).max(UNPACK_STEP_BYTES).min(bytes_max + 1);
+            held.more(grown - filled)?;
+            unpacked.reserve_exact(grown - filled);
+            unpacked.resize(grown, 0);
+        }
+        match reader.read(&mut unpacked[filled..]) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(broken(error)),
+        }
+    }
+    unpacked.truncate(filled);
+    Ok(Body {
+        bytes: unpacked.into(),
+        _held: held,
     })
 }
 
-fn bad(sentence: impl Into<String>) -> BodyError {
+pub(crate) fn bad(sentence: impl Into<String>) -> BodyError {
     BodyError(StatusCode::BAD_REQUEST, sentence.into())
 }
 
-fn encoding(headers: &HeaderMap) -> Result<Encoding, BodyError> {
-    let mut values = headers.get_all(CONTENT_ENCODING).iter();
-    let Some(value) = values.next() else {
-        return Ok(Encoding::Identity);
-    };
-    let name = value
-        .to_str()
-        .map_or(Cow::Borrowed("?"), |name| name.trim().to_lowercase().into());
-    let known = match &*name {
-        "" | "identity" => Some(Encoding::Identity),
-        "gzip" | "x-gzip" => Some(Encoding::Gzip),
-        "deflate" => Some(Encoding::Deflate),
-        "zstd" => Some(Encoding::Zstd),
-        "br" => Some(Encoding::Brotli),
-        _ => None,
-    };
-    known.filter(|_| values.next().is_none()).ok_or_else(|| {
-        let sentence = "the content encoding can be gzip, deflate, zstd, br or identity, once";
-        BodyError(StatusCode::UNSUPPORTED_MEDIA_TYPE, sentence.to_owned())
-    })
+fn busy() -> BodyError {
+    let sentence = "too much is being received at the moment; nothing was taken, try again";
+    BodyError(StatusCode::SERVICE_UNAVAILABLE, sentence.to_owned())
 }
 
-async fn read_limited(
-    headers: &HeaderMap,
-    body: Body,
-    bytes_max: usize,
-) -> Result<Bytes, BodyError> {
-    let announced = headers
-        .get(CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok()?.parse::<u64>().ok())
-        .unwrap_or(0);
-    let mut chunks = body.into_data_stream();
-    let mut read = Vec::new();
-    if announced <= bytes_max as u64 {
-        let mut first = None;
-        while let Some(chunk) = chunks.next().await {
-            let chunk = chunk.map_err(|_| bad("the body ended early"))?;
-            let before = first.as_ref().map_or(read.len(), Bytes::len);
-            if before + chunk.len() > bytes_max {
-                read.clear();
-                drain(Body::from_stream(chunks)).await;
-                return Err(too_large(bytes_max));
-            }
-            // Most bodies come in one piece, which then need not be copied.
-            match first.take() {
-                None if read.is_empty() => first = Some(chunk),
-                earlier => {
-                    read.extend_from_slice(&earlier.unwrap_or_default());
-                    read.extend_from_slice(&chunk);
-                }
-            }
-        }
-        return Ok(first.unwrap_or_else(|| Bytes::from(read)));
-    }
-    drain(Body::from_stream(chunks)).await;
-    Err(too_large(bytes_max))
-}
-
-fn too_large(bytes_max: usize) -> BodyError {
-    let sentence = format!("the body is larger than {bytes_max} bytes");
-    BodyError(StatusCode::PAYLOAD_TOO_LARGE, sentence)
-}
-
-async fn drain(body: Body) {
-    let mut chunks = body.into_data_stream();
-    let mut drained = 0;
-    // Out of time is out of patience, and the answer is the same.
-    let _ = tokio::time::timeout(DRAIN_TIME_MAX, async {
-        while drained < DRAIN_BYTES_MAX {
-            let Some(Ok(chunk)) = chunks.next().await else {
-                return;
-            };
-            drained += chunk.len();
-        }
-    })
-    .await;
-}
-
-fn unpack(encoding: Encoding, packed: &[u8], bytes_max: usize) -> Result<Vec<u8>, BodyError> {
-    let unpacked = match encoding {
-        Encoding::Identity => Ok(packed.to_vec()),
-        Encoding::Gzip => read_bounded(flate2::read::MultiGzDecoder::new(packed), bytes_max),
-        // The standard's deflate has a zlib header; some clients send it without.
-        Encoding::Deflate => read_bounded(flate2::read::ZlibDecoder::new(packed), bytes_max)
-            .or_else(|_| read_bounded(flate2::read::DeflateDecoder::new(packed), bytes_max)),
-        Encoding::Zstd => zstd::Decoder::new(packed)
-            .and_then(|mut decoder| {
-                // A frame's window is memory too.
-                decoder.window_log_max(27)?;
-                Ok(decoder)
-            })
-            .and_then(|decoder| read_bounded(decoder, bytes_max)),
-        Encoding::Brotli => read_bounded(brotli::Decompressor::new(packed, 4096), bytes_max),
-    };
-    let unpacked =
-        unpacked.map_err(|error| bad(format!("the body cannot be unpacked: {error}")))?;
-    if unpacked.len() > bytes_max {
-        let sentence = format!("the body is larger than {bytes_max} bytes once unpacked");
-        return Err(BodyError(StatusCode::PAYLOAD_TOO_LARGE, sentence));
-    }
-    Ok(unpacked)
-}
-
-/// Reads one byte more than allowed at the most, so that too much can be told from enough.
-fn read_bounded(reader: impl Read, bytes_max: usize) -> io::Result<Vec<u8>> {
-    let mut unpacked = Vec::new();
-    reader
-        .take(bytes_max as u64 + 1)
-        .read_to_end(&mut unpacked)?;
-    Ok(unpacked)
+/// What to say of bytes that are no text.
+pub(crate) fn not_utf8(error: &std::str::Utf8Error) -> String {
+    format!("not UTF-8 from byte {} on", error.valid_up_to())
 }

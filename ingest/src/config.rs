@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use anyhow::ensure;
 use serde::{Deserialize, Serialize};
 
 /// Settings of the ingest service.
@@ -20,13 +21,22 @@ pub struct Config {
     pub batch_unpacked_bytes_max: usize,
     /// The most events of one `POST /events` (`WEIR_INGEST__BATCH_EVENTS_MAX`).
     pub batch_events_max: usize,
+    /// A body that has not arrived by then is given up (`WEIR_INGEST__BODY_TIMEOUT=30s`).
+    #[serde(with = "humantime_serde")]
+    pub body_timeout: Duration,
+    /// All bodies being read, unpacked and judged at one time, in bytes; beyond it the answer is
+    /// 503 (`WEIR_INGEST__OPEN_BYTES_MAX`).
+    pub open_bytes_max: usize,
     /// Kafka has this long to acknowledge; after it the answer is 503
     /// (`WEIR_INGEST__ACK_TIMEOUT=10s`).
     #[serde(with = "humantime_serde")]
     pub ack_timeout: Duration,
-    /// Encoded events that may wait for Kafka, in bytes; beyond it the answer is 503 at once
-    /// (`WEIR_INGEST__PENDING_BYTES_MAX`).
+    /// Encoded events that may wait for Kafka, in bytes; beyond it the answer is 503 at once. One
+    /// request is always taken when nothing waits (`WEIR_INGEST__PENDING_BYTES_MAX`).
     pub pending_bytes_max: usize,
+    /// Requests that may wait for Kafka; beyond it the answer is 503 at once
+    /// (`WEIR_INGEST__PENDING_REQUESTS_MAX`).
+    pub pending_requests_max: usize,
     /// The largest record sent to Kafka; the topic must take as much
     /// (`WEIR_INGEST__RECORD_BYTES_MAX`).
     pub record_bytes_max: usize,
@@ -42,10 +52,81 @@ impl Default for Config {
             batch_bytes_max: 16 << 20,
             batch_unpacked_bytes_max: 64 << 20,
             batch_events_max: 50_000,
+            body_timeout: Duration::from_secs(30),
+            open_bytes_max: 128 << 20,
             ack_timeout: Duration::from_secs(10),
             pending_bytes_max: 64 << 20,
+            pending_requests_max: 20_000,
             record_bytes_max: 900_000,
             flushes_max: 8,
         }
+    }
+}
+
+impl Config {
+    /// What no single field can say for itself.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        for (name, limit) in [
+            ("event_bytes_max", self.event_bytes_max),
+            ("batch_bytes_max", self.batch_bytes_max),
+            ("batch_events_max", self.batch_events_max),
+            ("pending_bytes_max", self.pending_bytes_max),
+            ("pending_requests_max", self.pending_requests_max),
+            ("flushes_max", self.flushes_max),
+        ] {
+            ensure!(limit > 0, "ingest.{name} must be at least 1");
+        }
+        ensure!(
+            self.ack_timeout >= ACK_TIMEOUT_MIN,
+            "ingest.ack_timeout must be at least {ACK_TIMEOUT_MIN:?}"
+        );
+        ensure!(
+            self.record_bytes_max >= RECORD_BYTES_MIN,
+            "ingest.record_bytes_max must be at least {RECORD_BYTES_MIN}, or an event may not fit"
+        );
+        // A packed body stands twice while it is unpacked.
+        let one_body =
+            (self.batch_bytes_max + self.batch_unpacked_bytes_max).max(2 * self.event_bytes_max);
+        ensure!(
+            self.open_bytes_max >= one_body,
+            "ingest.open_bytes_max must be at least {one_body}: one body packed and unpacked"
+        );
+        Ok(())
+    }
+}
+
+/// librdkafka gives up before the answer does, and needs time for a second attempt.
+const ACK_TIMEOUT_MIN: Duration = Duration::from_secs(2);
+
+/// Above the largest event that the rules allow, 64 KiB of props with all the rest, encoded.
+const RECORD_BYTES_MIN: usize = 96 << 10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_hold_together() {
+        Config::default().check().unwrap();
+    }
+
+    #[test]
+    fn the_open_bytes_must_hold_one_body_packed_and_unpacked() {
+        let mut config = Config::default();
+        config.open_bytes_max = config.batch_bytes_max + config.batch_unpacked_bytes_max;
+        config.check().unwrap();
+        config.open_bytes_max -= 1;
+        let refused = config.check().unwrap_err().to_string();
+        assert!(refused.contains("ingest.open_bytes_max"), "{refused}");
+    }
+
+    #[test]
+    fn a_limit_of_nothing_is_refused_by_its_name() {
+        let config = Config {
+            flushes_max: 0,
+            ..Config::default()
+        };
+        let refused = config.check().unwrap_err().to_string();
+        assert!(refused.contains("ingest.flushes_max"), "{refused}");
     }
 }

@@ -9,8 +9,10 @@ mod reachability;
 
 use std::net::SocketAddr;
 
+use anyhow::{Context, bail};
 use axum::Router;
-use infra::http::{Readiness, api_docs, bind, operations, serve, with_fallbacks};
+use axum::middleware::from_fn;
+use infra::http::{api_docs, bind, operations, serve, with_fallbacks};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -30,8 +32,9 @@ impl Service {
     /// Listens. Kafka need not be there yet.
     ///
     /// # Errors
-    /// If the address is in use.
+    /// If the configuration contradicts itself, or the address is in use.
     pub async fn bind(config: Config, kafka: infra::kafka::Config) -> anyhow::Result<Self> {
+        config.check()?;
         let listener = bind(config.listen, "ingest.listen").await?;
         let local_addr = listener.local_addr()?;
         Ok(Self {
@@ -53,9 +56,9 @@ impl Service {
     /// # Errors
     /// If the Kafka client cannot be made of its settings, or the listener fails.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
-        let readiness = Readiness::default();
-        let publisher = Publisher::start(&self.kafka, &self.config)?;
-        let watching = tokio::spawn(reachability::watch(
+        let readiness = reachability::not_yet();
+        let (publisher, mut flushing) = Publisher::start(&self.kafka, &self.config)?;
+        let mut watching = tokio::spawn(reachability::watch(
             publisher.clone(),
             readiness.clone(),
             shutdown.clone(),
@@ -64,10 +67,22 @@ impl Service {
             .merge(api::routes(publisher.clone(), &self.config))
             .merge(operations("ingest", readiness))
             .merge(api_docs(openapi::document()));
-        let served = serve(self.listener, with_fallbacks(router), shutdown).await;
+        let router = with_fallbacks(router)
+            .layer(from_fn(api::count_answer))
+            .layer(api::cors());
+        let stopped = shutdown.clone();
+        let served = tokio::select! {
+            served = serve(self.listener, router, shutdown) => served,
+            _ = &mut flushing => bail!("the flusher ended unasked"),
+            Err(panic) = &mut watching => bail!("the watch over Kafka ended: {panic}"),
+        };
         // After the last answer: whoever waits for one keeps its flush going.
-        publisher.stop().await;
-        watching.await?;
+        publisher.stop(flushing).await.context("flush")?;
+        // Also where serving ended by itself.
+        stopped.cancel();
+        if !watching.is_finished() {
+            watching.await.context("watch over Kafka")?;
+        }
         served
     }
 }

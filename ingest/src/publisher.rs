@@ -6,35 +6,31 @@
 //! event cheap. A request waits for the flushes that hold its events, and for nothing else.
 
 mod lanes;
+mod producer;
 
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use anyhow::Context;
 use event::wire;
 use infra::kafka::Config as Kafka;
 use metrics::{counter, gauge, histogram};
-use rdkafka::error::KafkaError;
-use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{FutureProducer, FutureRecord, Producer};
-use rdkafka::types::RDKafkaErrorCode;
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::producer::Producer as _;
 use tokio::sync::{Notify, Semaphore, watch};
-use tokio::task::JoinSet;
-use tokio::time::Instant;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 use uuid::Uuid;
 
 use crate::config::Config;
 use lanes::{Flush, Lanes};
+use producer::Producer;
 
-/// The client's own limits stand above this part's, so that it never refuses what was taken.
-const QUEUE_BYTES_HEADROOM: usize = 2;
 const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
-/// The client gives up before the request does, so a request knows how its flush ended.
-const DELIVERY_MARGIN: Duration = Duration::from_secs(1);
 const FLUSH_ON_STOP: Duration = Duration::from_secs(10);
+
+/// A request beyond this gathers its own records, outside the lock that all requests share.
+const GATHERED_APART_FROM_BYTES: usize = 64 << 10;
 
 /// An encoded event and where it has to go.
 #[derive(Debug)]
@@ -50,12 +46,9 @@ pub(crate) enum PublishError {
     /// Nothing was sent.
     #[error("too many events are waiting for Kafka")]
     Full,
-    /// Nothing was sent.
-    #[error("Kafka has no topic to take events; it is made by `weir migrate`")]
-    NoTopic,
-    /// Nothing was sent: an event larger than a record may be.
-    #[error("an event has {0} bytes encoded, more than a record may have")]
-    TooLarge(usize),
+    /// Nothing was sent: why Kafka cannot take events now.
+    #[error("{0}")]
+    Unusable(Arc<str>),
     /// Kafka refused, or did not say in time; it may have the events.
     #[error("Kafka did not acknowledge: {0}")]
     Unacknowledged(String),
@@ -66,60 +59,47 @@ pub(crate) enum PublishError {
 pub(crate) struct Publisher(Arc<Inner>);
 
 struct Inner {
-    producer: FutureProducer,
+    producer: Producer,
     topic: String,
     lanes: Mutex<Lanes>,
     gathered: Notify,
     places: Arc<Semaphore>,
-    /// 0: not known yet.
-    partitions: AtomicU32,
+    waiting: Semaphore,
+    /// The topic's partitions, or why it cannot take events.
+    partitions: watch::Sender<Result<u32, Arc<str>>>,
+    /// Something went wrong on the way to Kafka: time to look how it is.
+    doubted: Arc<Notify>,
     ack_timeout: Duration,
     record_bytes_max: usize,
     stopping: CancellationToken,
-    stopped: watch::Sender<bool>,
 }
 
 impl Publisher {
-    /// Makes the client, which connects by itself, and starts flushing.
+    /// Makes the client, which connects by itself, and starts flushing. The task ends after
+    /// [`stop`](Self::stop).
     ///
     /// # Errors
     /// If librdkafka does not take a setting.
-    pub(crate) fn start(kafka: &Kafka, config: &Config) -> anyhow::Result<Self> {
-        let delivery = config
-            .ack_timeout
-            .saturating_sub(DELIVERY_MARGIN)
-            .max(DELIVERY_MARGIN);
-        let queue_kbytes = (config.pending_bytes_max * QUEUE_BYTES_HEADROOM / 1024).max(1024);
-        let producer = kafka
-            .client("weir-ingest")
-            .set("enable.idempotence", "true")
-            .set("acks", "all")
-            .set("linger.ms", "0")
-            .set("message.timeout.ms", delivery.as_millis().to_string())
-            .set("queue.buffering.max.kbytes", queue_kbytes.to_string())
-            .set(
-                "message.max.bytes",
-                (config.record_bytes_max + 64 * 1024).to_string(),
-            )
-            .create()
-            .context("make a Kafka producer")?;
+    pub(crate) fn start(kafka: &Kafka, config: &Config) -> anyhow::Result<(Self, JoinHandle<()>)> {
+        let doubted = Arc::new(Notify::new());
         let publisher = Self(Arc::new(Inner {
-            producer,
+            producer: Producer::new(kafka, config, doubted.clone())?,
             topic: kafka.topic.clone(),
             lanes: Mutex::new(Lanes::new(
                 config.record_bytes_max,
                 config.pending_bytes_max,
             )),
             gathered: Notify::new(),
-            places: Arc::new(Semaphore::new(config.flushes_max.max(1))),
-            partitions: AtomicU32::new(0),
+            places: Arc::new(Semaphore::new(config.flushes_max)),
+            waiting: Semaphore::new(config.pending_requests_max),
+            partitions: watch::channel(Err("Kafka has not been reached yet".into())).0,
+            doubted,
             ack_timeout: config.ack_timeout,
             record_bytes_max: config.record_bytes_max,
             stopping: CancellationToken::new(),
-            stopped: watch::channel(false).0,
         }));
-        tokio::spawn(publisher.0.clone().flush_forever());
-        Ok(publisher)
+        let flushing = tokio::spawn(publisher.0.clone().flush_until_stopped());
+        Ok((publisher, flushing))
     }
 
     /// Returns once Kafka has acknowledged all of `events`, or has not.
@@ -128,16 +108,12 @@ impl Publisher {
     /// [`PublishError`]: nothing of `events` may be taken for stored.
     pub(crate) async fn publish(&self, events: Vec<Outgoing>) -> Result<(), PublishError> {
         let inner = &self.0;
-        let partitions = inner.partitions.load(Ordering::Relaxed);
-        if partitions == 0 {
-            return Err(PublishError::NoTopic);
-        }
-        for event in &events {
-            if event.encoded.len() + lanes::RECORD_OVERHEAD_BYTES > inner.record_bytes_max {
-                return Err(PublishError::TooLarge(event.encoded.len()));
-            }
-        }
-        let flushes = inner.lanes().append(events, partitions)?;
+        let partitions = inner.partitions.borrow().clone();
+        let partitions = partitions.map_err(PublishError::Unusable)?;
+        let Ok(_waiting) = inner.waiting.try_acquire() else {
+            return Err(PublishError::Full);
+        };
+        let flushes = inner.append(events, partitions)?;
         inner.gathered.notify_one();
         let asked_at = Instant::now();
         for mut flush in flushes {
@@ -168,45 +144,85 @@ impl Publisher {
     ///
     /// # Errors
     /// Why Kafka cannot take events, in words for `/ready`.
-    pub(crate) fn look_up_partitions(&self) -> Result<u32, String> {
-        let inner = &self.0;
-        let metadata = inner
-            .producer
-            .client()
-            .fetch_metadata(Some(&inner.topic), METADATA_TIMEOUT)
-            .map_err(|error| format!("Kafka cannot be reached: {error}"))?;
-        let partitions = metadata
-            .topics()
-            .iter()
-            .find(|topic| topic.name() == inner.topic && topic.error().is_none())
-            .map_or(0, |topic| topic.partitions().len());
-        if partitions == 0 {
-            return Err(format!(
-                "Kafka has no topic {}: run `weir migrate`",
-                inner.topic
-            ));
-        }
-        let partitions = u32::try_from(partitions).unwrap_or(u32::MAX);
-        inner.partitions.store(partitions, Ordering::Relaxed);
-        Ok(partitions)
+    pub(crate) fn look_up_partitions(&self) -> Result<u32, Arc<str>> {
+        let partitions = self.ask_for_partitions().map_err(Arc::from);
+        drop(self.0.partitions.send_replace(partitions.clone()));
+        partitions
     }
 
-    /// Sends what was gathered and waits for the flushes under way.
-    pub(crate) async fn stop(&self) {
-        self.0.stopping.cancel();
-        let mut stopped = self.0.stopped.subscribe();
-        if tokio::time::timeout(FLUSH_ON_STOP, stopped.wait_for(|stopped| *stopped))
-            .await
-            .is_err()
-        {
-            warn!("not all flushes ended within {FLUSH_ON_STOP:?}; their requests got no 202");
+    fn ask_for_partitions(&self) -> Result<u32, String> {
+        let topic = &self.0.topic;
+        let missing = || format!("Kafka has no topic {topic}: run `weir migrate`");
+        let metadata = self
+            .0
+            .producer
+            .current()
+            .client()
+            .fetch_metadata(Some(topic), METADATA_TIMEOUT)
+            .map_err(|error| match error.rdkafka_error_code() {
+                Some(RDKafkaErrorCode::UnknownTopicOrPartition) => missing(),
+                Some(code) => format!("Kafka cannot be reached: {code}"),
+                None => format!("Kafka cannot be reached: {error}"),
+            })?;
+        let found = metadata.topics().iter().find(|found| found.name() == topic);
+        let Some(found) = found else {
+            return Err(missing());
+        };
+        match found.error().map(RDKafkaErrorCode::from) {
+            None => {}
+            Some(RDKafkaErrorCode::UnknownTopicOrPartition) => return Err(missing()),
+            Some(code) => return Err(format!("Kafka cannot use topic {topic}: {code}")),
         }
+        if found
+            .partitions()
+            .iter()
+            .all(|partition| partition.leader() < 0)
+        {
+            return Err(format!("no partition of topic {topic} has a leader"));
+        }
+        u32::try_from(found.partitions().len()).map_err(|error| error.to_string())
+    }
+
+    /// Returns when there is reason to look up the partitions again.
+    pub(crate) async fn doubted(&self) {
+        self.0.doubted.notified().await;
+    }
+
+    /// Sends what was gathered and waits for the flushes under way, which `flushing` keeps.
+    pub(crate) async fn stop(&self, mut flushing: JoinHandle<()>) -> anyhow::Result<()> {
+        self.0.stopping.cancel();
+        if let Ok(flushed) = tokio::time::timeout(FLUSH_ON_STOP, &mut flushing).await {
+            return Ok(flushed?);
+        }
+        flushing.abort();
+        warn!("not all flushes ended within {FLUSH_ON_STOP:?}; their requests got no 202");
+        Ok(())
     }
 }
 
 impl Inner {
+    fn append(
+        &self,
+        events: Vec<Outgoing>,
+        partitions: u32,
+    ) -> Result<Vec<watch::Receiver<lanes::Outcome>>, PublishError> {
+        let bytes: usize = events.iter().map(|event| event.encoded.len()).sum();
+        let (flushes, pending_bytes) = if bytes < GATHERED_APART_FROM_BYTES {
+            let mut lanes = self.lanes();
+            (lanes.append(&events, partitions)?, lanes.pending_bytes())
+        } else {
+            let mut apart = Lanes::new(self.record_bytes_max, usize::MAX);
+            let flushes = apart.append(&events, partitions)?;
+            let mut lanes = self.lanes();
+            lanes.absorb(apart)?;
+            (flushes, lanes.pending_bytes())
+        };
+        gauge!("weir_ingest_pending_bytes").set(pending_bytes as f64);
+        Ok(flushes)
+    }
+
     /// The flusher: one flush for each place that becomes free while something is gathered.
-    async fn flush_forever(self: Arc<Self>) {
+    async fn flush_until_stopped(self: Arc<Self>) {
         let mut flushes = JoinSet::new();
         loop {
             let Ok(place) = self.places.clone().acquire_owned().await else {
@@ -215,7 +231,7 @@ impl Inner {
             let flush = loop {
                 // Registered before the look, so that what is gathered in between is not missed.
                 let gathered = self.gathered.notified();
-                if let Some(flush) = self.lanes().take(random_partition) {
+                if let Some(flush) = self.lanes().take(any_partition) {
                     break Some(flush);
                 }
                 if self.stopping.is_cancelled() {
@@ -235,7 +251,6 @@ impl Inner {
             });
         }
         while flushes.join_next().await.is_some() {}
-        self.stopped.send_replace(true);
     }
 
     async fn send(&self, flush: Flush) {
@@ -246,47 +261,36 @@ impl Inner {
             bytes,
             outcome,
         } = flush;
-        let headers = OwnedHeaders::new_with_capacity(1).insert(Header {
-            key: wire::SCHEMA_HEADER,
-            value: Some(wire::SCHEMA_VERSION),
-        });
-        let record = FutureRecord::<(), _>::to(&self.topic)
-            .partition(i32::try_from(partition).unwrap_or(i32::MAX))
-            .payload(&record)
-            .headers(headers);
-        let sent = match self.producer.send_result(record) {
-            Ok(delivery) => match delivery.await {
-                Ok(Ok(_)) => Ok(()),
-                Ok(Err((error, _))) => Err(unacknowledged(&error)),
-                Err(_) => Err(PublishError::Unacknowledged(
-                    "the Kafka client went away".to_owned(),
-                )),
-            },
-            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
-                Err(PublishError::Full)
-            }
-            Err((error, _)) => Err(unacknowledged(&error)),
-        };
+        let sent = self.producer.send(&self.topic, partition, &record).await;
+        drop(record);
+        if let Err(error) = &sent {
+            warn!(
+                flush.events = events,
+                kafka.partition = partition,
+                "a flush of {events} events failed: {error}"
+            );
+            self.doubted.notify_one();
+        }
         counter!("weir_ingest_flushes_total", "outcome" => if sent.is_ok() { "acknowledged" } else { "failed" })
             .increment(1);
         counter!("weir_ingest_flushed_events_total").increment(events as u64);
-        self.lanes().done(bytes);
+        let mut lanes = self.lanes();
+        lanes.done(bytes);
+        gauge!("weir_ingest_pending_bytes").set(lanes.pending_bytes() as f64);
+        drop(lanes);
         // Nobody may be waiting any more; that is their affair.
         outcome.send_replace(Some(sent));
     }
 
     fn lanes(&self) -> MutexGuard<'_, Lanes> {
-        let lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        gauge!("weir_ingest_pending_bytes").set(lanes.pending_bytes() as f64);
-        lanes
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn unacknowledged(error: &KafkaError) -> PublishError {
-    PublishError::Unacknowledged(error.to_string())
-}
-
 /// Any partition will do, and each as often as the others.
-fn random_partition(batch_id: Uuid, partitions: u32) -> u32 {
+fn any_partition(batch_id: Uuid, partitions: u32) -> u32 {
     wire::partition_of(batch_id, partitions)
 }
+
+#[cfg(test)]
+mod tests;

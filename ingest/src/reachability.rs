@@ -12,9 +12,17 @@ use crate::publisher::Publisher;
 const KAFKA: &str = "kafka";
 /// New partitions are seen after this long.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// A doubt is followed up at once, but not many times a second.
+const DOUBT_PAUSE: Duration = Duration::from_millis(100);
+
+/// What `/ready` says before the first look.
+pub(crate) fn not_yet() -> Readiness {
+    let readiness = Readiness::default();
+    readiness.unavailable(KAFKA, "Kafka has not been reached yet");
+    readiness
+}
 
 pub(crate) async fn watch(publisher: Publisher, readiness: Readiness, shutdown: CancellationToken) {
-    readiness.unavailable(KAFKA, "Kafka has not been reached yet");
     let backoff = Backoff {
         max: LOOK_EVERY / 10,
         ..Backoff::default()
@@ -24,7 +32,10 @@ pub(crate) async fn watch(publisher: Publisher, readiness: Readiness, shutdown: 
     loop {
         let asked = publisher.clone();
         let looked = tokio::task::spawn_blocking(move || asked.look_up_partitions());
-        let wait = match looked.await.unwrap_or_else(|panic| Err(panic.to_string())) {
+        let wait = match looked
+            .await
+            .unwrap_or_else(|panic| Err(panic.to_string().into()))
+        {
             Ok(partitions) => {
                 failures = 0;
                 told = false;
@@ -49,6 +60,7 @@ pub(crate) async fn watch(publisher: Publisher, readiness: Readiness, shutdown: 
         tokio::select! {
             () = shutdown.cancelled() => return,
             () = tokio::time::sleep(wait) => {}
+            () = publisher.doubted(), if failures == 0 => tokio::time::sleep(DOUBT_PAUSE).await,
         }
     }
 }

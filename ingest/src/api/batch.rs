@@ -1,17 +1,19 @@
 //! `POST /events`: many events, each judged by itself.
 
-use axum::Json;
-use axum::body::Body;
-use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
-use axum::response::{IntoResponse, Response};
-use event::EventRequest;
-use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+mod cut;
 
-use super::{Edge, accept, count, sentences};
-use crate::body::{self, BodyError};
-use crate::publisher::Outgoing;
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+
+use super::{Edge, count, unavailable};
+use crate::body;
+use cut::judge;
+
+/// A body up to this size is judged where it is; a larger one would hold up the requests beside it.
+const JUDGED_IN_PLACE_BYTES_MAX: usize = 256 << 10;
 
 /// The answer to a batch of which at least one event was good.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -37,8 +39,10 @@ pub(crate) struct BatchRefused {
     #[schema(example = "error")]
     status: &'static str,
     /// What is wrong with the batch.
+    #[schema(example = json!(["no event of the batch is good"]))]
     errors: Vec<String>,
-    /// What is wrong with each event.
+    /// What is wrong with each event, if the body could be cut into events.
+    #[schema(required = false)]
     rejected: Vec<Rejected>,
 }
 
@@ -49,6 +53,7 @@ pub(crate) struct Rejected {
     #[schema(example = 3)]
     index: usize,
     /// Every fault.
+    #[schema(example = json!(["site_id is required and must be a string"]))]
     errors: Vec<String>,
 }
 
@@ -60,33 +65,43 @@ pub(crate) struct Rejected {
     post,
     path = "/events",
     tag = "events",
+    params(crate::openapi::ContentEncoding),
     request_body(
-        content = inline(Vec<crate::openapi::EventBody>),
+        content(
+            (crate::openapi::BatchBody = "application/json"),
+            (String = "application/x-ndjson", example = "{\"site_id\":\"my-site\",\"event_type\":\"page_view\"}\n{\"site_id\":\"my-site\",\"event_type\":\"click\"}\n"),
+        ),
         description = "Events as a JSON array, as `{\"events\":[...]}`, or as NDJSON; plain, gzip, deflate, zstd or br",
     ),
     responses(
         (status = 202, description = "The good ones are stored in Kafka", body = BatchAccepted),
         (status = 400, description = "None was good, or the body cannot be read", body = BatchRefused),
+        (status = 408, description = "The body did not arrive in time", body = infra::http::ErrorBody),
         (status = 413, description = "The body is too large, or holds too many events", body = infra::http::ErrorBody),
         (status = 415, description = "The content encoding is unknown", body = infra::http::ErrorBody),
-        (status = 503, description = "Kafka cannot take them now: try again after `Retry-After` seconds", body = infra::http::ErrorBody),
+        (status = 503, description = "Kafka cannot take them now: try again after `Retry-After` seconds", body = infra::http::ErrorBody,
+            headers(("Retry-After" = u32, description = "Seconds"))),
     ),
 )]
-pub(crate) async fn post_events(
-    State(edge): State<Edge>,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    let bytes = match body::read(&headers, body, edge.batch_limits).await {
-        Ok(bytes) => bytes,
+pub(crate) async fn post_events(State(edge): State<Edge>, request: Request) -> Response {
+    let body = match body::read(request, edge.batch_limits, &edge.open_bytes).await {
+        Ok(body) => body,
         Err(refusal) => return refusal.into_response(),
     };
-    let judged = body::text(&bytes).and_then(|text| judge(text, edge.batch_events_max));
+    let events_max = edge.batch_events_max;
+    let judged = if body.len() <= JUDGED_IN_PLACE_BYTES_MAX {
+        judge(body.content(), events_max)
+    } else {
+        let judging = tokio::task::spawn_blocking(move || judge(body.content(), events_max));
+        match judging.await {
+            Ok(judged) => judged,
+            Err(_) => return unavailable("the service is stopping; nothing was taken".to_owned()),
+        }
+    };
     let (outgoing, rejected) = match judged {
         Ok(judged) => judged,
         Err(refusal) => return refusal.into_response(),
     };
-    drop(bytes);
     let accepted = outgoing.len();
     count("rejected", rejected.len());
     if accepted == 0 {
@@ -111,129 +126,4 @@ pub(crate) async fn post_events(
         rejected,
     };
     (StatusCode::ACCEPTED, Json(answer)).into_response()
-}
-
-fn judge(text: &str, events_max: usize) -> Result<(Vec<Outgoing>, Vec<Rejected>), BodyError> {
-    let elements = split(text)?;
-    if elements.is_empty() {
-        return Err(bad("the batch is empty"));
-    }
-    if elements.len() > events_max {
-        let sentence = format!("the batch holds more than {events_max} events");
-        return Err(BodyError(StatusCode::PAYLOAD_TOO_LARGE, sentence));
-    }
-    let mut outgoing = Vec::with_capacity(elements.len());
-    let mut rejected = Vec::new();
-    for (index, element) in elements.into_iter().enumerate() {
-        let judged = serde_json::from_str::<EventRequest<'_>>(element)
-            .map_err(|fault| vec![format!("not an event in JSON: {fault}")])
-            .and_then(|request| accept(&request).map_err(|invalid| sentences(&invalid)));
-        match judged {
-            Ok((event, _)) => outgoing.push(event),
-            Err(errors) => rejected.push(Rejected { index, errors }),
-        }
-    }
-    Ok((outgoing, rejected))
-}
-
-/// `{"events":[...]}`; other fields are ignored.
-#[derive(Deserialize)]
-struct Wrapped<'t> {
-    #[serde(borrow)]
-    events: Option<Vec<&'t RawValue>>,
-}
-
-/// The texts of a batch's events. The first character decides between an array and objects.
-fn split(text: &str) -> Result<Vec<&str>, BodyError> {
-    let text = text.trim_ascii();
-    if text.starts_with('[') {
-        let elements: Vec<&RawValue> = serde_json::from_str(text)
-            .map_err(|fault| bad(format!("the body is not a JSON array: {fault}")))?;
-        return Ok(elements.into_iter().map(RawValue::get).collect());
-    }
-    match serde_json::from_str::<Wrapped<'_>>(text) {
-        Ok(Wrapped {
-            events: Some(events),
-        }) => {
-            return Ok(events.into_iter().map(RawValue::get).collect());
-        }
-        // One object, be it on one line or many.
-        Ok(Wrapped { events: None }) => return Ok(vec![text]),
-        Err(fault) if fault.is_data() => {
-            return Err(bad(format!(
-                "the body is neither events nor an array of them: {fault}"
-            )));
-        }
-        Err(_) => {}
-    }
-    Ok(text
-        .lines()
-        .map(str::trim_ascii)
-        .filter(|line| !line.is_empty())
-        .collect())
-}
-
-fn bad(sentence: impl Into<String>) -> BodyError {
-    BodyError(StatusCode::BAD_REQUEST, sentence.into())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const GOOD: &str = r#"{"site_id":"s","event_type":"t"}"#;
-
-    fn indexes(text: &str) -> (usize, Vec<usize>) {
-        let (outgoing, rejected) = judge(text, 10).unwrap();
-        (
-            outgoing.len(),
-            rejected
-                .into_iter()
-                .map(|rejected| rejected.index)
-                .collect(),
-        )
-    }
-
-    #[test]
-    fn an_array_an_object_and_lines_are_the_same_batch() {
-        let bad = r#"{"site_id":"s"}"#;
-        assert_eq!(indexes(&format!("[{GOOD},{bad},{GOOD}]")), (2, vec![1]));
-        assert_eq!(
-            indexes(&format!(r#"{{"events":[{GOOD},{bad},{GOOD}]}}"#)),
-            (2, vec![1])
-        );
-        assert_eq!(
-            indexes(&format!("{GOOD}\n{bad}\r\n\n{GOOD}\n")),
-            (2, vec![1])
-        );
-    }
-
-    #[test]
-    fn one_event_is_a_batch_of_one_on_any_number_of_lines() {
-        assert_eq!(indexes(GOOD), (1, vec![]));
-        assert_eq!(indexes(&GOOD.replace(',', ",\n")), (1, vec![]));
-    }
-
-    #[test]
-    fn a_line_or_an_element_that_is_no_event_is_rejected_alone() {
-        assert_eq!(indexes(&format!("{GOOD}\nnonsense\n{GOOD}")), (2, vec![1]));
-        assert_eq!(
-            indexes(&format!("[{GOOD},7,null,[],{GOOD}]")),
-            (2, vec![1, 2, 3])
-        );
-    }
-
-    #[test]
-    fn an_array_that_is_not_json_is_refused_whole() {
-        assert!(judge(&format!("[{GOOD},"), 10).is_err());
-        assert!(judge(r#"{"events":7}"#, 10).is_err());
-        assert!(judge("[]", 10).is_err());
-        assert!(judge("  \n ", 10).is_err());
-    }
-
-    #[test]
-    fn a_batch_has_a_limit_on_its_events() {
-        assert!(judge(&[GOOD; 10].join("\n"), 10).is_ok());
-        assert!(judge(&[GOOD; 11].join("\n"), 10).is_err());
-    }
 }

@@ -1,17 +1,17 @@
 //! `POST /event`: one event.
 
 use axum::Json;
-use axum::body::Body;
-use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use event::EventRequest;
 use infra::http::error;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{Edge, accept, count, sentences};
-use crate::body;
+use super::{Edge, accept, count, not_an_event, sentences};
+use crate::body::{self, Body, not_utf8};
+use crate::publisher::Outgoing;
 
 /// The answer to an accepted event.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -36,46 +36,33 @@ pub(crate) struct Accepted {
     post,
     path = "/event",
     tag = "events",
+    params(crate::openapi::ContentEncoding),
     request_body(
-        content = inline(crate::openapi::EventBody),
+        content((crate::openapi::EventBody = "application/json"), (crate::openapi::EventBody = "text/plain")),
         description = "One event as a JSON object; plain, gzip, deflate, zstd or br",
     ),
     responses(
         (status = 202, description = "Accepted: the event is stored in Kafka", body = Accepted),
         (status = 400, description = "Refused, with every fault", body = infra::http::ErrorBody),
+        (status = 408, description = "The body did not arrive in time", body = infra::http::ErrorBody),
         (status = 413, description = "The body is too large", body = infra::http::ErrorBody),
         (status = 415, description = "The content encoding is unknown", body = infra::http::ErrorBody),
-        (status = 503, description = "Kafka cannot take it now: try again after `Retry-After` seconds", body = infra::http::ErrorBody),
+        (status = 503, description = "Kafka cannot take it now: try again after `Retry-After` seconds", body = infra::http::ErrorBody,
+            headers(("Retry-After" = u32, description = "Seconds"))),
     ),
 )]
-pub(crate) async fn post_event(
-    State(edge): State<Edge>,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    let bytes = match body::read(&headers, body, edge.event_limits).await {
-        Ok(bytes) => bytes,
+pub(crate) async fn post_event(State(edge): State<Edge>, request: Request) -> Response {
+    let body = match body::read(request, edge.event_limits, &edge.open_bytes).await {
+        Ok(body) => body,
         Err(refusal) => return refusal.into_response(),
     };
-    let (outgoing, event_id) = {
-        let text = match body::text(&bytes) {
-            Ok(text) => text,
-            Err(refusal) => return refusal.into_response(),
-        };
-        let request: EventRequest<'_> = match serde_json::from_str(text) {
-            Ok(request) => request,
-            Err(fault) => {
-                count("rejected", 1);
-                let sentence = format!("the body is not an event in JSON: {fault}");
-                return error(StatusCode::BAD_REQUEST, vec![sentence]);
-            }
-        };
-        match accept(&request) {
-            Ok(accepted) => accepted,
-            Err(invalid) => {
-                count("rejected", 1);
-                return error(StatusCode::BAD_REQUEST, sentences(&invalid));
-            }
+    let judged = judge(&body);
+    drop(body);
+    let (outgoing, event_id) = match judged {
+        Ok(judged) => judged,
+        Err(errors) => {
+            count("rejected", 1);
+            return error(StatusCode::BAD_REQUEST, errors);
         }
     };
     if let Err(failure) = edge.publisher.publish(vec![outgoing]).await {
@@ -90,4 +77,15 @@ pub(crate) async fn post_event(
         event_id,
     };
     (StatusCode::ACCEPTED, Json(accepted)).into_response()
+}
+
+/// The event, or every fault.
+fn judge(body: &Body) -> Result<(Outgoing, Uuid), Vec<String>> {
+    let text = std::str::from_utf8(body.content()).map_err(|fault| vec![not_utf8(&fault)])?;
+    if text.trim_ascii().is_empty() {
+        return Err(vec!["the body is empty".to_owned()]);
+    }
+    let request: EventRequest<'_> =
+        serde_json::from_str(text).map_err(|fault| vec![not_an_event(&fault)])?;
+    accept(&request).map_err(|invalid| sentences(&invalid))
 }

@@ -11,9 +11,6 @@ use uuid::Uuid;
 
 use super::{Outgoing, PublishError};
 
-/// What a record has besides one event's bytes: batch id, lengths.
-pub(super) const RECORD_OVERHEAD_BYTES: usize = 64;
-
 /// How a flush ended; `None` while it has not.
 pub(super) type Outcome = Option<Result<(), PublishError>>;
 
@@ -64,14 +61,11 @@ impl Lanes {
     /// Adds all of `events`, or none. Returns the flushes that hold them.
     pub(super) fn append(
         &mut self,
-        events: Vec<Outgoing>,
+        events: &[Outgoing],
         partitions: u32,
     ) -> Result<Vec<watch::Receiver<Outcome>>, PublishError> {
         let bytes: usize = events.iter().map(|event| event.encoded.len()).sum();
-        if self.pending_bytes + bytes > self.pending_bytes_max {
-            return Err(PublishError::Full);
-        }
-        self.pending_bytes += bytes;
+        self.reserve(bytes)?;
         let mut flushes = Vec::new();
         let mut held_by: Vec<Uuid> = Vec::new();
         for event in events {
@@ -88,6 +82,26 @@ impl Lanes {
             }
         }
         Ok(flushes)
+    }
+
+    /// Takes over all that gathered in `others`, or nothing: batches of their own, which no other
+    /// request joins.
+    pub(super) fn absorb(&mut self, others: Self) -> Result<(), PublishError> {
+        self.reserve(others.pending_bytes)?;
+        for mut gathering in others.gathering {
+            gathering.full = true;
+            self.gathering.push_back(gathering);
+        }
+        Ok(())
+    }
+
+    /// One request is taken however large it is if nothing else waits, or it would never be.
+    fn reserve(&mut self, bytes: usize) -> Result<(), PublishError> {
+        if self.pending_bytes > 0 && self.pending_bytes + bytes > self.pending_bytes_max {
+            return Err(PublishError::Full);
+        }
+        self.pending_bytes += bytes;
+        Ok(())
     }
 
     /// The oldest batch, to be sent. `any_partition` places a batch of the shared lane.
@@ -120,6 +134,11 @@ impl Lanes {
         self.pending_bytes -= bytes;
     }
 
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.gathering.is_empty()
+    }
+
     pub(super) fn pending_bytes(&self) -> usize {
         self.pending_bytes
     }
@@ -128,7 +147,7 @@ impl Lanes {
         let open = self
             .gathering
             .iter()
-            .position(|gathering| gathering.lane == lane && !gathering.full);
+            .rposition(|gathering| gathering.lane == lane && !gathering.full);
         let at = match open {
             Some(at)
                 if self.gathering[at]
@@ -178,8 +197,8 @@ mod tests {
     #[test]
     fn requests_share_the_flush_that_gathers() {
         let mut lanes = Lanes::new(1000, 10_000);
-        let first = lanes.append(vec![anonymous(10)], PARTITIONS).unwrap();
-        let second = lanes.append(vec![anonymous(10)], PARTITIONS).unwrap();
+        let first = lanes.append(&[anonymous(10)], PARTITIONS).unwrap();
+        let second = lanes.append(&[anonymous(10)], PARTITIONS).unwrap();
         let flush = take(&mut lanes).unwrap();
         assert!(first[0].same_channel(&second[0]));
         assert_eq!((flush.events, flush.partition), (2, 5));
@@ -195,7 +214,7 @@ mod tests {
                 encoded: vec![0; 10],
                 client_id: Some(id),
             };
-            lanes.append(vec![event], PARTITIONS).unwrap();
+            lanes.append(&[event], PARTITIONS).unwrap();
             assert_eq!(
                 take(&mut lanes).unwrap().partition,
                 partition_of(id, PARTITIONS)
@@ -207,7 +226,10 @@ mod tests {
     fn a_record_is_never_larger_than_allowed_and_nothing_is_left_behind() {
         let mut lanes = Lanes::new(1000, 1_000_000);
         let flushes = lanes
-            .append((0..100).map(|_| anonymous(90)).collect(), PARTITIONS)
+            .append(
+                &(0..100).map(|_| anonymous(90)).collect::<Vec<_>>(),
+                PARTITIONS,
+            )
             .unwrap();
         let mut events = 0;
         let mut records = 0;
@@ -222,20 +244,51 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_refused_whole_until_a_flush_ends() {
         let mut lanes = Lanes::new(1000, 100);
-        lanes.append(vec![anonymous(60)], PARTITIONS).unwrap();
-        let refused = lanes.append(vec![anonymous(20), anonymous(21)], PARTITIONS);
+        lanes.append(&[anonymous(60)], PARTITIONS).unwrap();
+        let refused = lanes.append(&[anonymous(20), anonymous(21)], PARTITIONS);
         assert_eq!(refused.unwrap_err(), PublishError::Full);
         let flush = take(&mut lanes).unwrap();
         assert_eq!(flush.events, 1);
         lanes.done(flush.bytes);
-        assert!(lanes.append(vec![anonymous(100)], PARTITIONS).is_ok());
+        assert!(lanes.append(&[anonymous(100)], PARTITIONS).is_ok());
+    }
+
+    #[test]
+    fn a_request_larger_than_the_limit_is_taken_if_nothing_else_waits() {
+        let mut lanes = Lanes::new(1000, 100);
+        lanes.append(&[anonymous(101)], PARTITIONS).unwrap();
+        let refused = lanes.append(&[anonymous(1)], PARTITIONS);
+        assert_eq!(refused.unwrap_err(), PublishError::Full);
+        let flush = take(&mut lanes).unwrap();
+        lanes.done(flush.bytes);
+        lanes.append(&[anonymous(101)], PARTITIONS).unwrap();
+    }
+
+    #[test]
+    fn what_gathered_apart_is_taken_over_whole_or_not_at_all() {
+        let apart = || {
+            let mut apart = Lanes::new(200, usize::MAX);
+            let flushes = apart.append(&[anonymous(100), anonymous(100)], PARTITIONS);
+            (apart, flushes.unwrap())
+        };
+        let mut lanes = Lanes::new(200, 250);
+        let (first, flushes) = apart();
+        assert_eq!(flushes.len(), 2);
+        lanes.absorb(first).unwrap();
+        assert_eq!(lanes.absorb(apart().0).unwrap_err(), PublishError::Full);
+        // Small as it is, it joins no batch of another request's own.
+        lanes.append(&[anonymous(10)], PARTITIONS).unwrap();
+        let events: Vec<usize> = std::iter::from_fn(|| take(&mut lanes))
+            .map(|flush| flush.events)
+            .collect();
+        assert_eq!(events, [1, 1, 1]);
     }
 
     #[test]
     fn a_flush_tells_exactly_the_requests_it_held() {
         let mut lanes = Lanes::new(200, 10_000);
-        let first = lanes.append(vec![anonymous(100)], PARTITIONS).unwrap();
-        let second = lanes.append(vec![anonymous(100)], PARTITIONS).unwrap();
+        let first = lanes.append(&[anonymous(100)], PARTITIONS).unwrap();
+        let second = lanes.append(&[anonymous(100)], PARTITIONS).unwrap();
         take(&mut lanes)
             .unwrap()
             .outcome

@@ -1,0 +1,259 @@
+//! The publisher against librdkafka's own mock cluster, which can be told to fail.
+
+use rdkafka::mocking::MockCluster;
+use rdkafka::producer::DefaultProducerContext;
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
+
+use super::*;
+
+const TOPIC: &str = "events";
+const PARTITIONS: i32 = 4;
+const DEADLINE: Duration = Duration::from_secs(60);
+
+struct Running {
+    cluster: MockCluster<'static, DefaultProducerContext>,
+    publisher: Publisher,
+    flushing: JoinHandle<()>,
+}
+
+impl Running {
+    async fn start(config: Config) -> Self {
+        let cluster = MockCluster::new(1).unwrap();
+        cluster.create_topic(TOPIC, PARTITIONS, 1).unwrap();
+        let kafka = Kafka {
+            brokers: cluster.bootstrap_servers(),
+            topic: TOPIC.to_owned(),
+            ..Kafka::default()
+        };
+        let (publisher, flushing) = Publisher::start(&kafka, &config).unwrap();
+        let asking = publisher.clone();
+        tokio::task::spawn_blocking(move || asking.look_up_partitions())
+            .await
+            .unwrap()
+            .unwrap();
+        Self {
+            cluster,
+            publisher,
+            flushing,
+        }
+    }
+
+    async fn stop(self) {
+        tokio::time::timeout(DEADLINE, self.publisher.stop(self.flushing))
+            .await
+            .expect("it stops in time")
+            .unwrap();
+    }
+
+    fn slow(&self, round_trip: Duration) {
+        self.cluster.broker_round_trip_time(1, round_trip).unwrap();
+    }
+
+    fn publish(&self, events: Vec<Outgoing>) -> JoinHandle<Result<(), PublishError>> {
+        let publisher = self.publisher.clone();
+        tokio::spawn(async move { publisher.publish(events).await })
+    }
+
+    async fn until(&self, condition: impl Fn(&Inner) -> bool) {
+        let begun_at = Instant::now();
+        while !condition(&self.publisher.0) {
+            assert!(begun_at.elapsed() < DEADLINE);
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+fn event(client_id: Option<u128>) -> Outgoing {
+    let key = client_id.map(|id| format!(r#","event_id":"{}""#, Uuid::from_u128(id)));
+    let body = format!(
+        r#"{{"site_id":"shop","event_type":"x"{}}}"#,
+        key.unwrap_or_default()
+    );
+    let request = serde_json::from_str(&body).unwrap();
+    let received_at = chrono::DateTime::from_timestamp_millis(1_763_200_800_000).unwrap();
+    let event = event::parse(&request, received_at, Uuid::now_v7).unwrap();
+    Outgoing {
+        encoded: wire::encode(&event),
+        client_id: client_id.map(Uuid::from_u128),
+    }
+}
+
+fn one_at_a_time() -> Config {
+    Config {
+        flushes_max: 1,
+        ..Config::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_is_published_once_kafka_has_acknowledged_it() {
+    let running = Running::start(Config::default()).await;
+    running.publisher.publish(vec![event(None)]).await.unwrap();
+    assert_eq!(running.publisher.0.lanes().pending_bytes(), 0);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failing_flush_tells_exactly_the_requests_it_held() {
+    let running = Running::start(one_at_a_time()).await;
+    running.slow(Duration::from_millis(300));
+    running.cluster.request_errors(
+        RDKafkaApiKey::Produce,
+        &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_RECORD],
+    );
+    let first = running.publish(vec![event(None)]);
+    running
+        .until(|inner| {
+            let lanes = inner.lanes();
+            lanes.pending_bytes() > 0 && lanes.is_empty()
+        })
+        .await;
+    // Appended while the first flush is under way, so these go with the next.
+    let second = running.publish(vec![event(None)]);
+    let third = running.publish(vec![event(None), event(Some(1))]);
+    let failed = first.await.unwrap();
+    assert!(
+        matches!(failed, Err(PublishError::Unacknowledged(_))),
+        "{failed:?}"
+    );
+    second.await.unwrap().unwrap();
+    third.await.unwrap().unwrap();
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_passing_fault_is_repeated_by_the_client_and_nobody_hears_of_it() {
+    let running = Running::start(Config::default()).await;
+    running.cluster.request_errors(
+        RDKafkaApiKey::Produce,
+        &[
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS,
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT,
+        ],
+    );
+    running.publisher.publish(vec![event(None)]).await.unwrap();
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_beyond_repair_is_replaced() {
+    let running = Running::start(Config::default()).await;
+    running.publisher.publish(vec![event(None)]).await.unwrap();
+    // Where an idempotent producer gives up: what it sent does not follow what Kafka has.
+    running.cluster.request_errors(
+        RDKafkaApiKey::Produce,
+        &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER],
+    );
+    let broken = running.publisher.0.producer.current();
+    running
+        .publisher
+        .publish(vec![event(None)])
+        .await
+        .unwrap_err();
+    assert!(broken.client().fatal_error().is_some());
+    drop(broken);
+    let mut outcome = running.publisher.publish(vec![event(None)]).await;
+    let begun_at = Instant::now();
+    while outcome.is_err() {
+        assert!(begun_at.elapsed() < DEADLINE, "{outcome:?}");
+        outcome = running.publisher.publish(vec![event(None)]).await;
+    }
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_queue_refuses_at_once_and_has_room_again_afterwards() {
+    for full in [
+        Config {
+            pending_requests_max: 2,
+            ..Config::default()
+        },
+        Config {
+            pending_bytes_max: 2 * event(None).encoded.len(),
+            ..Config::default()
+        },
+    ] {
+        let running = Running::start(full).await;
+        running.slow(Duration::from_millis(500));
+        let pending = event(None).encoded.len();
+        let first = running.publish(vec![event(None)]);
+        running
+            .until(|inner| inner.lanes().pending_bytes() == pending)
+            .await;
+        let second = running.publish(vec![event(None)]);
+        running
+            .until(|inner| inner.lanes().pending_bytes() == 2 * pending)
+            .await;
+        let begun_at = Instant::now();
+        let refused = running.publisher.publish(vec![event(None)]).await;
+        assert_eq!(refused, Err(PublishError::Full));
+        assert!(begun_at.elapsed() < Duration::from_millis(200));
+        first.await.unwrap().unwrap();
+        second.await.unwrap().unwrap();
+        running.publisher.publish(vec![event(None)]).await.unwrap();
+        running.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_large_request_is_published_whole_in_several_records() {
+    let running = Running::start(Config {
+        pending_bytes_max: 1,
+        ..Config::default()
+    })
+    .await;
+    let many = (0..30_000).map(|nth| event((nth % 3 == 0).then_some(nth)));
+    running.publisher.publish(many.collect()).await.unwrap();
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_waits_no_longer_than_its_ack_timeout() {
+    let running = Running::start(Config {
+        ack_timeout: Duration::from_secs(2),
+        ..Config::default()
+    })
+    .await;
+    running.cluster.broker_down(1).unwrap();
+    let begun_at = Instant::now();
+    let failed = running.publisher.publish(vec![event(None)]).await;
+    assert!(
+        matches!(failed, Err(PublishError::Unacknowledged(_))),
+        "{failed:?}"
+    );
+    assert!(begun_at.elapsed() < Duration::from_millis(2500));
+    running.cluster.broker_up(1).unwrap();
+    let begun_at = Instant::now();
+    while running.publisher.publish(vec![event(None)]).await.is_err() {
+        assert!(begun_at.elapsed() < DEADLINE);
+    }
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_kafka_cannot_take_is_refused_at_once_with_the_reason() {
+    let running = Running::start(Config::default()).await;
+    let reason: Arc<str> = "no such topic".into();
+    let partitions = &running.publisher.0.partitions;
+    drop(partitions.send_replace(Err(reason.clone())));
+    let refused = running.publisher.publish(vec![event(None)]).await;
+    assert_eq!(refused, Err(PublishError::Unusable(reason)));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_appended_before_the_stop_is_still_sent() {
+    let running = Running::start(one_at_a_time()).await;
+    running.slow(Duration::from_millis(100));
+    let length = event(None).encoded.len();
+    let publishing: Vec<_> = (0..10)
+        .map(|_| running.publish(vec![event(None)]))
+        .collect();
+    running
+        .until(|inner| inner.lanes().pending_bytes() == 10 * length)
+        .await;
+    running.stop().await;
+    for published in publishing {
+        published.await.unwrap().unwrap();
+    }
+}
