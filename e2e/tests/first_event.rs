@@ -237,7 +237,7 @@ async fn every_service_says_how_it_is_and_what_it_can_be_asked() {
         .text()
         .await
         .unwrap();
-    assert!(!metrics.contains("weir_ingest_events_accepted_total 4"));
+    assert!(!metrics.contains("weir_ingest_events_total{outcome=\"accepted\"} 4"));
     post_four_events(&weir).await;
     let metrics = reqwest::get(format!("{}/metrics", weir.ingest))
         .await
@@ -246,7 +246,7 @@ async fn every_service_says_how_it_is_and_what_it_can_be_asked() {
         .await
         .unwrap();
     assert!(
-        metrics.contains("weir_ingest_events_accepted_total 4"),
+        metrics.contains("weir_ingest_events_total{outcome=\"accepted\"} 4"),
         "{metrics}"
     );
 }

@@ -1,15 +1,88 @@
-//! HTTP -> Kafka: takes events in, judges them by the contract, and answers 202 only once Kafka
-//! has acknowledged them.
-//!
-//! The way of an event: [`api`] reads and unpacks the body under its limits, `event::parse` judges
-//! it, the [`publisher`] appends it to the records being filled, one flush carries it to Kafka
-//! together with whatever else arrived meanwhile, and the acknowledgement wakes the request.
+//! HTTP -> Kafka: takes events in, judges them, and answers 202 once Kafka has them for good.
 
 mod api;
+mod body;
 mod config;
+mod openapi;
 mod publisher;
-mod service;
-mod topic;
+mod reachability;
 
-pub use config::{Config, Limits, Queue};
-pub use service::{Service, run};
+use std::net::SocketAddr;
+
+use anyhow::{Context, bail};
+use axum::Router;
+use axum::middleware::from_fn;
+use infra::http::{api_docs, bind, operations, serve, with_fallbacks};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+pub use config::Config;
+
+use publisher::Publisher;
+
+/// The service, listening and not yet serving.
+pub struct Service {
+    config: Config,
+    kafka: infra::kafka::Config,
+    listener: TcpListener,
+    local_addr: SocketAddr,
+}
+
+impl Service {
+    /// Listens. Kafka need not be there yet.
+    ///
+    /// # Errors
+    /// If the configuration contradicts itself, or the address is in use.
+    pub async fn bind(config: Config, kafka: infra::kafka::Config) -> anyhow::Result<Self> {
+        config.check()?;
+        let listener = bind(config.listen, "ingest.listen").await?;
+        let local_addr = listener.local_addr()?;
+        Ok(Self {
+            config,
+            kafka,
+            listener,
+            local_addr,
+        })
+    }
+
+    /// Where it listens; the port is a real one also where the configuration says 0.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local_addr
+    }
+
+    /// Serves until `shutdown`; requests that are open then get their answers.
+    ///
+    /// # Errors
+    /// If the Kafka client cannot be made of its settings, or the listener fails.
+    pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let readiness = reachability::not_yet();
+        let (publisher, mut flushing) = Publisher::start(&self.kafka, &self.config)?;
+        let mut watching = tokio::spawn(reachability::watch(
+            publisher.clone(),
+            readiness.clone(),
+            shutdown.clone(),
+        ));
+        let router: Router = Router::new()
+            .merge(api::routes(publisher.clone(), &self.config))
+            .merge(operations("ingest", readiness))
+            .merge(api_docs(openapi::document()));
+        let router = with_fallbacks(router)
+            .layer(from_fn(api::count_answer))
+            .layer(api::cors());
+        let stopped = shutdown.clone();
+        let served = tokio::select! {
+            served = serve(self.listener, router, shutdown) => served,
+            _ = &mut flushing => bail!("the flusher ended unasked"),
+            Err(panic) = &mut watching => bail!("the watch over Kafka ended: {panic}"),
+        };
+        // After the last answer: whoever waits for one keeps its flush going.
+        publisher.stop(flushing).await.context("flush")?;
+        // Also where serving ended by itself.
+        stopped.cancel();
+        if !watching.is_finished() {
+            watching.await.context("watch over Kafka")?;
+        }
+        served
+    }
+}

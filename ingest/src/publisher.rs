@@ -1,223 +1,295 @@
-//! Group commit: events of many requests share records, and each request waits for the records
-//! that hold its events.
+//! A self-clocked group commit into Kafka.
 //!
-//! A request appends its encoded events to the pending records under a short lock. The flusher
-//! sends all that is pending as soon as another flush may be in flight. So an idle edge adds no
-//! delay, and a busy one pays for one acknowledgement per flush and not per request.
+//! Events append to the batch that is gathering; as soon as a place among the flushes under way is
+//! free, the batch goes out as one record and the next one gathers. There is no timer: an idle
+//! edge adds no delay, and a busy one sends few large records, which is what makes an acknowledged
+//! event cheap. A request waits for the flushes that hold its events, and for nothing else.
 
-mod flusher;
+mod lanes;
 mod producer;
-mod records;
 
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::{Notify, oneshot, watch};
+use event::wire;
+use infra::kafka::Config as Kafka;
+use metrics::{counter, gauge, histogram};
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::producer::Producer as _;
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::task::{JoinHandle, JoinSet};
+use tokio::time::{Duration, Instant};
+use tokio_util::sync::CancellationToken;
+use tracing::warn;
+use uuid::Uuid;
 
-pub(crate) use flusher::Flusher;
-pub(crate) use producer::SharedProducer;
-pub(crate) use records::EncodedEvent;
+use crate::config::Config;
+use lanes::{Flush, Lanes};
+use producer::Producer;
 
-use crate::config::Queue;
-use crate::topic::Topic;
-use records::{Records, Unacknowledged, Waiter};
+const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
+const FLUSH_ON_STOP: Duration = Duration::from_secs(10);
 
-/// A request beyond this fills records of its own, outside the lock.
-const OWN_RECORDS_FROM: usize = 64 << 10;
+/// A request beyond this gathers its own records, outside the lock that all requests share.
+const GATHERED_APART_FROM_BYTES: usize = 64 << 10;
 
-/// Why events were not published, or are not known to be.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum PublishError {
-    /// Nothing was stored: too much waits already.
-    #[error("too many events wait for Kafka")]
-    Full,
-    /// Nothing was stored: Kafka cannot be used, and why.
-    #[error("{0}")]
-    Unusable(Arc<str>),
-    /// It may have been stored.
-    #[error(transparent)]
-    Unacknowledged(#[from] Unacknowledged),
-    /// It may still be stored: the answer's time is up.
-    #[error("Kafka did not acknowledge in time")]
-    Late,
+/// An encoded event and where it has to go.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    pub(crate) encoded: Vec<u8>,
+    /// The client's own id decides the partition, so that its retry lands beside it.
+    pub(crate) client_id: Option<Uuid>,
 }
 
-/// Puts events into Kafka. Cheap to clone; clones share one queue.
+/// Why events were not acknowledged.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum PublishError {
+    /// Nothing was sent.
+    #[error("too many events are waiting for Kafka")]
+    Full,
+    /// Nothing was sent: why Kafka cannot take events now.
+    #[error("{0}")]
+    Unusable(Arc<str>),
+    /// Kafka refused, or did not say in time; it may have the events.
+    #[error("Kafka did not acknowledge: {0}")]
+    Unacknowledged(String),
+}
+
+/// Sends events to Kafka; cheap to clone.
 #[derive(Clone)]
-pub(crate) struct Publisher {
-    pending: Arc<Pending>,
-    topic: watch::Receiver<Topic>,
-    limits: Queue,
+pub(crate) struct Publisher(Arc<Inner>);
+
+struct Inner {
+    producer: Producer,
+    topic: String,
+    lanes: Mutex<Lanes>,
+    gathered: Notify,
+    places: Arc<Semaphore>,
+    waiting: Semaphore,
+    /// The topic's partitions, or why it cannot take events.
+    partitions: watch::Sender<Result<u32, Arc<str>>>,
+    /// Something went wrong on the way to Kafka: time to look how it is.
+    doubted: Arc<Notify>,
+    ack_timeout: Duration,
+    record_bytes_max: usize,
+    stopping: CancellationToken,
 }
 
 impl Publisher {
-    /// The publisher, and the task that sends for it, which the caller has to run.
-    pub(crate) fn new(
-        limits: Queue,
-        topic_name: Arc<str>,
-        topic: watch::Receiver<Topic>,
-        producer: SharedProducer,
-    ) -> (Self, Flusher) {
-        let pending = Arc::new(Pending::default());
-        let flusher = Flusher {
-            pending: pending.clone(),
-            producer,
-            topic_name,
-            topic: topic.clone(),
-            flushes_max: limits.flushes_max,
-            flushes: 0,
-        };
-        let publisher = Self {
-            pending,
-            topic,
-            limits,
-        };
-        (publisher, flusher)
-    }
-
-    /// Appends one request's events. Never waits: what does not fit is refused.
+    /// Makes the client, which connects by itself, and starts flushing. The task ends after
+    /// [`stop`](Self::stop).
     ///
     /// # Errors
-    /// [`PublishError::Full`] or [`PublishError::Unusable`]; nothing was appended.
-    pub(crate) fn append(&self, events: &[EncodedEvent]) -> Result<Ticket, PublishError> {
-        let partitions = match &*self.topic.borrow() {
-            Topic::Usable { partitions, .. } => *partitions,
-            Topic::Unusable(reason) => return Err(PublishError::Unusable(reason.clone())),
-        };
-        let bytes = events.iter().map(EncodedEvent::len).sum();
-        let (waiter, answered) = Waiter::new();
-        self.pending.append(bytes, &self.limits, |records| {
-            for event in events {
-                records.append(event, partitions, &waiter);
-            }
-        })?;
-        Ok(Ticket {
-            answered,
-            answer_timeout: self.limits.answer_timeout,
-        })
+    /// If librdkafka does not take a setting.
+    pub(crate) fn start(kafka: &Kafka, config: &Config) -> anyhow::Result<(Self, JoinHandle<()>)> {
+        let doubted = Arc::new(Notify::new());
+        let publisher = Self(Arc::new(Inner {
+            producer: Producer::new(kafka, config, doubted.clone())?,
+            topic: kafka.topic.clone(),
+            lanes: Mutex::new(Lanes::new(
+                config.record_bytes_max,
+                config.pending_bytes_max,
+            )),
+            gathered: Notify::new(),
+            places: Arc::new(Semaphore::new(config.flushes_max)),
+            waiting: Semaphore::new(config.pending_requests_max),
+            partitions: watch::channel(Err("Kafka has not been reached yet".into())).0,
+            doubted,
+            ack_timeout: config.ack_timeout,
+            record_bytes_max: config.record_bytes_max,
+            stopping: CancellationToken::new(),
+        }));
+        let flushing = tokio::spawn(publisher.0.clone().flush_until_stopped());
+        Ok((publisher, flushing))
     }
-}
 
-/// A request's events on their way.
-pub(crate) struct Ticket {
-    answered: oneshot::Receiver<Result<(), Unacknowledged>>,
-    answer_timeout: Duration,
-}
-
-impl Ticket {
-    /// Returns once Kafka has acknowledged every event of the request.
+    /// Returns once Kafka has acknowledged all of `events`, or has not.
     ///
     /// # Errors
-    /// [`PublishError::Unacknowledged`] or [`PublishError::Late`].
-    pub(crate) async fn acknowledged(self) -> Result<(), PublishError> {
-        match tokio::time::timeout(self.answer_timeout, self.answered).await {
-            Ok(Ok(answer)) => Ok(answer?),
-            // The record went away unsettled, with a producer that was dropped.
-            Ok(Err(_)) | Err(_) => Err(PublishError::Late),
-        }
-    }
-}
-
-/// What has been appended and not been settled.
-#[derive(Debug, Default)]
-struct Pending {
-    state: Mutex<State>,
-    /// There is something to send, or room to send it.
-    changed: Notify,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    records: Records,
-    /// Appended since the last flush.
-    new: Queued,
-    /// Appended and not settled, the new included.
-    queued: Queued,
-    in_flight: usize,
-}
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Queued {
-    bytes: usize,
-    requests: usize,
-}
-
-impl Pending {
-    fn append(
-        &self,
-        bytes: usize,
-        limits: &Queue,
-        fill: impl FnOnce(&mut Records),
-    ) -> Result<(), PublishError> {
-        // Filled outside of the lock where it takes long; the bound is asked under it either way.
-        let (fill, own) = if bytes < OWN_RECORDS_FROM {
-            (Some(fill), Records::default())
-        } else {
-            let mut own = Records::default();
-            fill(&mut own);
-            (None, own)
-        };
-        let mut state = self.lock();
-        let queued = state.queued;
-        let room = queued.requests < limits.requests_max
-            && (queued.requests == 0 || queued.bytes + bytes <= limits.bytes_max);
-        if !room {
+    /// [`PublishError`]: nothing of `events` may be taken for stored.
+    pub(crate) async fn publish(&self, events: Vec<Outgoing>) -> Result<(), PublishError> {
+        let inner = &self.0;
+        let partitions = inner.partitions.borrow().clone();
+        let partitions = partitions.map_err(PublishError::Unusable)?;
+        let Ok(_waiting) = inner.waiting.try_acquire() else {
             return Err(PublishError::Full);
+        };
+        let flushes = inner.append(events, partitions)?;
+        inner.gathered.notify_one();
+        let asked_at = Instant::now();
+        for mut flush in flushes {
+            let outcome = tokio::time::timeout_at(
+                asked_at + inner.ack_timeout,
+                flush.wait_for(Option::is_some),
+            )
+            .await;
+            match outcome {
+                Err(_) => return Err(PublishError::Unacknowledged("no answer in time".to_owned())),
+                Ok(Err(_)) => {
+                    return Err(PublishError::Unacknowledged(
+                        "the service stopped".to_owned(),
+                    ));
+                }
+                Ok(Ok(outcome)) => {
+                    if let Some(Err(error)) = &*outcome {
+                        return Err(error.clone());
+                    }
+                }
+            }
         }
-        match fill {
-            Some(fill) => fill(&mut state.records),
-            None => state.records.absorb(own),
-        }
-        state.new.add(bytes, 1);
-        state.queued.add(bytes, 1);
-        metrics::gauge!("weir_ingest_queue_bytes").set(state.queued.bytes as f64);
-        drop(state);
-        self.changed.notify_one();
+        histogram!("weir_ingest_ack_seconds").record(asked_at.elapsed().as_secs_f64());
         Ok(())
     }
 
-    /// All that is pending, as one flush that is now in flight.
-    fn take(&self) -> Option<(Records, Queued)> {
-        let mut state = self.lock();
-        if state.records.is_empty() {
-            return None;
+    /// Asks Kafka how many partitions the topic has. Blocks for up to five seconds.
+    ///
+    /// # Errors
+    /// Why Kafka cannot take events, in words for `/ready`.
+    pub(crate) fn look_up_partitions(&self) -> Result<u32, Arc<str>> {
+        let partitions = self.ask_for_partitions().map_err(Arc::from);
+        drop(self.0.partitions.send_replace(partitions.clone()));
+        partitions
+    }
+
+    fn ask_for_partitions(&self) -> Result<u32, String> {
+        let topic = &self.0.topic;
+        let missing = || format!("Kafka has no topic {topic}: run `weir migrate`");
+        let metadata = self
+            .0
+            .producer
+            .current()
+            .client()
+            .fetch_metadata(Some(topic), METADATA_TIMEOUT)
+            .map_err(|error| match error.rdkafka_error_code() {
+                Some(RDKafkaErrorCode::UnknownTopicOrPartition) => missing(),
+                Some(code) => format!("Kafka cannot be reached: {code}"),
+                None => format!("Kafka cannot be reached: {error}"),
+            })?;
+        let found = metadata.topics().iter().find(|found| found.name() == topic);
+        let Some(found) = found else {
+            return Err(missing());
+        };
+        match found.error().map(RDKafkaErrorCode::from) {
+            None => {}
+            Some(RDKafkaErrorCode::UnknownTopicOrPartition) => return Err(missing()),
+            Some(code) => return Err(format!("Kafka cannot use topic {topic}: {code}")),
         }
-        state.in_flight += 1;
-        Some((
-            std::mem::take(&mut state.records),
-            std::mem::take(&mut state.new),
-        ))
+        if found
+            .partitions()
+            .iter()
+            .all(|partition| partition.leader() < 0)
+        {
+            return Err(format!("no partition of topic {topic} has a leader"));
+        }
+        u32::try_from(found.partitions().len()).map_err(|error| error.to_string())
     }
 
-    fn landed(&self, queued: Queued) {
-        let mut state = self.lock();
-        state.in_flight -= 1;
-        state.queued.bytes -= queued.bytes;
-        state.queued.requests -= queued.requests;
-        metrics::gauge!("weir_ingest_queue_bytes").set(state.queued.bytes as f64);
-        drop(state);
-        self.changed.notify_one();
+    /// Returns when there is reason to look up the partitions again.
+    pub(crate) async fn doubted(&self) {
+        self.0.doubted.notified().await;
     }
 
-    fn in_flight(&self) -> usize {
-        self.lock().in_flight
-    }
-
-    fn is_idle(&self) -> bool {
-        let state = self.lock();
-        state.records.is_empty() && state.in_flight == 0
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Sends what was gathered and waits for the flushes under way, which `flushing` keeps.
+    pub(crate) async fn stop(&self, mut flushing: JoinHandle<()>) -> anyhow::Result<()> {
+        self.0.stopping.cancel();
+        if let Ok(flushed) = tokio::time::timeout(FLUSH_ON_STOP, &mut flushing).await {
+            return Ok(flushed?);
+        }
+        flushing.abort();
+        warn!("not all flushes ended within {FLUSH_ON_STOP:?}; their requests got no 202");
+        Ok(())
     }
 }
 
-impl Queued {
-    fn add(&mut self, bytes: usize, requests: usize) {
-        self.bytes += bytes;
-        self.requests += requests;
+impl Inner {
+    fn append(
+        &self,
+        events: Vec<Outgoing>,
+        partitions: u32,
+    ) -> Result<Vec<watch::Receiver<lanes::Outcome>>, PublishError> {
+        let bytes: usize = events.iter().map(|event| event.encoded.len()).sum();
+        let (flushes, pending_bytes) = if bytes < GATHERED_APART_FROM_BYTES {
+            let mut lanes = self.lanes();
+            (lanes.append(&events, partitions)?, lanes.pending_bytes())
+        } else {
+            let mut apart = Lanes::new(self.record_bytes_max, usize::MAX);
+            let flushes = apart.append(&events, partitions)?;
+            let mut lanes = self.lanes();
+            lanes.absorb(apart)?;
+            (flushes, lanes.pending_bytes())
+        };
+        gauge!("weir_ingest_pending_bytes").set(pending_bytes as f64);
+        Ok(flushes)
     }
+
+    /// The flusher: one flush for each place that becomes free while something is gathered.
+    async fn flush_until_stopped(self: Arc<Self>) {
+        let mut flushes = JoinSet::new();
+        loop {
+            let Ok(place) = self.places.clone().acquire_owned().await else {
+                break;
+            };
+            let flush = loop {
+                // Registered before the look, so that what is gathered in between is not missed.
+                let gathered = self.gathered.notified();
+                if let Some(flush) = self.lanes().take(any_partition) {
+                    break Some(flush);
+                }
+                if self.stopping.is_cancelled() {
+                    break None;
+                }
+                tokio::select! {
+                    () = gathered => {}
+                    () = self.stopping.cancelled() => {}
+                }
+            };
+            let Some(flush) = flush else { break };
+            while flushes.try_join_next().is_some() {}
+            let inner = self.clone();
+            flushes.spawn(async move {
+                inner.send(flush).await;
+                drop(place);
+            });
+        }
+        while flushes.join_next().await.is_some() {}
+    }
+
+    async fn send(&self, flush: Flush) {
+        let Flush {
+            partition,
+            record,
+            events,
+            bytes,
+            outcome,
+        } = flush;
+        let sent = self.producer.send(&self.topic, partition, &record).await;
+        drop(record);
+        if let Err(error) = &sent {
+            warn!(
+                flush.events = events,
+                kafka.partition = partition,
+                "a flush of {events} events failed: {error}"
+            );
+            self.doubted.notify_one();
+        }
+        counter!("weir_ingest_flushes_total", "outcome" => if sent.is_ok() { "acknowledged" } else { "failed" })
+            .increment(1);
+        counter!("weir_ingest_flushed_events_total").increment(events as u64);
+        let mut lanes = self.lanes();
+        lanes.done(bytes);
+        gauge!("weir_ingest_pending_bytes").set(lanes.pending_bytes() as f64);
+        drop(lanes);
+        // Nobody may be waiting any more; that is their affair.
+        outcome.send_replace(Some(sent));
+    }
+
+    fn lanes(&self) -> MutexGuard<'_, Lanes> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Any partition will do, and each as often as the others.
+fn any_partition(batch_id: Uuid, partitions: u32) -> u32 {
+    wire::partition_of(batch_id, partitions)
 }
 
 #[cfg(test)]

@@ -1,133 +1,129 @@
 //! The publisher against librdkafka's own mock cluster, which can be told to fail.
 
-use std::time::{Duration, Instant};
-
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
-use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
 use super::*;
 
 const TOPIC: &str = "events";
-const PARTITIONS: u32 = 4;
+const PARTITIONS: i32 = 4;
 const DEADLINE: Duration = Duration::from_secs(60);
 
 struct Running {
     cluster: MockCluster<'static, DefaultProducerContext>,
     publisher: Publisher,
-    flusher: JoinHandle<()>,
-    closed: CancellationToken,
-    topic: watch::Sender<Topic>,
+    flushing: JoinHandle<()>,
 }
 
 impl Running {
-    fn start(limits: Queue) -> Self {
+    async fn start(config: Config) -> Self {
         let cluster = MockCluster::new(1).unwrap();
-        cluster
-            .create_topic(TOPIC, i32::try_from(PARTITIONS).unwrap(), 1)
-            .unwrap();
-        let kafka = infra::kafka::Config {
+        cluster.create_topic(TOPIC, PARTITIONS, 1).unwrap();
+        let kafka = Kafka {
             brokers: cluster.bootstrap_servers(),
-            ..Default::default()
+            topic: TOPIC.to_owned(),
+            ..Kafka::default()
         };
-        let producer = SharedProducer::new(&kafka, &limits, Arc::default()).unwrap();
-        let (topic, seen) = watch::channel(Topic::Usable {
-            partitions: PARTITIONS,
-            led: (0..PARTITIONS).collect(),
-        });
-        let (publisher, flusher) = Publisher::new(limits, TOPIC.into(), seen, producer);
-        let closed = CancellationToken::new();
-        let flusher = tokio::spawn(flusher.run(closed.clone()));
+        let (publisher, flushing) = Publisher::start(&kafka, &config).unwrap();
+        let asking = publisher.clone();
+        tokio::task::spawn_blocking(move || asking.look_up_partitions())
+            .await
+            .unwrap()
+            .unwrap();
         Self {
             cluster,
             publisher,
-            flusher,
-            closed,
-            topic,
+            flushing,
         }
     }
 
-    /// Closes it and waits until it has nothing left.
-    async fn finish(self) {
-        self.closed.cancel();
-        tokio::time::timeout(DEADLINE, self.flusher)
+    async fn stop(self) {
+        tokio::time::timeout(DEADLINE, self.publisher.stop(self.flushing))
             .await
-            .expect("it finishes what was appended")
+            .expect("it stops in time")
             .unwrap();
     }
 
     fn slow(&self, round_trip: Duration) {
         self.cluster.broker_round_trip_time(1, round_trip).unwrap();
     }
-}
 
-fn limits() -> Queue {
-    Queue {
-        ack_timeout: Duration::from_secs(20),
-        answer_timeout: Duration::from_secs(40),
-        ..Queue::default()
+    fn publish(&self, events: Vec<Outgoing>) -> JoinHandle<Result<(), PublishError>> {
+        let publisher = self.publisher.clone();
+        tokio::spawn(async move { publisher.publish(events).await })
+    }
+
+    async fn until(&self, condition: impl Fn(&Inner) -> bool) {
+        let begun_at = Instant::now();
+        while !condition(&self.publisher.0) {
+            assert!(begun_at.elapsed() < DEADLINE);
+            tokio::task::yield_now().await;
+        }
     }
 }
 
-fn event(key: Option<u128>) -> EncodedEvent {
-    let key = key.map(|key| format!(r#","event_id":"{}""#, Uuid::from_u128(key)));
+fn event(client_id: Option<u128>) -> Outgoing {
+    let key = client_id.map(|id| format!(r#","event_id":"{}""#, Uuid::from_u128(id)));
     let body = format!(
         r#"{{"site_id":"shop","event_type":"x"{}}}"#,
         key.unwrap_or_default()
     );
     let request = serde_json::from_str(&body).unwrap();
     let received_at = chrono::DateTime::from_timestamp_millis(1_763_200_800_000).unwrap();
-    EncodedEvent::new(&event::parse(&request, received_at, Uuid::now_v7).unwrap())
+    let event = event::parse(&request, received_at, Uuid::now_v7).unwrap();
+    Outgoing {
+        encoded: wire::encode(&event),
+        client_id: client_id.map(Uuid::from_u128),
+    }
+}
+
+fn one_at_a_time() -> Config {
+    Config {
+        flushes_max: 1,
+        ..Config::default()
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_is_published_once_kafka_has_acknowledged_it() {
-    let running = Running::start(limits());
-    let ticket = running.publisher.append(&[event(None)]).unwrap();
-    ticket.acknowledged().await.unwrap();
-    assert_eq!(running.publisher.pending.lock().queued.bytes, 0);
-    running.finish().await;
+    let running = Running::start(Config::default()).await;
+    running.publisher.publish(vec![event(None)]).await.unwrap();
+    assert_eq!(running.publisher.0.lanes().pending_bytes(), 0);
+    running.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_failing_flush_tells_exactly_the_requests_it_held() {
-    let running = Running::start(Queue {
-        flushes_max: 1,
-        ..limits()
-    });
-    // The first two share a flush; the third is appended while that one is in flight.
+    let running = Running::start(one_at_a_time()).await;
     running.slow(Duration::from_millis(300));
     running.cluster.request_errors(
         RDKafkaApiKey::Produce,
         &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_RECORD],
     );
-    let first = running.publisher.append(&[event(None)]).unwrap();
-    let began_at = Instant::now();
-    while running.publisher.pending.in_flight() == 0 {
-        assert!(began_at.elapsed() < DEADLINE);
-        tokio::task::yield_now().await;
-    }
-    let second = running.publisher.append(&[event(None)]).unwrap();
-    let third = running.publisher.append(&[event(Some(1))]).unwrap();
-    let failed = first.acknowledged().await;
+    let first = running.publish(vec![event(None)]);
+    running
+        .until(|inner| {
+            let lanes = inner.lanes();
+            lanes.pending_bytes() > 0 && lanes.is_empty()
+        })
+        .await;
+    // Appended while the first flush is under way, so these go with the next.
+    let second = running.publish(vec![event(None)]);
+    let third = running.publish(vec![event(None), event(Some(1))]);
+    let failed = first.await.unwrap();
     assert!(
-        matches!(
-            &failed,
-            Err(PublishError::Unacknowledged(Unacknowledged::Unknown(_)))
-        ),
+        matches!(failed, Err(PublishError::Unacknowledged(_))),
         "{failed:?}"
     );
-    second.acknowledged().await.unwrap();
-    third.acknowledged().await.unwrap();
-    running.finish().await;
+    second.await.unwrap().unwrap();
+    third.await.unwrap().unwrap();
+    running.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_passing_fault_is_repeated_by_the_producer_and_nobody_hears_of_it() {
-    let running = Running::start(limits());
+async fn a_passing_fault_is_repeated_by_the_client_and_nobody_hears_of_it() {
+    let running = Running::start(Config::default()).await;
     running.cluster.request_errors(
         RDKafkaApiKey::Produce,
         &[
@@ -135,156 +131,129 @@ async fn a_passing_fault_is_repeated_by_the_producer_and_nobody_hears_of_it() {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT,
         ],
     );
-    let ticket = running.publisher.append(&[event(None)]).unwrap();
-    ticket.acknowledged().await.unwrap();
-    running.finish().await;
+    running.publisher.publish(vec![event(None)]).await.unwrap();
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_beyond_repair_is_replaced() {
+    let running = Running::start(Config::default()).await;
+    running.publisher.publish(vec![event(None)]).await.unwrap();
+    // Where an idempotent producer gives up: what it sent does not follow what Kafka has.
+    running.cluster.request_errors(
+        RDKafkaApiKey::Produce,
+        &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER],
+    );
+    let broken = running.publisher.0.producer.current();
+    running
+        .publisher
+        .publish(vec![event(None)])
+        .await
+        .unwrap_err();
+    assert!(broken.client().fatal_error().is_some());
+    drop(broken);
+    let mut outcome = running.publisher.publish(vec![event(None)]).await;
+    let begun_at = Instant::now();
+    while outcome.is_err() {
+        assert!(begun_at.elapsed() < DEADLINE, "{outcome:?}");
+        outcome = running.publisher.publish(vec![event(None)]).await;
+    }
+    running.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_queue_refuses_at_once_and_has_room_again_afterwards() {
     for full in [
-        Queue {
-            requests_max: 2,
-            ..limits()
+        Config {
+            pending_requests_max: 2,
+            ..Config::default()
         },
-        Queue {
-            bytes_max: 2 * event(None).len(),
-            ..limits()
+        Config {
+            pending_bytes_max: 2 * event(None).encoded.len(),
+            ..Config::default()
         },
     ] {
-        let running = Running::start(full);
-        running.slow(Duration::from_millis(300));
-        let taken =
-            [event(None), event(None)].map(|event| running.publisher.append(&[event]).unwrap());
-        let began_at = Instant::now();
-        let refused = running.publisher.append(&[event(None)]).err();
-        assert_eq!(refused, Some(PublishError::Full));
-        assert!(began_at.elapsed() < Duration::from_millis(100));
-        for ticket in taken {
-            ticket.acknowledged().await.unwrap();
-        }
-        let ticket = running.publisher.append(&[event(None)]).unwrap();
-        ticket.acknowledged().await.unwrap();
-        running.finish().await;
+        let running = Running::start(full).await;
+        running.slow(Duration::from_millis(500));
+        let pending = event(None).encoded.len();
+        let first = running.publish(vec![event(None)]);
+        running
+            .until(|inner| inner.lanes().pending_bytes() == pending)
+            .await;
+        let second = running.publish(vec![event(None)]);
+        running
+            .until(|inner| inner.lanes().pending_bytes() == 2 * pending)
+            .await;
+        let begun_at = Instant::now();
+        let refused = running.publisher.publish(vec![event(None)]).await;
+        assert_eq!(refused, Err(PublishError::Full));
+        assert!(begun_at.elapsed() < Duration::from_millis(200));
+        first.await.unwrap().unwrap();
+        second.await.unwrap().unwrap();
+        running.publisher.publish(vec![event(None)]).await.unwrap();
+        running.stop().await;
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_request_larger_than_the_queue_is_taken_when_nothing_else_waits() {
-    let running = Running::start(Queue {
-        bytes_max: 1,
-        ..limits()
-    });
-    let many: Vec<EncodedEvent> = (0..30_000).map(|_| event(None)).collect();
-    let ticket = running.publisher.append(&many).unwrap();
-    ticket.acknowledged().await.unwrap();
-    running.finish().await;
+async fn a_large_request_is_published_whole_in_several_records() {
+    let running = Running::start(Config {
+        pending_bytes_max: 1,
+        ..Config::default()
+    })
+    .await;
+    let many = (0..30_000).map(|nth| event((nth % 3 == 0).then_some(nth)));
+    running.publisher.publish(many.collect()).await.unwrap();
+    running.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn requests_that_arrive_during_a_flush_share_the_next_one() {
-    let running = Running::start(Queue {
-        flushes_max: 1,
-        ..limits()
-    });
-    running.slow(Duration::from_millis(300));
-    let first = running.publisher.append(&[event(None)]).unwrap();
-    let began_at = Instant::now();
-    while running.publisher.pending.in_flight() == 0 {
-        assert!(began_at.elapsed() < DEADLINE);
-        tokio::task::yield_now().await;
-    }
-    let others: Vec<Ticket> = (0..100)
-        .map(|_| running.publisher.append(&[event(None)]).unwrap())
-        .collect();
-    let (records, queued) = running.publisher.pending.take().unwrap();
-    assert_eq!(queued.requests, 100);
-    let records: Vec<_> = records.close().collect();
-    assert_eq!(records.len(), 1);
-    assert_eq!(records[0].events, 100);
-    for record in records {
-        record.settle(&Ok(()));
-    }
-    running.publisher.pending.landed(queued);
-    for ticket in others {
-        ticket.acknowledged().await.unwrap();
-    }
-    first.acknowledged().await.unwrap();
-    running.finish().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_request_waits_no_longer_than_its_answer_may_take() {
-    let running = Running::start(Queue {
-        answer_timeout: Duration::from_millis(100),
-        ..limits()
-    });
-    running.slow(Duration::from_secs(2));
-    let ticket = running.publisher.append(&[event(None)]).unwrap();
-    assert_eq!(ticket.acknowledged().await, Err(PublishError::Late));
-    running.finish().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_broker_that_does_not_answer_is_told_of_after_the_ack_timeout() {
-    let running = Running::start(Queue {
-        ack_timeout: Duration::from_millis(500),
-        ..limits()
-    });
+async fn a_request_waits_no_longer_than_its_ack_timeout() {
+    let running = Running::start(Config {
+        ack_timeout: Duration::from_secs(2),
+        ..Config::default()
+    })
+    .await;
     running.cluster.broker_down(1).unwrap();
-    let failed = running
-        .publisher
-        .append(&[event(None)])
-        .unwrap()
-        .acknowledged()
-        .await;
+    let begun_at = Instant::now();
+    let failed = running.publisher.publish(vec![event(None)]).await;
     assert!(
-        matches!(
-            &failed,
-            Err(PublishError::Unacknowledged(Unacknowledged::Unknown(_)))
-        ),
+        matches!(failed, Err(PublishError::Unacknowledged(_))),
         "{failed:?}"
     );
+    assert!(begun_at.elapsed() < Duration::from_millis(2500));
     running.cluster.broker_up(1).unwrap();
-    // The reconnect takes its own time, which may be longer than one timeout.
-    let began_at = Instant::now();
-    while running
-        .publisher
-        .append(&[event(None)])
-        .unwrap()
-        .acknowledged()
-        .await
-        .is_err()
-    {
-        assert!(began_at.elapsed() < DEADLINE);
+    let begun_at = Instant::now();
+    while running.publisher.publish(vec![event(None)]).await.is_err() {
+        assert!(begun_at.elapsed() < DEADLINE);
     }
-    running.finish().await;
+    running.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_unusable_topic_refuses_at_once_with_its_reason() {
-    let running = Running::start(limits());
+async fn what_kafka_cannot_take_is_refused_at_once_with_the_reason() {
+    let running = Running::start(Config::default()).await;
     let reason: Arc<str> = "no such topic".into();
-    running.topic.send_replace(Topic::Unusable(reason.clone()));
-    let refused = running.publisher.append(&[event(None)]).err();
-    assert_eq!(refused, Some(PublishError::Unusable(reason)));
-    running.finish().await;
+    let partitions = &running.publisher.0.partitions;
+    drop(partitions.send_replace(Err(reason.clone())));
+    let refused = running.publisher.publish(vec![event(None)]).await;
+    assert_eq!(refused, Err(PublishError::Unusable(reason)));
+    running.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_was_appended_before_the_end_is_still_sent() {
-    let running = Running::start(limits());
-    running.slow(Duration::from_millis(200));
-    let tickets: Vec<Ticket> = (0..10)
-        .map(|key| {
-            running
-                .publisher
-                .append(&[event(Some(key)), event(None)])
-                .unwrap()
-        })
+async fn what_was_appended_before_the_stop_is_still_sent() {
+    let running = Running::start(one_at_a_time()).await;
+    running.slow(Duration::from_millis(100));
+    let length = event(None).encoded.len();
+    let publishing: Vec<_> = (0..10)
+        .map(|_| running.publish(vec![event(None)]))
         .collect();
-    running.finish().await;
-    for ticket in tickets {
-        ticket.acknowledged().await.unwrap();
+    running
+        .until(|inner| inner.lanes().pending_bytes() == 10 * length)
+        .await;
+    running.stop().await;
+    for published in publishing {
+        published.await.unwrap().unwrap();
     }
 }

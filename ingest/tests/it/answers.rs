@@ -135,7 +135,7 @@ async fn what_is_not_an_event_is_a_clear_400() {
         ([GOOD, GOOD].concat().into(), "not valid JSON: trailing"),
         (
             b"{\"site_id\":\"\xff\"}".into(),
-            "not valid UTF-8 after byte 12",
+            "not UTF-8 from byte 12 on",
         ),
         (b"[]".into(), "an event must be a JSON object"),
         (b"null".into(), "an event must be a JSON object"),

@@ -82,7 +82,7 @@ async fn a_batch_without_a_good_event_is_refused_with_every_reason() {
     let (edge, _broker) = Edge::ready().await;
     for body in ["[{},{}]", r#"{"events":[{},{}]}"#, "{}\n{}"] {
         let answer = edge.events(body).await;
-        assert_eq!(answer.refused(400), ["none of the 2 events was accepted"]);
+        assert_eq!(answer.refused(400), ["no event of the batch is good"]);
         let rejected = answer.json["rejected"].as_array().unwrap();
         assert_eq!(rejected.len(), 2);
         assert_eq!(rejected[1]["index"], 1);
@@ -97,10 +97,10 @@ async fn what_is_not_a_batch_is_a_clear_400() {
     let mut not_utf8 = format!("[{GOOD},").into_bytes();
     not_utf8.extend_from_slice(b"\"\xff\"]");
     let bodies: Vec<(Vec<u8>, &str)> = vec![
-        (b"".into(), "the body is empty"),
-        (b"\n \n".into(), "the body is empty"),
-        (b"[]".into(), "the batch has no events"),
-        (br#"{"events":[]}"#.into(), "the batch has no events"),
+        (b"".into(), "the batch is empty"),
+        (b"\n \n".into(), "the batch is empty"),
+        (b"[]".into(), "the batch is empty"),
+        (br#"{"events":[]}"#.into(), "the batch is empty"),
         (br#"{"events":5}"#.into(), "events must be an array"),
         (br#"{"events":null}"#.into(), "events must be an array"),
         (format!("[{GOOD}").into(), "the body is not valid JSON"),
@@ -126,21 +126,21 @@ async fn what_is_not_a_batch_is_a_clear_400() {
             format!("{{\n\"events\": [\n{GOOD},\n{{\"site_id\"\n").into(),
             "the body is not valid JSON",
         ),
-        (not_utf8, "not valid UTF-8"),
-        (b"hello".into(), "none of the 1 events"),
-        (b"5".into(), "none of the 1 events"),
+        (not_utf8, "not UTF-8"),
+        (b"hello".into(), "no event of the batch is good"),
+        (b"5".into(), "no event of the batch is good"),
         ("[".repeat(10_000).into(), "the body is not valid JSON"),
         (
             ("[".repeat(10_000) + &"]".repeat(10_000)).into(),
-            "none of the 1 events",
+            "no event of the batch is good",
         ),
         (
             (r#"{"a":"#.repeat(10_000) + "1" + &"}".repeat(10_000)).into(),
-            "none of the 1 events",
+            "no event of the batch is good",
         ),
         (
             (r#"{"events":["#.repeat(10_000) + &"]}".repeat(10_000)).into(),
-            "none of the 1 events",
+            "no event of the batch is good",
         ),
     ];
     for (body, begin) in bodies {
@@ -157,14 +157,16 @@ async fn what_is_not_a_batch_is_a_clear_400() {
 
 #[tokio::test]
 async fn a_batch_has_a_most_of_events() {
-    let mut config = ingest::Config::default();
-    config.limits.events_max = 3;
+    let config = ingest::Config {
+        batch_events_max: 3,
+        ..ingest::Config::default()
+    };
     let (edge, _broker) = Edge::ready_with(config).await;
     edge.events([GOOD; 3].join("\n")).await.is(202);
     for body in [[GOOD; 4].join("\n"), format!("[{}]", [GOOD; 4].join(","))] {
         assert_eq!(
             edge.events(body).await.refused(413),
-            ["a batch must have at most 3 events"]
+            ["the batch holds more than 3 events"]
         );
     }
     edge.stop().await;

@@ -31,15 +31,15 @@ async fn metrics_count_events_answers_reasons_and_acknowledgements() {
     let metrics = edge.get("/metrics").await;
     metrics.is(200);
     for name in [
-        "weir_ingest_events_accepted_total",
-        "weir_ingest_rejected_total{reason=\"invalid\"}",
+        "weir_ingest_events_total{outcome=\"accepted\"} 3",
+        "weir_ingest_events_total{outcome=\"rejected\"} 2",
         "weir_ingest_answers_total{route=\"/event\",status=\"202\"}",
         "weir_ingest_answers_total{route=\"/events\",status=\"202\"}",
         "weir_ingest_answers_total{route=\"other\",status=\"404\"}",
         "weir_ingest_body_bytes_total",
         "weir_ingest_flushes_total",
-        "weir_ingest_ack_duration_seconds_count",
-        "weir_ingest_ack_duration_seconds_bucket{le=\"+Inf\"}",
+        "weir_ingest_ack_seconds_count",
+        "weir_ingest_ack_seconds_bucket{le=\"+Inf\"}",
     ] {
         let line = metrics
             .text
@@ -73,7 +73,7 @@ async fn the_descriptions_own_examples_are_answered_as_it_says() {
     let (edge, _broker) = Edge::ready().await;
     let description = edge.get("/openapi.json").await.json;
     let schemas = &description["components"]["schemas"];
-    for (path, schema) in [("/event", "EventBody"), ("/events", "BatchBody")] {
+    for (path, schema) in [("/event", "Event"), ("/events", "BatchBody")] {
         let example = example(&schemas[schema]);
         let answer = Answer::of(edge.post(path, example.to_string())).await;
         answer.is(202);

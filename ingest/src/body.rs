@@ -8,13 +8,11 @@ use std::time::Duration;
 
 use axum::body::BodyDataStream;
 use axum::extract::Request;
-use axum::http::HeaderMap;
 use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, EXPECT};
+use axum::http::{HeaderMap, StatusCode};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
-use super::answers::ApiError;
 
 /// A client that is still sending does not read: what it sends is read past, within these bounds,
 /// so that the refusal reaches it instead of a reset connection.
@@ -25,24 +23,30 @@ const READ_PAST_TIMEOUT: Duration = Duration::from_secs(5);
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 const UNPACK_STEP_BYTES: usize = 64 << 10;
 
-/// How one route reads.
-pub(super) struct Reading {
-    pub(super) bytes_max: usize,
-    pub(super) unpacked_bytes_max: usize,
-    pub(super) timeout: Duration,
+/// Why a body cannot be used: the status and the sentence of the answer.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct BodyError(pub(crate) StatusCode, pub(crate) String);
+
+/// What a body may have.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct BodyLimits {
+    pub(crate) bytes_max: usize,
+    pub(crate) unpacked_bytes_max: usize,
+    pub(crate) timeout: Duration,
 }
 
-/// How many bytes all open bodies may hold.
-pub(super) struct OpenBytes(Arc<Semaphore>);
+/// How many bytes all open bodies may hold. Clones share it.
+#[derive(Clone)]
+pub(crate) struct OpenBytes(Arc<Semaphore>);
 
 impl OpenBytes {
-    pub(super) fn new(bytes_max: usize) -> Self {
+    pub(crate) fn new(bytes_max: usize) -> Self {
         Self(Arc::new(Semaphore::new(
             bytes_max.min(Semaphore::MAX_PERMITS),
         )))
     }
 
-    fn hold(&self, bytes: usize) -> Result<Held, ApiError> {
+    fn hold(&self, bytes: usize) -> Result<Held, BodyError> {
         let mut held = Held {
             all: self.0.clone(),
             permit: None,
@@ -59,13 +63,13 @@ struct Held {
 }
 
 impl Held {
-    fn more(&mut self, bytes: usize) -> Result<(), ApiError> {
-        let bytes = u32::try_from(bytes).map_err(|_| ApiError::Busy)?;
+    fn more(&mut self, bytes: usize) -> Result<(), BodyError> {
+        let bytes = u32::try_from(bytes).map_err(|_| busy())?;
         let more = self
             .all
             .clone()
             .try_acquire_many_owned(bytes)
-            .map_err(|_| ApiError::Busy)?;
+            .map_err(|_| busy())?;
         match &mut self.permit {
             Some(permit) => permit.merge(more),
             none => *none = Some(more),
@@ -75,7 +79,7 @@ impl Held {
 }
 
 /// A whole body, unpacked.
-pub(super) struct Body {
+pub(crate) struct Body {
     bytes: Bytes,
     _held: Held,
 }
@@ -90,7 +94,7 @@ impl Deref for Body {
 
 impl Body {
     /// Without a byte order mark, which some editors and shells put before their text.
-    pub(super) fn trimmed(&self) -> &[u8] {
+    pub(crate) fn content(&self) -> &[u8] {
         self.bytes
             .strip_prefix(b"\xEF\xBB\xBF")
             .unwrap_or(&self.bytes)
@@ -98,25 +102,25 @@ impl Body {
 }
 
 /// Reads and unpacks the body of `request`.
-pub(super) async fn read(
+pub(crate) async fn read(
     request: Request,
-    reading: &Reading,
+    limits: BodyLimits,
     open_bytes: &OpenBytes,
-) -> Result<Body, ApiError> {
+) -> Result<Body, BodyError> {
     let (head, body) = request.into_parts();
     let mut chunks = body.into_data_stream();
-    match gather(&head.headers, &mut chunks, reading, open_bytes).await {
+    match gather(&head.headers, &mut chunks, limits, open_bytes).await {
         Ok((Packing::Identity, bytes, held)) => Ok(Body { bytes, _held: held }),
         Ok((packing, bytes, held)) => {
-            let unpacked_bytes_max = reading.unpacked_bytes_max;
+            let unpacked_bytes_max = limits.unpacked_bytes_max;
             tokio::task::spawn_blocking(move || unpack(packing, &bytes, unpacked_bytes_max, held))
                 .await
-                .map_err(|_| ApiError::Stopping)?
+                .map_err(|_| busy())?
         }
         Err(refused) => {
             // Such a client waits for a word before it sends: the answer is that word.
             let waits = head.headers.contains_key(EXPECT);
-            if !waits && !matches!(refused, ApiError::Slow | ApiError::CutOff) {
+            if !waits && refused.0 != StatusCode::REQUEST_TIMEOUT {
                 read_past(&mut chunks).await;
             }
             Err(refused)
@@ -127,29 +131,29 @@ pub(super) async fn read(
 async fn gather(
     headers: &HeaderMap,
     chunks: &mut BodyDataStream,
-    reading: &Reading,
+    limits: BodyLimits,
     open_bytes: &OpenBytes,
-) -> Result<(Packing, Bytes, Held), ApiError> {
+) -> Result<(Packing, Bytes, Held), BodyError> {
     let packing = Packing::of(headers)?;
-    let too_large = ApiError::TooLarge {
-        bytes_max: reading.bytes_max,
-        unpacked: false,
+    let too_large = || {
+        let sentence = format!("the body is larger than {} bytes", limits.bytes_max);
+        BodyError(StatusCode::PAYLOAD_TOO_LARGE, sentence)
     };
     let announced = headers
         .get(CONTENT_LENGTH)
         .and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|announced| announced > reading.bytes_max as u64) {
-        return Err(too_large);
+    if announced.is_some_and(|announced| announced > limits.bytes_max as u64) {
+        return Err(too_large());
     }
     let mut held = open_bytes.hold(0)?;
     let gathering = async {
         let mut first = Bytes::new();
         let mut gathered = BytesMut::new();
         while let Some(chunk) = chunks.next().await {
-            let chunk = chunk.map_err(|_| ApiError::CutOff)?;
+            let chunk = chunk.map_err(|_| bad("the body ended early"))?;
             metrics::counter!("weir_ingest_body_bytes_total").increment(chunk.len() as u64);
-            if first.len() + gathered.len() + chunk.len() > reading.bytes_max {
-                return Err(too_large);
+            if first.len() + gathered.len() + chunk.len() > limits.bytes_max {
+                return Err(too_large());
             }
             held.more(chunk.len())?;
             // Most bodies come in one piece, which is then the body itself.
@@ -168,9 +172,12 @@ async fn gather(
             gathered.freeze()
         })
     };
-    let bytes = tokio::time::timeout(reading.timeout, gathering)
+    let bytes = tokio::time::timeout(limits.timeout, gathering)
         .await
-        .map_err(|_| ApiError::Slow)??;
+        .map_err(|_| {
+            let sentence = "the body did not arrive in time";
+            BodyError(StatusCode::REQUEST_TIMEOUT, sentence.to_owned())
+        })??;
     Ok((packing, bytes, held))
 }
 
@@ -193,36 +200,37 @@ async fn read_past(chunks: &mut BodyDataStream) {
 enum Packing {
     Identity,
     Gzip,
+    Deflate,
     Zstd,
     Brotli,
 }
 
 impl Packing {
-    fn of(headers: &HeaderMap) -> Result<Self, ApiError> {
-        const SHOWN_CHARS_MAX: usize = 64;
-        let mut named = headers.get_all(CONTENT_ENCODING).iter();
-        let (Some(encoding), None) = (named.next(), named.next()) else {
-            return match headers.contains_key(CONTENT_ENCODING) {
-                true => Err(ApiError::Encoding("given more than once".to_owned())),
-                false => Ok(Self::Identity),
-            };
+    fn of(headers: &HeaderMap) -> Result<Self, BodyError> {
+        let mut values = headers.get_all(CONTENT_ENCODING).iter();
+        let Some(value) = values.next() else {
+            return Ok(Self::Identity);
         };
-        let text = String::from_utf8_lossy(encoding.as_bytes()).to_ascii_lowercase();
-        match text.trim() {
-            "" | "identity" => Ok(Self::Identity),
-            "gzip" | "x-gzip" => Ok(Self::Gzip),
-            "zstd" => Ok(Self::Zstd),
-            "br" => Ok(Self::Brotli),
-            unknown => Err(ApiError::Encoding(
-                unknown.chars().take(SHOWN_CHARS_MAX).collect(),
-            )),
-        }
+        let name = String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase();
+        let known = match name.trim() {
+            "" | "identity" => Some(Self::Identity),
+            "gzip" | "x-gzip" => Some(Self::Gzip),
+            "deflate" => Some(Self::Deflate),
+            "zstd" => Some(Self::Zstd),
+            "br" => Some(Self::Brotli),
+            _ => None,
+        };
+        known.filter(|_| values.next().is_none()).ok_or_else(|| {
+            let sentence = "the content encoding can be gzip, deflate, zstd, br or identity, once";
+            BodyError(StatusCode::UNSUPPORTED_MEDIA_TYPE, sentence.to_owned())
+        })
     }
 
     fn name(self) -> &'static str {
         match self {
             Self::Identity => "identity",
             Self::Gzip => "gzip",
+            Self::Deflate => "deflate",
             Self::Zstd => "zstd",
             Self::Brotli => "br",
         }
@@ -232,14 +240,27 @@ impl Packing {
         Ok(match self {
             Self::Identity => Box::new(packed),
             Self::Gzip => Box::new(flate2::read::MultiGzDecoder::new(packed)),
+            // The standard's deflate has a zlib header; some clients send it without.
+            Self::Deflate if has_zlib_header(packed) => {
+                Box::new(flate2::read::ZlibDecoder::new(packed))
+            }
+            Self::Deflate => Box::new(flate2::read::DeflateDecoder::new(packed)),
             Self::Zstd => {
                 let mut decoder = zstd::stream::read::Decoder::with_buffer(packed)?;
                 decoder.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
                 Box::new(decoder)
             }
-            Self::Brotli => Box::new(brotli_decompressor::Decompressor::new(packed, 4096)),
+            Self::Brotli => Box::new(brotli::Decompressor::new(packed, 4096)),
         })
     }
+}
+
+/// RFC 1950: method 8, and a check over both bytes.
+fn has_zlib_header(packed: &[u8]) -> bool {
+    let [method, flags, ..] = packed else {
+        return false;
+    };
+    method & 0x0f == 8 && u16::from_be_bytes([*method, *flags]).is_multiple_of(31)
 }
 
 /// Unpacks step by step, so that a small body can never become more than it may.
@@ -248,18 +269,19 @@ fn unpack(
     packed: &[u8],
     bytes_max: usize,
     mut held: Held,
-) -> Result<Body, ApiError> {
-    let broken = |_| ApiError::NotPacked(packing.name());
+) -> Result<Body, BodyError> {
+    let broken = |error| {
+        let name = packing.name();
+        bad(format!("the body cannot be unpacked as {name}: {error}"))
+    };
     let mut reader = packing.reader(packed).map_err(broken)?;
     let mut unpacked = Vec::new();
     let mut filled = 0;
     loop {
         if filled == unpacked.len() {
             if filled > bytes_max {
-                return Err(ApiError::TooLarge {
-                    bytes_max,
-                    unpacked: true,
-                });
+                let sentence = format!("the body is larger than {bytes_max} bytes once unpacked");
+                return Err(BodyError(StatusCode::PAYLOAD_TOO_LARGE, sentence));
             }
             // One byte more than allowed is enough to know that there is more.
             let grown = (2 * filled).max(UNPACK_STEP_BYTES).min(bytes_max + 1);
@@ -279,4 +301,18 @@ fn unpack(
         bytes: unpacked.into(),
         _held: held,
     })
+}
+
+pub(crate) fn bad(sentence: impl Into<String>) -> BodyError {
+    BodyError(StatusCode::BAD_REQUEST, sentence.into())
+}
+
+fn busy() -> BodyError {
+    let sentence = "too much is being received at the moment; nothing was taken, try again";
+    BodyError(StatusCode::SERVICE_UNAVAILABLE, sentence.to_owned())
+}
+
+/// What to say of bytes that are no text.
+pub(crate) fn not_utf8(error: &std::str::Utf8Error) -> String {
+    format!("not UTF-8 from byte {} on", error.valid_up_to())
 }

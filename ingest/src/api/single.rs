@@ -1,0 +1,91 @@
+//! `POST /event`: one event.
+
+use axum::Json;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use event::EventRequest;
+use infra::http::error;
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::{Edge, accept, count, not_an_event, sentences};
+use crate::body::{self, Body, not_utf8};
+use crate::publisher::Outgoing;
+
+/// The answer to an accepted event.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct Accepted {
+    /// Always `true`.
+    success: bool,
+    /// Always `accepted`.
+    #[schema(example = "accepted")]
+    status: &'static str,
+    #[schema(example = "Event queued for processing")]
+    message: &'static str,
+    /// The event's id, the client's own or one made here.
+    #[schema(value_type = String, format = Uuid, example = "0195f3c0-6b5e-7cc3-98c4-dc0c0c07398f")]
+    event_id: Uuid,
+}
+
+/// Take one event
+///
+/// The bytes decide, not the content type: `application/json`, `text/plain` (as sendBeacon sends)
+/// and none are all taken. 202 means that Kafka has acknowledged the event.
+#[utoipa::path(
+    post,
+    path = "/event",
+    tag = "events",
+    params(crate::openapi::ContentEncoding),
+    request_body(
+        content((crate::openapi::EventBody = "application/json"), (crate::openapi::EventBody = "text/plain")),
+        description = "One event as a JSON object; plain, gzip, deflate, zstd or br",
+    ),
+    responses(
+        (status = 202, description = "Accepted: the event is stored in Kafka", body = Accepted),
+        (status = 400, description = "Refused, with every fault", body = infra::http::ErrorBody),
+        (status = 408, description = "The body did not arrive in time", body = infra::http::ErrorBody),
+        (status = 413, description = "The body is too large", body = infra::http::ErrorBody),
+        (status = 415, description = "The content encoding is unknown", body = infra::http::ErrorBody),
+        (status = 503, description = "Kafka cannot take it now: try again after `Retry-After` seconds", body = infra::http::ErrorBody,
+            headers(("Retry-After" = u32, description = "Seconds"))),
+    ),
+)]
+pub(crate) async fn post_event(State(edge): State<Edge>, request: Request) -> Response {
+    let body = match body::read(request, edge.event_limits, &edge.open_bytes).await {
+        Ok(body) => body,
+        Err(refusal) => return refusal.into_response(),
+    };
+    let judged = judge(&body);
+    drop(body);
+    let (outgoing, event_id) = match judged {
+        Ok(judged) => judged,
+        Err(errors) => {
+            count("rejected", 1);
+            return error(StatusCode::BAD_REQUEST, errors);
+        }
+    };
+    if let Err(failure) = edge.publisher.publish(vec![outgoing]).await {
+        count("unavailable", 1);
+        return failure.into_response();
+    }
+    count("accepted", 1);
+    let accepted = Accepted {
+        success: true,
+        status: "accepted",
+        message: "Event queued for processing",
+        event_id,
+    };
+    (StatusCode::ACCEPTED, Json(accepted)).into_response()
+}
+
+/// The event, or every fault.
+fn judge(body: &Body) -> Result<(Outgoing, Uuid), Vec<String>> {
+    let text = std::str::from_utf8(body.content()).map_err(|fault| vec![not_utf8(&fault)])?;
+    if text.trim_ascii().is_empty() {
+        return Err(vec!["the body is empty".to_owned()]);
+    }
+    let request: EventRequest<'_> =
+        serde_json::from_str(text).map_err(|fault| vec![not_an_event(&fault)])?;
+    accept(&request).map_err(|invalid| sentences(&invalid))
+}

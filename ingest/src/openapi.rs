@@ -1,0 +1,142 @@
+//! The API's own description, from the handlers and types it describes.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use utoipa::OpenApi;
+
+/// An event as a client sends it. Fields that are not listed are ignored.
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(as = Event, example = json!({
+    "site_id": "my-site",
+    "event_type": "page_view",
+    "path": "/pricing",
+    "user_id": "user-1",
+    "timestamp": "2025-11-15T10:00:00Z",
+    "props": {"plan": "pro", "seats": 3}
+}))]
+pub(crate) struct EventBody {
+    /// Whose traffic it is.
+    #[schema(
+        example = "my-site",
+        min_length = 1,
+        max_length = 128,
+        pattern = "^[A-Za-z0-9._:-]+$"
+    )]
+    site_id: String,
+    /// What happened. `page_view`, `pageview` and `view` count as views.
+    #[schema(example = "page_view", min_length = 1, max_length = 64)]
+    event_type: String,
+    /// At most 2048 bytes before `?` or `#`, where it is cut.
+    #[schema(example = "/pricing", required = false, nullable)]
+    path: Option<String>,
+    /// The visitor, at most 256 bytes.
+    #[schema(example = "user-1", max_length = 256, required = false, nullable)]
+    user_id: Option<String>,
+    /// When it happened; default: the time of receipt. Not before 2000 and not over 24 hours ahead.
+    #[schema(example = "2025-11-15T10:00:00Z", required = false, nullable)]
+    timestamp: Option<DateTime<Utc>>,
+    /// Your idempotency key, a UUID or any string of at most 128 bytes: a repeat counts once.
+    #[schema(
+        example = "order-4711",
+        min_length = 1,
+        max_length = 128,
+        required = false,
+        nullable
+    )]
+    event_id: Option<String>,
+    /// Where the visitor came from, at most 2048 bytes.
+    #[schema(
+        example = "https://example.com/",
+        max_length = 2048,
+        required = false,
+        nullable
+    )]
+    referrer: Option<String>,
+    /// At most 30 keys with strings, numbers, booleans or null; 64 KiB in all.
+    #[schema(value_type = Option<Object>, example = json!({"plan": "pro", "seats": 3}), required = false, nullable)]
+    props: Option<serde_json::Value>,
+}
+
+/// Many events.
+#[derive(Serialize, utoipa::ToSchema)]
+#[serde(untagged)]
+#[schema(example = json!([
+    {"site_id": "my-site", "event_type": "page_view", "path": "/pricing"},
+    {"site_id": "my-site", "event_type": "click", "path": "/pricing"}
+]))]
+#[expect(dead_code, reason = "describes what the batch is cut from")]
+pub(crate) enum BatchBody {
+    Array(Vec<EventBody>),
+    Object { events: Vec<EventBody> },
+}
+
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(
+    dead_code,
+    reason = "describes a header that the reading of a body looks at"
+)]
+pub(crate) struct ContentEncoding {
+    /// How the body is packed: `gzip`, `deflate`, `zstd` or `br`.
+    #[param(rename = "Content-Encoding", required = false, example = "gzip")]
+    content_encoding: Option<String>,
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "weir ingest",
+        description = "Takes events. An accepted event is stored in Kafka, and counts once."
+    ),
+    paths(
+        crate::api::single::post_event,
+        crate::api::batch::post_events,
+        health,
+        ready,
+        metrics
+    ),
+    components(schemas(
+        EventBody,
+        BatchBody,
+        crate::api::Accepted,
+        crate::api::BatchAccepted,
+        crate::api::BatchRefused,
+        crate::api::Rejected,
+        infra::http::ErrorBody
+    )),
+    tags(
+        (name = "events", description = "Events coming in"),
+        (name = "operations", description = "Watching the service")
+    )
+)]
+struct Document;
+
+pub(crate) fn document() -> utoipa::openapi::OpenApi {
+    Document::openapi()
+}
+
+/// Whether the service runs
+#[utoipa::path(get, path = "/health", tag = "operations", responses(
+    (status = 200, description = "It runs", body = serde_json::Value,
+        example = json!({"status": "ok", "service": "ingest"})),
+))]
+#[expect(dead_code, reason = "describes a route that infra serves")]
+fn health() {}
+
+/// Whether the service can take events now
+#[utoipa::path(get, path = "/ready", tag = "operations", responses(
+    (status = 200, description = "It can", body = serde_json::Value,
+        example = json!({"status": "ready", "service": "ingest"})),
+    (status = 503, description = "It cannot, and why", body = serde_json::Value,
+        example = json!({"status": "unavailable", "service": "ingest",
+            "reasons": {"kafka": "topic events does not exist at 127.0.0.1:9092: run `weir migrate`"}})),
+))]
+#[expect(dead_code, reason = "describes a route that infra serves")]
+fn ready() {}
+
+/// Figures in Prometheus' text format
+#[utoipa::path(get, path = "/metrics", tag = "operations", responses(
+    (status = 200, description = "All figures", body = String, content_type = "text/plain"),
+))]
+#[expect(dead_code, reason = "describes a route that infra serves")]
+fn metrics() {}
