@@ -147,7 +147,7 @@ mod tests {
             for statement in statements(migration.sql) {
                 let code = statement
                     .lines()
-                    .find(|line| !line.starts_with("--"))
+                    .find(|line| !line.is_empty() && !line.starts_with("--"))
                     .unwrap();
                 assert!(
                     code.starts_with("CREATE") && code.contains("IF NOT EXISTS"),

@@ -20,7 +20,7 @@ async fn main() -> ExitCode {
 
 async fn run() -> anyhow::Result<()> {
     let config = std::env::args().nth(1).unwrap_or_else(|| "{}".into());
-    let config: Config = serde_json::from_str(&config).context("read the configuration")?;
+    let config = parse(&config).context("read the configuration")?;
     let server = Server::open(config).await?;
     let mut stdout = std::io::stdout();
     writeln!(stdout, "{}", server.local_addr())?;
@@ -28,6 +28,21 @@ async fn run() -> anyhow::Result<()> {
     let shutdown = CancellationToken::new();
     tokio::spawn(stop_on_signal(shutdown.clone()));
     server.run(shutdown).await
+}
+
+/// The section as it is configured, and beside it what a caller puts there.
+fn parse(config: &str) -> anyhow::Result<Config> {
+    let mut section: serde_json::Map<String, serde_json::Value> = serde_json::from_str(config)?;
+    let mut take = |name: &str| {
+        let value = section.remove(name)?;
+        value.as_str().map(str::to_owned)
+    };
+    let (library, user, password) = (take("library"), take("user"), take("password"));
+    let mut config: Config = serde_json::from_value(section.into())?;
+    config.library = library.map(Into::into);
+    config.user = user.unwrap_or(config.user);
+    config.password = password.map(Into::into);
+    Ok(config)
 }
 
 async fn stop_on_signal(shutdown: CancellationToken) {
