@@ -115,9 +115,7 @@ impl Weir {
     /// # Panics
     /// If there is none.
     pub fn kill_engine(&self) {
-        let killed = Command::new("kill")
-            .args(["-9", &self.engine_pid().to_string()])
-            .status();
+        let killed = signal("KILL", self.engine_pid());
         assert!(
             killed.expect("kill runs").success(),
             "the engine can be killed"
@@ -130,9 +128,7 @@ impl Weir {
     /// If it cannot be asked.
     #[must_use]
     pub fn stop(mut self) -> (bool, TempDir) {
-        let asked = Command::new("kill")
-            .args(["-INT", &self.pid().to_string()])
-            .status();
+        let asked = signal("INT", self.pid());
         assert!(
             asked.expect("kill runs").success(),
             "weir can be asked to end"
@@ -272,6 +268,14 @@ impl Drop for Weir {
     }
 }
 
+/// By the shell, whose own `kill` is there on every machine.
+fn signal(name: &str, pid: u32) -> std::io::Result<std::process::ExitStatus> {
+    Command::new("sh")
+        .arg("-c")
+        .arg(format!("kill -{name} {pid}"))
+        .status()
+}
+
 /// What a command that ended left.
 #[derive(Debug)]
 pub struct Finished {
@@ -323,7 +327,7 @@ pub fn run(mut command: Command) -> Finished {
     let pid = child.id();
     let watchdog = std::thread::spawn(move || {
         if watched.recv_timeout(GIVE_UP_AFTER).is_err() {
-            let _ = Command::new("kill").args(["-9", &pid.to_string()]).status();
+            let _ = signal("KILL", pid);
         }
     });
     let mut text = String::new();
