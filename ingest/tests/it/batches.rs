@@ -157,8 +157,10 @@ async fn what_is_not_a_batch_is_a_clear_400() {
 
 #[tokio::test]
 async fn a_batch_has_a_most_of_events() {
-    let mut config = ingest::Config::default();
-    config.batch_events_max = 3;
+    let config = ingest::Config {
+        batch_events_max: 3,
+        ..Default::default()
+    };
     let (edge, _broker) = Edge::ready_with(config).await;
     edge.events([GOOD; 3].join("\n")).await.is(202);
     for body in [[GOOD; 4].join("\n"), format!("[{}]", [GOOD; 4].join(","))] {

@@ -246,8 +246,10 @@ async fn a_path_of_one_megabyte_is_a_4xx_and_does_no_harm() {
 
 #[tokio::test]
 async fn a_body_that_does_not_arrive_is_given_up() {
-    let mut config = ingest::Config::default();
-    config.body_timeout = Duration::from_millis(100);
+    let config = ingest::Config {
+        body_timeout: Duration::from_millis(100),
+        ..Default::default()
+    };
     let (edge, _broker) = Edge::ready_with(config).await;
     let head = "POST /event HTTP/1.1\r\nhost: weir\r\ncontent-length: 100\r\n\r\n{";
     let answer = raw(&edge, head.as_bytes()).await;
@@ -259,11 +261,13 @@ async fn a_body_that_does_not_arrive_is_given_up() {
 
 #[tokio::test]
 async fn open_bodies_together_have_a_limit_and_give_their_share_back() {
-    let mut config = ingest::Config::default();
-    config.batch_bytes_max = 100_000;
-    config.batch_unpacked_bytes_max = 100_000;
-    config.event_bytes_max = 100_000;
-    config.open_bytes_max = 200_000;
+    let config = ingest::Config {
+        batch_bytes_max: 100_000,
+        batch_unpacked_bytes_max: 100_000,
+        event_bytes_max: 100_000,
+        open_bytes_max: 200_000,
+        ..Default::default()
+    };
     let (edge, _broker) = Edge::ready_with(config).await;
     // Two that began and do not go on hold all but a little.
     let mut begun = Vec::new();
