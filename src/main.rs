@@ -53,6 +53,7 @@ enum Command {
 async fn main() -> ExitCode {
     match run(Cli::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<up::AlreadyTold>() => ExitCode::FAILURE,
         Err(error) => {
             // One line: the attempt, then its causes.
             eprintln!("error: {error:#}");

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::config::Config;
+pub(crate) use engine::AlreadyTold;
 use engine::Engine;
 
 #[derive(Debug, clap::Args)]

@@ -1,5 +1,7 @@
 //! What must be refused is refused clearly, and nothing else suffers.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails here")]
+
 use std::time::Duration;
 
 use e2e::{Weir, eventually};
@@ -192,7 +194,6 @@ async fn a_wrong_method_path_or_encoding_gets_a_clear_4xx() {
         ("gzip", StatusCode::BAD_REQUEST),
         ("zstd", StatusCode::BAD_REQUEST),
         ("br", StatusCode::BAD_REQUEST),
-        ("deflate", StatusCode::BAD_REQUEST),
     ] {
         let request = client
             .post(format!("{}/events", weir.ingest))

@@ -1,5 +1,7 @@
 //! An access log comes in once, however often it is sent and whatever is killed meanwhile.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails here")]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 use std::path::PathBuf;

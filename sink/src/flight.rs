@@ -92,6 +92,11 @@ impl Flight {
         matches!(self.attempt, Attempt::UnderWay(_))
     }
 
+    /// Whether its last attempt has succeeded, and nobody has looked yet.
+    pub(crate) fn has_landed(&self) -> bool {
+        matches!(self.attempt, Attempt::Done(Ok(())))
+    }
+
     pub(crate) fn has_failed(&self) -> bool {
         self.failures > 0 || matches!(self.attempt, Attempt::Done(Err(_)))
     }

@@ -197,7 +197,7 @@ impl Pipeline {
             && let Some(flight) = &mut self.flight
         {
             self.runtime.block_on(flight.wait(PATIENCE));
-            if flight.is_under_way() || flight.has_failed() {
+            if !flight.has_landed() {
                 self.paused = true;
                 self.tell("pause", GroupConsumer::pause);
             }

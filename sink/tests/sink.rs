@@ -378,3 +378,33 @@ async fn a_broker_that_goes_away_is_waited_for_and_nothing_is_lost_or_doubled() 
         .await
         .unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_comes_while_clickhouse_is_away_waits_in_kafka_and_is_stored_after() {
+    let world = World::new(2).await;
+    let proxy = Proxy::to(&world.clickhouse.url).await;
+    let mut through = world.clickhouse.clone();
+    through.url = format!("http://{}", proxy.address);
+    let mut config = world.config.clone();
+    config.cut.rows_max = 100;
+    config.retry.max = Duration::from_millis(200);
+    let sink = world.start_with(config, through).await;
+    world.send(0, &events(0..20)).await;
+    world.wait_until_committed(&[(0, 1)]).await;
+
+    proxy.cut_after(0);
+    for round in 0..40 {
+        world.send(round % 2, &events(0..20)).await;
+    }
+    // Long enough for the sink to stop taking records in.
+    let away = std::time::Instant::now() + Duration::from_secs(3);
+    while sink.ready().await.0 == 200 || std::time::Instant::now() < away {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let (_, answer) = sink.ready().await;
+    assert!(answer.contains("\"clickhouse\":\"insert"), "{answer}");
+    proxy.mend();
+    world.wait_until_committed(&[(0, 21), (1, 20)]).await;
+    world.assert_exactly(820).await;
+    sink.stop().await;
+}

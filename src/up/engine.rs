@@ -15,6 +15,11 @@ use tracing::warn;
 
 use crate::config::Config;
 
+/// A failure that a child process has printed already.
+#[derive(Debug, thiserror::Error)]
+#[error("the ClickHouse engine did not start; it says why above")]
+pub(crate) struct AlreadyTold;
+
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
 /// An engine that lived this long did start; the next failure is a new one.
@@ -151,9 +156,8 @@ impl Launch {
                 read.context("read the engine's address")?;
             }
         }
-        let address = line.trim().parse().map_err(|_| {
-            anyhow::anyhow!("the ClickHouse engine did not start; it says why above")
-        })?;
+        // Its last words went to the same stderr.
+        let address = line.trim().parse().map_err(|_| AlreadyTold)?;
         Ok(Running {
             child,
             leash,

@@ -64,9 +64,7 @@ impl Broker {
         fs::create_dir_all(&dir)
             .with_context(|| format!("create the directory {}", dir.display()))?;
         let lock = DirectoryLock::acquire(&dir, config.lock_wait).await?;
-        let listener = TcpListener::bind(config.listen)
-            .await
-            .with_context(|| format!("listen on {}", config.listen))?;
+        let listener = listen(config.listen).await?;
         let address = listener
             .local_addr()
             .context("read the address listened on")?;
@@ -202,4 +200,16 @@ async fn keep_house(broker: Arc<Shared>, stop: CancellationToken) {
             error!("keeping house panicked: {error}");
         }
     }
+}
+
+async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        if error.kind() == std::io::ErrorKind::AddrInUse {
+            anyhow::anyhow!(
+                "{address} is already in use: stop what listens there, or set broker.listen to another address"
+            )
+        } else {
+            anyhow::Error::new(error).context(format!("listen on {address} (broker.listen)"))
+        }
+    })
 }

@@ -4,8 +4,8 @@
 //! what it acknowledges has been through fsync. It has no replication, no transactions, no
 //! authentication and no compacted topics; beyond one machine run Apache Kafka.
 //!
-//! A Produce takes this way: [`server`] reads the frame and checks its form, [`api`] finds the
-//! partition, [`log`] checks the batch and writes it to the active segment, one fsync serves all
+//! A Produce takes this way: `server` reads the frame and checks its form, `api` finds the
+//! partition, `log` checks the batch and writes it to the active segment, one fsync serves all
 //! who wait for it, and only then the answer goes out and consumers see the records.
 //!
 //! Invariants:

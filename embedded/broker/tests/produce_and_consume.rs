@@ -7,7 +7,7 @@ use std::{process::Command, time::Duration};
 use rdkafka::{
     Offset, TopicPartitionList,
     consumer::Consumer,
-    producer::{BaseRecord, Producer},
+    producer::{BaseRecord, FutureProducer, FutureRecord, Producer},
 };
 use support::*;
 
@@ -124,18 +124,14 @@ fn an_oversized_message_is_refused_and_the_next_one_accepted() {
         1,
         &[("max.message.bytes", "10000")],
     );
-    let producer: rdkafka::producer::FutureProducer = client(&broker.bootstrap()).create().unwrap();
+    let producer: FutureProducer = client(&broker.bootstrap()).create().unwrap();
     let send = |value: String| {
-        block_on(
-            producer.send(
-                rdkafka::producer::FutureRecord::<(), _>::to("small")
-                    .partition(0)
-                    .payload(&value),
-                PATIENCE,
-            ),
-        )
+        let record = FutureRecord::<(), _>::to("small")
+            .partition(0)
+            .payload(&value);
+        block_on(producer.send(record, PATIENCE)).map_err(|(error, _)| error)
     };
-    let (error, _) = send("x".repeat(10_001)).unwrap_err();
+    let error = send("x".repeat(10_001)).unwrap_err();
     assert_eq!(
         error.rdkafka_error_code(),
         Some(rdkafka::types::RDKafkaErrorCode::MessageSizeTooLarge)

@@ -66,8 +66,9 @@ fn try_run(
                 Ok(())
             }
         });
-    // SET and USE have changed the session behind the pool's back.
-    if analysis.class != Class::Control {
+    // SET and USE have changed the session behind the pool's back; a statement that failed or was
+    // abandoned stays in its session, and among those that run, until the session closes.
+    if analysis.class != Class::Control && outcome.is_ok() && !answer.is_abandoned() {
         engine.give_back(session);
     }
     outcome
@@ -214,6 +215,10 @@ impl Answer {
             Bytes::copy_from_slice(bytes)
         };
         self.pieces.blocking_send(Ok(bytes)).is_ok()
+    }
+
+    fn is_abandoned(&self) -> bool {
+        self.pieces.is_closed()
     }
 
     fn fail(&mut self, exception: Exception) {

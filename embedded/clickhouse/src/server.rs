@@ -78,9 +78,7 @@ impl Server {
     pub async fn open(config: Config) -> anyhow::Result<Self> {
         refuse_open_access(&config)?;
         // First, because a port in use should not cost a download.
-        let listener = TcpListener::bind(config.listen)
-            .await
-            .with_context(|| format!("listen on {}", config.listen))?;
+        let listener = listen(config.listen).await?;
         let local_addr = listener
             .local_addr()
             .context("read the address listened on")?;
@@ -327,8 +325,8 @@ impl Drop for Running {
     }
 }
 
-/// Kills the statements whose text starts with `tag` again and again until `finished`: a kill
-/// that comes while a statement is still being planned is lost. False if it takes too long.
+/// Kills the statements whose text starts with `tag`, as often as it takes until `finished`: one
+/// the engine has not registered yet cannot be killed yet. False if it takes too long.
 async fn kill_until(shared: &Arc<Shared>, tag: &str, finished: impl Future<Output = ()>) -> bool {
     const PAUSE: Duration = Duration::from_millis(50);
     let mut finished = std::pin::pin!(finished);
@@ -346,4 +344,16 @@ async fn kill_until(shared: &Arc<Shared>, tag: &str, finished: impl Future<Outpu
             warn!(error = %exception, "could not cancel a statement");
         }
     }
+}
+
+async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.map_err(|error| {
+        if error.kind() == std::io::ErrorKind::AddrInUse {
+            anyhow::anyhow!(
+                "{address} is already in use: stop what listens there, or set engine.listen to another address"
+            )
+        } else {
+            anyhow::Error::new(error).context(format!("listen on {address} (engine.listen)"))
+        }
+    })
 }

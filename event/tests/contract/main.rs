@@ -1,6 +1,7 @@
 //! The contract from outside: every rule on both sides of its boundary, the encoding, and
 //! `event.proto`.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails here")]
 
 mod proto;
 mod rules;

@@ -159,7 +159,7 @@ async fn what_is_not_a_batch_is_a_clear_400() {
 async fn a_batch_has_a_most_of_events() {
     let config = ingest::Config {
         batch_events_max: 3,
-        ..Default::default()
+        ..ingest::Config::default()
     };
     let (edge, _broker) = Edge::ready_with(config).await;
     edge.events([GOOD; 3].join("\n")).await.is(202);

@@ -15,6 +15,18 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
+fn zlib(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn raw_deflate(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
 fn zstd(bytes: &[u8]) -> Vec<u8> {
     zstd::encode_all(bytes, 3).unwrap()
 }
@@ -77,6 +89,9 @@ async fn every_encoding_is_unpacked_on_both_routes() {
         ("x-gzip", gzip(good)),
         // Two members one after the other are one gzip file.
         ("gzip", [gzip(&good[..20]), gzip(&good[20..])].concat()),
+        ("deflate", zlib(good)),
+        // Not what the standard says, and what some clients send.
+        ("deflate", raw_deflate(good)),
         ("zstd", zstd(good)),
         ("br", brotli(good)),
     ];
@@ -115,6 +130,8 @@ async fn what_does_not_unpack_is_a_clear_400() {
     let good = GOOD.as_bytes();
     for (encoding, whole) in [
         ("gzip", gzip(good)),
+        ("deflate", zlib(good)),
+        ("deflate", raw_deflate(good)),
         ("zstd", zstd(good)),
         ("br", brotli(good)),
     ] {
@@ -248,7 +265,7 @@ async fn a_path_of_one_megabyte_is_a_4xx_and_does_no_harm() {
 async fn a_body_that_does_not_arrive_is_given_up() {
     let config = ingest::Config {
         body_timeout: Duration::from_millis(100),
-        ..Default::default()
+        ..ingest::Config::default()
     };
     let (edge, _broker) = Edge::ready_with(config).await;
     let head = "POST /event HTTP/1.1\r\nhost: weir\r\ncontent-length: 100\r\n\r\n{";
@@ -266,7 +283,7 @@ async fn open_bodies_together_have_a_limit_and_give_their_share_back() {
         batch_unpacked_bytes_max: 100_000,
         event_bytes_max: 100_000,
         open_bytes_max: 200_000,
-        ..Default::default()
+        ..ingest::Config::default()
     };
     let (edge, _broker) = Edge::ready_with(config).await;
     // Two that began and do not go on hold all but a little.

@@ -109,7 +109,7 @@ async fn without_the_topic_it_starts_says_what_to_do_and_recovers() {
 async fn while_kafka_is_away_events_are_answered_503_and_afterwards_202() {
     let config = ingest::Config {
         ack_timeout: Duration::from_secs(3),
-        ..Default::default()
+        ..ingest::Config::default()
     };
     let (edge, mut broker) = Edge::ready_with(config).await;
     edge.is_unharmed().await;

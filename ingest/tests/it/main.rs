@@ -1,5 +1,6 @@
 //! The edge from outside: HTTP in front, the embedded broker behind.
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails here")]
 
 mod answers;
 mod batches;

@@ -50,7 +50,7 @@ pub(super) async fn answer(
             .topics
             .all()
             .iter()
-            .map(|topic| describe_topic(topic))
+            .map(describe_topic)
             .collect::<Vec<_>>(),
     })
     .await?;

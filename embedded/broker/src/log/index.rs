@@ -86,7 +86,8 @@ impl Index {
 
     pub(crate) fn decode(mut file: &[u8]) -> Option<(Summary, Self)> {
         let mut bytes = frame::next(&mut file)?;
-        if bytes.len() < SUMMARY_BYTES || (bytes.len() - SUMMARY_BYTES) % ENTRY_BYTES != 0 {
+        if bytes.len() < SUMMARY_BYTES || !(bytes.len() - SUMMARY_BYTES).is_multiple_of(ENTRY_BYTES)
+        {
             return None;
         }
         let summary = Summary {

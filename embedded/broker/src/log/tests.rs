@@ -374,8 +374,10 @@ fn damage_in_a_closed_segment_costs_that_segment_only() {
     );
 }
 
-/// A log of single-segment size, and its file.
-fn written(values: &[Vec<u8>]) -> io::Result<(tempfile::TempDir, Vec<u8>, Vec<(i64, Vec<u8>)>)> {
+type Batches = Vec<(i64, Vec<u8>)>;
+
+/// A log of one segment, its file, and what is in it.
+fn written(values: &[Vec<u8>]) -> io::Result<(tempfile::TempDir, Vec<u8>, Batches)> {
     let dir = tempfile::tempdir()?;
     let partition = open(&Disk::default(), dir.path())?;
     for (sequence, value) in values.iter().enumerate() {

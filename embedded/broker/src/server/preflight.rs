@@ -250,7 +250,8 @@ fn shape(key: ApiKey) -> Option<(&'static [Field], i16)> {
     })
 }
 
-/// Whether `body` has the form of this request, to its last byte.
+/// Whether `body` begins with the whole form of this request. What follows is nobody's business:
+/// librdkafka 2.0 leaves three bytes behind a Metadata request, and Apache Kafka never looks.
 pub(super) fn check(key: ApiKey, version: i16, body: &[u8]) -> anyhow::Result<()> {
     let (fields, compact_since) =
         shape(key).with_context(|| format!("the form of {key:?} is not known"))?;
@@ -260,9 +261,7 @@ pub(super) fn check(key: ApiKey, version: i16, body: &[u8]) -> anyhow::Result<()
         compact: version >= compact_since,
         elements: 0,
     };
-    walk.structure(fields)?;
-    ensure!(walk.rest.is_empty(), "{} bytes too many", walk.rest.len());
-    Ok(())
+    walk.structure(fields)
 }
 
 struct Walk<'a> {
@@ -401,7 +400,7 @@ mod tests {
         TopicName(StrBytes::from_static_str("events"))
     }
 
-    /// Every version of a request passes, and no shortened or lengthened form of it.
+    /// Every version of a request passes, and no shortened form of it.
     fn is_exact(
         key: ApiKey,
         versions: std::ops::RangeInclusive<i16>,
@@ -418,11 +417,6 @@ mod tests {
                     "{key:?} {version} cut to {len}"
                 );
             }
-            body.extend([0]);
-            assert!(
-                check(key, version, &body).is_err(),
-                "{key:?} {version} with a byte too many"
-            );
         }
     }
 

@@ -1,5 +1,6 @@
 //! A broker on a free port and a directory of its own, and librdkafka clients for it.
 #![expect(dead_code, reason = "every test binary uses another part of this")]
+#![expect(clippy::unwrap_used, reason = "a helper of tests fails the test")]
 
 pub(crate) mod wire;
 
