@@ -3,6 +3,7 @@
 pub(crate) mod batch;
 pub(crate) mod single;
 
+use std::any::Any;
 use std::time::Duration;
 
 use axum::Router;
@@ -162,6 +163,12 @@ fn unavailable(sentence: String) -> Response {
         .headers_mut()
         .insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
     response
+}
+
+/// The answer of a handler that panicked, which is a defect of this service.
+pub(crate) fn failed(_: Box<dyn Any + Send>) -> Response {
+    let sentence = "the service failed; the events may or may not be stored";
+    error(StatusCode::INTERNAL_SERVER_ERROR, vec![sentence.to_owned()])
 }
 
 /// Counts answers. A path nobody knows must not make a metric of its own.

@@ -15,6 +15,7 @@ use axum::middleware::from_fn;
 use infra::http::{api_docs, bind, operations, serve, with_fallbacks};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
 
 pub use config::Config;
 
@@ -69,6 +70,7 @@ impl Service {
             .merge(api_docs(openapi::document()));
         let router = with_fallbacks(router)
             .layer(from_fn(api::count_answer))
+            .layer(CatchPanicLayer::custom(api::failed))
             .layer(api::cors());
         let stopped = shutdown.clone();
         let served = tokio::select! {

@@ -15,6 +15,18 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
+fn zlib(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn raw_deflate(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
 fn zstd(bytes: &[u8]) -> Vec<u8> {
     zstd::encode_all(bytes, 3).unwrap()
 }
@@ -77,6 +89,9 @@ async fn every_encoding_is_unpacked_on_both_routes() {
         ("x-gzip", gzip(good)),
         // Two members one after the other are one gzip file.
         ("gzip", [gzip(&good[..20]), gzip(&good[20..])].concat()),
+        ("deflate", zlib(good)),
+        // Not what the standard says, and what some clients send.
+        ("deflate", raw_deflate(good)),
         ("zstd", zstd(good)),
         ("br", brotli(good)),
     ];
@@ -115,6 +130,8 @@ async fn what_does_not_unpack_is_a_clear_400() {
     let good = GOOD.as_bytes();
     for (encoding, whole) in [
         ("gzip", gzip(good)),
+        ("deflate", zlib(good)),
+        ("deflate", raw_deflate(good)),
         ("zstd", zstd(good)),
         ("br", brotli(good)),
     ] {
