@@ -26,7 +26,7 @@ use tokio::{
     sync::{Semaphore, mpsc, oneshot},
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::{
     Config,
@@ -180,7 +180,8 @@ impl Shared {
                 .await
                 .unwrap_or(false);
         if !stopped {
-            warn!("the engine still had work when the process ended");
+            // Its background threads, where there are tables: it is made to be killed at any time.
+            debug!("the engine still had work when the process ended");
         }
     }
 }
