@@ -66,7 +66,7 @@ impl Service {
             readiness.clone(),
             shutdown.clone(),
         ));
-        let stats = Stats::new(self.client, &self.config);
+        let stats = Stats::new(self.client, &self.config, readiness.clone());
         let api = Router::new()
             .route("/stats", get(stats::get_stats))
             .route("/stats/aggregated", get(stats::get_stats_aggregated))
