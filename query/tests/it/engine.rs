@@ -4,7 +4,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
 
 use tokio_util::sync::CancellationToken;
@@ -13,6 +13,8 @@ const ENGINE_ANSWERS_ON: &str = "the engine answers on ";
 
 pub(crate) struct Engine {
     process: Child,
+    /// Open, or the test harness over there would end when it finds its test to be slow.
+    _stdout: BufReader<ChildStdout>,
     pub(crate) address: SocketAddr,
 }
 
@@ -38,7 +40,11 @@ impl Engine {
         while stdout.read_line(&mut line).unwrap() > 0 {
             if let Some((_, address)) = line.split_once(ENGINE_ANSWERS_ON) {
                 let address = address.trim().parse().unwrap();
-                return Self { process, address };
+                return Self {
+                    process,
+                    _stdout: stdout,
+                    address,
+                };
             }
             line.clear();
         }
