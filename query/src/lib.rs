@@ -25,6 +25,7 @@ use stats::Stats;
 pub struct Service {
     config: Config,
     client: clickhouse::Client,
+    database: String,
     listener: TcpListener,
     local_addr: SocketAddr,
 }
@@ -44,6 +45,7 @@ impl Service {
         Ok(Self {
             config,
             client,
+            database: clickhouse.database,
             listener,
             local_addr,
         })
@@ -63,10 +65,11 @@ impl Service {
         let readiness = Readiness::default();
         let watching = tokio::spawn(reachability::watch(
             self.client.clone(),
+            self.database,
             readiness.clone(),
             shutdown.clone(),
         ));
-        let stats = Stats::new(self.client, &self.config);
+        let stats = Stats::new(self.client, &self.config, readiness.clone());
         let api = Router::new()
             .route("/stats", get(stats::get_stats))
             .route("/stats/aggregated", get(stats::get_stats_aggregated))

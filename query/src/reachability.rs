@@ -13,7 +13,14 @@ const CLICKHOUSE: &str = "clickhouse";
 const ASK_EVERY: Duration = Duration::from_secs(5);
 const ASK_TIMEOUT: Duration = Duration::from_secs(2);
 
-pub(crate) async fn watch(client: Client, readiness: Readiness, shutdown: CancellationToken) {
+pub(crate) async fn watch(
+    client: Client,
+    database: String,
+    readiness: Readiness,
+    shutdown: CancellationToken,
+) {
+    // Any other database than weir's: the server refuses all questions in one that is not there.
+    let client = client.with_database("system");
     readiness.unavailable(CLICKHOUSE, "ClickHouse has not been reached yet");
     let backoff = Backoff {
         max: Duration::from_secs(1),
@@ -21,7 +28,7 @@ pub(crate) async fn watch(client: Client, readiness: Readiness, shutdown: Cancel
     };
     let mut failures = 0;
     loop {
-        let wait = match ask(&client).await {
+        let wait = match ask(&client, &database).await {
             Ok(()) => {
                 failures = 0;
                 if readiness.available(CLICKHOUSE) {
@@ -45,12 +52,16 @@ pub(crate) async fn watch(client: Client, readiness: Readiness, shutdown: Cancel
     }
 }
 
-async fn ask(client: &Client) -> Result<(), String> {
-    let asked = client.query("SELECT count() > 0 FROM system.tables WHERE database = currentDatabase() AND name = 'stats_day'");
+async fn ask(client: &Client, database: &str) -> Result<(), String> {
+    let asked = client
+        .query(include_str!("sql/tables_are_there.sql"))
+        .param("database", database);
     match timeout(ASK_TIMEOUT, asked.fetch_one::<bool>()).await {
         Err(_) => Err(format!("ClickHouse did not answer in {ASK_TIMEOUT:?}")),
         Ok(Err(error)) => Err(format!("ClickHouse cannot be asked: {error}")),
-        Ok(Ok(false)) => Err("ClickHouse has no tables of weir: run `weir migrate`".to_owned()),
+        Ok(Ok(false)) => Err(format!(
+            "database {database} lacks tables of weir: run `weir migrate`"
+        )),
         Ok(Ok(true)) => Ok(()),
     }
 }

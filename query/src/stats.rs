@@ -1,5 +1,7 @@
 //! `GET /stats`: views, unique users and top paths of a site.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::extract::{Query, State};
 use axum::http::header::RETRY_AFTER;
@@ -8,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use chrono::NaiveDate;
 use chrono_tz::Tz;
 use clickhouse::{Client, Row};
-use infra::http::error;
+use infra::http::{Readiness, error};
 use metrics::{counter, histogram};
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, timeout};
@@ -16,8 +18,11 @@ use tracing::warn;
 
 use crate::config::Config;
 use crate::days::Pieces;
+use crate::openapi::{Answers, Parameters};
 use crate::params::{self, Asked, Question};
 
+/// How long a ClickHouse that was found to be away is given: it may be back already.
+const TIMEOUT_WHILE_AWAY: Duration = Duration::from_secs(1);
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
 
 /// Asks ClickHouse; cheap to clone.
@@ -25,7 +30,8 @@ const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
 pub(crate) struct Stats {
     client: Client,
     view_types: Vec<String>,
-    timeout: std::time::Duration,
+    timeout: Duration,
+    readiness: Readiness,
 }
 
 /// The answer of `/stats`.
@@ -38,11 +44,11 @@ pub(crate) struct StatsAnswer {
     date: Option<NaiveDate>,
     /// Only if asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, format = Date)]
+    #[schema(value_type = String, required = false, format = Date)]
     start_date: Option<NaiveDate>,
     /// Only if asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<String>, format = Date)]
+    #[schema(value_type = String, required = false, format = Date)]
     end_date: Option<NaiveDate>,
     /// Events of the view types, or of the type asked for.
     #[schema(example = 1450)]
@@ -70,7 +76,7 @@ struct Totals {
 }
 
 impl Stats {
-    pub(crate) fn new(client: Client, config: &Config) -> Self {
+    pub(crate) fn new(client: Client, config: &Config, readiness: Readiness) -> Self {
         let seconds_max = config.timeout.as_secs().max(1);
         let client = client
             .with_setting("max_execution_time", seconds_max.to_string())
@@ -79,6 +85,15 @@ impl Stats {
             client,
             view_types: config.view_types.clone(),
             timeout: config.timeout,
+            readiness,
+        }
+    }
+
+    fn timeout(&self) -> Duration {
+        if self.readiness.is_ready() {
+            self.timeout
+        } else {
+            self.timeout.min(TIMEOUT_WHILE_AWAY)
         }
     }
 
@@ -212,21 +227,8 @@ impl Stats {
     get,
     path = "/stats",
     tag = "stats",
-    params(
-        ("site_id" = String, Query, description = "Whose traffic", example = "my-site"),
-        ("date" = Option<String>, Query, description = "One day, as YYYY-MM-DD"),
-        ("start_date" = Option<String>, Query, description = "First day of a range; open if left out"),
-        ("end_date" = Option<String>, Query, description = "Last day of a range, included; open if left out"),
-        ("timezone" = Option<String>, Query, description = "Whose days; default UTC", example = "Europe/Berlin"),
-        ("event_type" = Option<String>, Query, description = "Count this type instead of views"),
-        ("path" = Option<String>, Query, description = "Count this path alone"),
-        ("limit" = Option<u16>, Query, description = "How many top paths, 1 to 1000; default 10"),
-    ),
-    responses(
-        (status = 200, description = "The figures; zeros for a site without events", body = StatsAnswer),
-        (status = 400, description = "Every parameter that is at fault", body = infra::http::ErrorBody),
-        (status = 503, description = "ClickHouse cannot answer now: try again after `Retry-After` seconds", body = infra::http::ErrorBody),
-    ),
+    params(Parameters),
+    responses(Answers)
 )]
 pub(crate) async fn get_stats(
     State(stats): State<Stats>,
@@ -245,8 +247,8 @@ pub(crate) async fn get_stats(
     get,
     path = "/stats/aggregated",
     tag = "stats",
-    params(("site_id" = String, Query, description = "Whose traffic; all other parameters of /stats too", example = "my-site")),
-    responses((status = 200, description = "As /stats answers", body = StatsAnswer)),
+    params(Parameters),
+    responses(Answers)
 )]
 pub(crate) async fn get_stats_aggregated(
     stats: State<Stats>,
@@ -260,17 +262,15 @@ async fn respond(stats: &Stats, pairs: &[(String, String)]) -> Response {
         Ok(question) => question,
         Err(faults) => return error(StatusCode::BAD_REQUEST, faults),
     };
-    match timeout(stats.timeout, stats.answer(&question)).await {
+    let patience = stats.timeout();
+    match timeout(patience, stats.answer(&question)).await {
         Ok(Ok(answer)) => Json(answer).into_response(),
         Ok(Err(failure)) => {
             warn!("/stats was answered with 503: {failure}");
             unavailable("ClickHouse cannot answer now")
         }
         Err(_) => {
-            warn!(
-                "/stats was answered with 503: no answer of ClickHouse in {:?}",
-                stats.timeout
-            );
+            warn!("/stats was answered with 503: no answer of ClickHouse in {patience:?}");
             unavailable("ClickHouse did not answer in time")
         }
     }

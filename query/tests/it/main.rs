@@ -1,0 +1,9 @@
+//! The query service against the real engine.
+#![expect(clippy::unwrap_used, reason = "tests, and the helpers they share")]
+
+mod engine;
+mod faults;
+mod figures;
+mod operations;
+mod outage;
+mod world;

@@ -1,0 +1,127 @@
+//! How the service is, and what it says of itself.
+
+use serde_json::{Value, json};
+
+use crate::engine;
+use crate::world::{World, row};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn health_names_the_service() {
+    let world = World::new().await;
+    let answer = world.json("/health", &[]).await;
+    assert_eq!(answer, (200, json!({"status": "ok", "service": "query"})));
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_without_tables_is_told_until_it_is_migrated() {
+    let world = World::on(engine::shared()).await;
+    world.wait_until_ready_is(503, "weir migrate").await;
+    let response = world.get("/stats", &[("site_id", "s")]).await;
+    assert_eq!(response.status(), 503);
+    assert!(response.headers().contains_key("retry-after"));
+    world.migrate().await;
+    world.wait_until_ready_is(200, "ready").await;
+    world.stats(&[("site_id", "s")]).await;
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn any_site_may_read_the_figures_and_the_refusals() {
+    let world = World::new().await;
+    for parameters in [&[("site_id", "s")][..], &[]] {
+        let response = world.get("/stats", parameters).await;
+        assert_eq!(response.headers()["access-control-allow-origin"], "*");
+    }
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_loads_nothing_and_its_links_lead_somewhere() {
+    let world = World::new().await;
+    let response = world.get("/", &[]).await;
+    assert_eq!(response.status(), 200);
+    let policy = response.headers()["content-security-policy"].clone();
+    assert!(policy.to_str().unwrap().contains("default-src 'none'"));
+    let page = response.text().await.unwrap();
+    assert!(!page.contains("<script") && !page.contains("//"), "{page}");
+    let links: Vec<_> = page
+        .split("href=\"")
+        .skip(1)
+        .filter_map(|rest| rest.split('"').next())
+        .collect();
+    assert!(links.contains(&"/api-docs"), "{links:?}");
+    world.wait_until_ready_is(200, "ready").await;
+    for link in links {
+        assert_eq!(world.get(link, &[]).await.status(), 200, "{link}");
+    }
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_description_of_the_api_holds() {
+    let world = World::new().await;
+    let (status, document) = world.json("/openapi.json", &[]).await;
+    assert_eq!(status, 200);
+    assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
+    for path in ["/stats", "/stats/aggregated"] {
+        let operation = &document["paths"][path]["get"];
+        let names: Vec<_> = operation["parameters"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|parameter| parameter["name"].as_str().unwrap())
+            .collect();
+        assert_eq!(
+            names,
+            [
+                "site_id",
+                "date",
+                "start_date",
+                "end_date",
+                "timezone",
+                "event_type",
+                "path",
+                "limit"
+            ],
+            "{path}"
+        );
+        for status in ["200", "400", "503"] {
+            assert!(
+                operation["responses"][status].is_object(),
+                "{path}: {status}"
+            );
+        }
+        assert_eq!(
+            operation["responses"]["503"]["headers"]["Retry-After"]["schema"]["type"], "integer",
+            "{path}"
+        );
+    }
+    world
+        .insert(&[row("s", "view", "/", "u", "2025-11-15T00:00:00Z")])
+        .await;
+    let answer = world
+        .stats(&[
+            ("site_id", "s"),
+            ("start_date", "2025-11-01"),
+            ("end_date", "2025-12-01"),
+        ])
+        .await;
+    assert_described(&document, "StatsAnswer", &answer);
+    assert_described(&document, "PathViews", &answer["top_paths"][0]);
+    let (_, refusal) = world.json("/stats", &[]).await;
+    assert_described(&document, "ErrorBody", &refusal);
+    world.stop().await;
+}
+
+/// Every field that is there is described, and every field that is required is there.
+fn assert_described(document: &Value, schema: &str, answer: &Value) {
+    let schema = &document["components"]["schemas"][schema];
+    let answer = answer.as_object().unwrap();
+    for field in answer.keys() {
+        assert!(schema["properties"][field].is_object(), "{field}: {schema}");
+    }
+    for field in schema["required"].as_array().unwrap() {
+        assert!(answer.contains_key(field.as_str().unwrap()), "{field}");
+    }
+}
