@@ -73,12 +73,16 @@ fn engine() -> String {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
-    let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
     // Its standard input stays open as long as this process lives, and tells it when it does not.
     std::mem::forget(process.stdin.take());
-    for line in lines {
+    while let Some(line) = lines.next() {
         if let Some((_, address)) = line.unwrap().split_once(ENGINE_ANSWERS_ON) {
-            return address.to_owned();
+            let address = address.to_owned();
+            // So does its standard output: its harness speaks up after a minute, and ends where
+            // nobody listens.
+            std::mem::forget(lines);
+            return address;
         }
     }
     panic!("the engine did not start: {:?}", process.wait());
