@@ -14,7 +14,7 @@ use axum::{
     Router,
     body::Body,
     extract::{Request, State},
-    http::{Method, StatusCode, header},
+    http::{HeaderMap, Method, StatusCode, header},
     response::{IntoResponse, Response},
     routing::{any, get},
     serve::ListenerExt as _,
@@ -201,6 +201,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
             .into_response();
     }
     let prepared = async {
+        refuse_pages(&parts.headers)?;
         let head = Head::read(&parts)?;
         let role = shared.users.authenticate(&head.credentials()?)?;
         let body = shared.bodies.read(body).await?;
@@ -220,6 +221,18 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         Ok(response) => response,
         Err(exception) => response::refused(&query_id, &exception),
     }
+}
+
+/// Any page a person visits could have their browser send a statement to this machine, where no
+/// password is asked. Browsers say so with every POST; clients that are no browsers never do.
+fn refuse_pages(headers: &HeaderMap) -> Result<(), Exception> {
+    if headers.contains_key(header::ORIGIN) {
+        return Err(Exception::new(
+            Code::AccessDenied,
+            "Not enough privileges: pages in a browser may not ask here",
+        ));
+    }
+    Ok(())
 }
 
 /// Waits for a place, runs the statement on a blocking thread, answers once its first bytes or

@@ -141,6 +141,18 @@ async fn nobody_leaves_the_database() {
 }
 
 #[tokio::test]
+async fn a_page_in_a_browser_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = with_table(&folder).await;
+    let page = reqwest::Client::new()
+        .post(&engine.url)
+        .header("origin", "https://example.com")
+        .body("DROP TABLE weir.t");
+    assert_eq!(page.send().await.unwrap().status(), 403);
+    assert_eq!(engine.ask("SELECT count() FROM weir.t").await, "2");
+}
+
+#[tokio::test]
 async fn passwords_are_asked_in_every_way_they_can_be_sent() {
     let folder = tempfile::tempdir().unwrap();
     let config = json!({"password": "s", "reader_password": "r"});
