@@ -37,7 +37,11 @@ CREATE TABLE IF NOT EXISTS ledger
     client_ids UInt64 COMMENT 'Stored events whose id the client made' CODEC(T64, ZSTD(1)),
     parts UInt16 COMMENT 'At most so many blocks went into one table: what the cut took of its deduplication window' CODEC(T64, ZSTD(1)),
     batches Array(UInt64) COMMENT 'Hashes of the ids of the batches that were taken in, in the order of their offsets' CODEC(NONE),
-    stored_at DateTime64(3, 'UTC') COMMENT 'When it was in events and in every rollup' CODEC(Delta, ZSTD(1))
+    stored_at DateTime64(3, 'UTC') COMMENT 'When it was in events and in every rollup' CODEC(Delta, ZSTD(1)),
+    _owner UInt64 EPHEMERAL COMMENT 'Sent with an INSERT and not stored: who inserts',
+    _is_owner Bool MATERIALIZED joinGet('{database}.fences', 'owner', _partition) = _owner COMMENT 'Always true in what a sink stored',
+    INDEX times stored_at TYPE minmax GRANULARITY 1,
+    CONSTRAINT only_the_owner CHECK _is_owner
 )
 ENGINE = MergeTree
 ORDER BY (_log, _partition, from_offset)
