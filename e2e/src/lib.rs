@@ -2,12 +2,20 @@
 //!
 //! The tests stand in `tests/`; here is what they share.
 
+mod apache;
 mod binary;
+mod choice;
 mod clickhouse;
+mod leash;
+mod ports;
 mod wait;
 mod weir;
 
+pub use apache::ApacheKafka;
 pub use binary::weir;
+pub use choice::is_apache;
 pub use clickhouse::ClickHouse;
+pub use leash::Leash;
+pub use ports::free_port;
 pub use wait::eventually;
 pub use weir::{Finished, Weir, command, file, run};

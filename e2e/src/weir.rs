@@ -9,6 +9,7 @@ use reqwest::StatusCode;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::leash::signal;
 use crate::{ClickHouse, weir};
 
 /// A running `weir up`. Dropping it kills it, and the engine with it.
@@ -266,14 +267,6 @@ impl Drop for Weir {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// By the shell, whose own `kill` is there on every machine.
-fn signal(name: &str, pid: u32) -> std::io::Result<std::process::ExitStatus> {
-    Command::new("sh")
-        .arg("-c")
-        .arg(format!("kill -{name} {pid}"))
-        .status()
 }
 
 /// What a command that ended left.
