@@ -4,6 +4,7 @@
 mod jars;
 mod node;
 
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
@@ -117,9 +118,14 @@ impl ApacheKafka {
 }
 
 fn brokers_known_to(address: &str) -> usize {
+    // Where nobody listens yet, a client would wait longer and longer between its attempts.
+    if TcpStream::connect(address).is_err() {
+        return 0;
+    }
     let client: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", address)
         .set("log_level", "0")
+        .set("reconnect.backoff.max.ms", "100")
         .create()
         .expect("the settings are right");
     client
