@@ -18,17 +18,18 @@ pub struct Leash {
 const SCRIPT: &str = r#"
 trap '' HUP INT TERM
 folder=$1; shift
-"$@" </dev/null >"$folder.log" 2>&1 &
+mkdir -p "$folder"
+"$@" </dev/null >>"$folder/log" 2>&1 &
 echo $!
 exec >&-
 read -r word
 kill -9 $! 2>/dev/null
 wait $! 2>/dev/null
-[ "$word" = keep ] || rm -rf "$folder" "$folder.log"
+[ "$word" = keep ] || rm -rf "$folder"
 "#;
 
 impl Leash {
-    /// Starts `program` with its output in a file beside its folder (see [`log`]).
+    /// Starts `program`; its output goes to a file in `folder`, which is made if it is not there.
     ///
     /// # Panics
     /// If there is no shell.
@@ -111,9 +112,7 @@ impl Drop for Leash {
 
 /// What the process of this folder has printed so far.
 pub(crate) fn log(folder: &Path) -> String {
-    let mut path = folder.as_os_str().to_owned();
-    path.push(".log");
-    String::from_utf8_lossy(&std::fs::read(path).unwrap_or_default()).into_owned()
+    String::from_utf8_lossy(&std::fs::read(folder.join("log")).unwrap_or_default()).into_owned()
 }
 
 /// By the shell, whose own `kill` is there on every machine.
@@ -142,7 +141,6 @@ mod tests {
     fn dropping_the_leash_ends_the_process_and_removes_its_folder() {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("f");
-        std::fs::create_dir(&folder).unwrap();
         let leash = sleeper(&folder);
         let pid = leash.pid();
         assert!(leash.is_running() && is_there(pid));
@@ -154,7 +152,6 @@ mod tests {
     fn killing_leaves_the_folder() {
         let root = tempfile::tempdir().unwrap();
         let folder = root.path().join("f");
-        std::fs::create_dir(&folder).unwrap();
         let leash = sleeper(&folder);
         leash.signal("STOP");
         assert!(leash.is_running(), "a stopped process is still there");

@@ -29,13 +29,12 @@ impl Node {
             .prefix("weir-kafka-")
             .tempdir()
             .expect("a temporary folder");
-        std::fs::create_dir(folder.path().join("node")).expect("a temporary folder can be written");
         let mut node = Self {
             folder,
             port: ports[index].0,
             process: None,
         };
-        let settings = settings(index, ports, &node.folder.path().join("node"));
+        let settings = settings(index, ports, &node.folder.path().join("data"));
         std::fs::write(node.settings_file(), settings).expect("a temporary folder can be written");
         node.format(jars);
         node.run(jars);
@@ -49,7 +48,7 @@ impl Node {
     pub(super) fn run(&mut self, jars: &Path) {
         let mut kafka = java(jars);
         kafka.arg("kafka.Kafka").arg(self.settings_file());
-        self.process = Some(Leash::start(&self.folder.path().join("node"), &kafka));
+        self.process = Some(Leash::start(self.folder.path(), &kafka));
     }
 
     pub(super) fn kill(&mut self) {
@@ -73,7 +72,7 @@ impl Node {
     }
 
     pub(super) fn log(&self) -> String {
-        leash::log(&self.folder.path().join("node"))
+        leash::log(self.folder.path())
     }
 
     fn settings_file(&self) -> std::path::PathBuf {

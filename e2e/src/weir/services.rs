@@ -117,7 +117,7 @@ impl Drop for Services {
     }
 }
 
-/// What the leash of one process may remove: its output stands beside it.
+/// What the leash of one process may remove: only its output stands there.
 fn own(folder: &Path, name: &str) -> PathBuf {
     folder.join(format!("process-{name}"))
 }
