@@ -90,7 +90,7 @@ impl Node {
             });
         assert!(
             output.status.success(),
-            "Apache Kafka's folder cannot be formatted:\n{}{}",
+            "Apache Kafka's folder cannot be formatted (it wants Java 17 or newer):\n{}{}",
             String::from_utf8_lossy(&output.stdout),
             String::from_utf8_lossy(&output.stderr)
         );
