@@ -1,8 +1,10 @@
 //! The one binary: each command is one arm.
 
+mod audit;
 mod config;
 mod health;
 mod import;
+mod seal;
 mod servers;
 mod up;
 
@@ -43,6 +45,10 @@ enum Command {
     Migrate,
     /// Send a web server's access log as page views; the same file twice changes nothing.
     Import(import::Options),
+    /// Check that every event counts once, in the rows and in every rollup; exits with 1 if not.
+    Audit(audit::Options),
+    /// Close days: remove repeats from beyond the window, make rollups anew that differ.
+    Seal(seal::Options),
     /// Ask a URL and exit with 0 if it answers with success; for container health checks.
     Health(health::Options),
     /// Print the configuration in force, secrets redacted.
@@ -52,7 +58,7 @@ enum Command {
 #[tokio::main]
 async fn main() -> ExitCode {
     match run(Cli::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) if error.is::<up::AlreadyTold>() => ExitCode::FAILURE,
         Err(error) => {
             // One line: the attempt, then its causes.
@@ -62,13 +68,14 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(cli: Cli) -> anyhow::Result<()> {
+async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let config: Config = infra::config::load(cli.config.as_deref())?;
     if let Command::Config = cli.command {
-        return config::print(&config);
+        config::print(&config)?;
+        return Ok(ExitCode::SUCCESS);
     }
     infra::telemetry::init(&config.log)?;
-    match cli.command {
+    let ended = match cli.command {
         Command::Up(options) => up::run(config, cli.config, options).await,
         Command::Ingest => servers::ingest(config).await,
         Command::Sink => servers::sink(config).await,
@@ -77,7 +84,10 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Clickhouse(options) => servers::clickhouse(config, options).await,
         Command::Migrate => servers::migrate(&config).await,
         Command::Import(options) => import::run(config.import, options).await,
+        Command::Audit(options) => return Ok(audit::run(&config, options).await),
+        Command::Seal(options) => seal::run(&config, options).await,
         Command::Health(options) => health::run(options).await,
         Command::Config => unreachable!("answered above"),
-    }
+    };
+    ended.map(|()| ExitCode::SUCCESS)
 }
