@@ -1,0 +1,215 @@
+//! Faults by a schedule that the seed alone decides.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Mutex;
+use tokio::task::JoinSet;
+
+use super::Random;
+use crate::{Fleet, Process, Way};
+
+const STREAM: u64 = 4 << 40;
+/// A schedule ends even where it draws few kills.
+const FAULTS_A_KILL_MAX: usize = 10;
+
+/// Whom it strikes; numbers are from 0.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Target {
+    Ingest,
+    Engine,
+    Kafka(usize),
+    Sink(usize),
+    /// What lies between a sink and ClickHouse.
+    Way(usize),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// kill -9, and a new process after a while.
+    Kill,
+    /// SIGSTOP, and SIGCONT after a while.
+    Stop,
+    /// Connections are cut in the midst of what is sent.
+    Cut(usize),
+    /// ... and when the answer comes.
+    LoseAnswers,
+}
+
+/// One fault.
+#[derive(Debug, Clone, Copy)]
+pub struct Fault {
+    /// Since the one before.
+    pub after: Duration,
+    pub target: Target,
+    pub kind: Kind,
+    /// How long it lasts.
+    pub hold: Duration,
+}
+
+/// A schedule with so many kills, and other faults between them.
+#[must_use]
+pub fn schedule(seed: u64, kills: usize, sinks: usize, kafka_nodes: usize) -> Vec<Fault> {
+    let mut random = Random::new(seed, STREAM);
+    let mut faults: Vec<Fault> = Vec::new();
+    let mut killed = 0;
+    while killed < kills && faults.len() < kills * FAULTS_A_KILL_MAX {
+        let sink = random.within(0..sinks as u64) as usize;
+        let node = random.within(0..kafka_nodes as u64) as usize;
+        let target = match random.within(0..100) {
+            0..45 => Target::Sink(sink),
+            45..60 => Target::Way(sink),
+            60..75 => Target::Engine,
+            75..88 => Target::Kafka(node),
+            _ => Target::Ingest,
+        };
+        let kind = match target {
+            Target::Way(_) if random.chance(40) => Kind::LoseAnswers,
+            // Small numbers too: most requests are.
+            Target::Way(_) => {
+                let below = 1 << random.within(1..17);
+                Kind::Cut(random.within(0..below) as usize)
+            }
+            _ if random.chance(65) => Kind::Kill,
+            _ => Kind::Stop,
+        };
+        let hold = match (kind, target) {
+            (Kind::Kill, _) if random.chance(85) => random.millis(0..600),
+            (Kind::Kill, _) => random.millis(600..3000),
+            // Now and then beyond the session: the others take over, and it does not know.
+            (Kind::Stop, Target::Sink(_)) if random.chance(25) => random.millis(3500..6000),
+            (Kind::Stop, _) if random.chance(92) => random.millis(50..1500),
+            (Kind::Stop, _) => random.millis(1500..4000),
+            (Kind::Cut(_) | Kind::LoseAnswers, _) => random.millis(100..700),
+        };
+        killed += usize::from(kind == Kind::Kill);
+        faults.push(Fault {
+            after: random.millis(100..600),
+            target,
+            kind,
+            hold,
+        });
+    }
+    faults
+}
+
+/// How many of each there were.
+#[derive(Debug, Default)]
+pub struct Tally(BTreeMap<(String, &'static str), u32>);
+
+impl Tally {
+    /// The process of each kind that was killed, summed up.
+    #[must_use]
+    pub fn kills(&self) -> u32 {
+        let kills = self.0.iter().filter(|((_, kind), _)| *kind == "killed");
+        kills.map(|(_, count)| count).sum()
+    }
+
+    #[must_use]
+    pub fn faults(&self) -> u32 {
+        self.0.values().sum()
+    }
+}
+
+impl fmt::Display for Tally {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for ((target, kind), count) in &self.0 {
+            writeln!(formatter, "  {target} {kind}: {count}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Strikes by the schedule. A fault waits until the one before it at the same target is over; with
+/// several Kafka nodes, until none of them is down and all replicas are in sync. Returns once all
+/// is healed.
+///
+/// # Panics
+/// If a process ends by itself, or does not become ready again.
+pub async fn strike(fleet: &Arc<Fleet>, faults: &[Fault]) -> Tally {
+    let mut turns: BTreeMap<Target, Arc<Mutex<()>>> = BTreeMap::new();
+    let mut under_way = JoinSet::new();
+    let mut tally = Tally::default();
+    for &fault in faults {
+        tokio::time::sleep(fault.after).await;
+        let shared = match fault.target {
+            Target::Kafka(_) => Target::Kafka(0),
+            alone => alone,
+        };
+        let turn = turns.entry(shared).or_default().clone();
+        let fleet = fleet.clone();
+        let (name, kind) = (name(&fleet, fault.target), kind(fault.kind));
+        *tally.0.entry((name, kind)).or_default() += 1;
+        under_way.spawn(async move {
+            let _turn = turn.lock().await;
+            hit(&fleet, fault).await;
+        });
+        while let Some(over) = under_way.try_join_next() {
+            over.expect("a fault heals");
+        }
+    }
+    while let Some(over) = under_way.join_next().await {
+        over.expect("a fault heals");
+    }
+    for process in fleet.processes() {
+        process.assert_alive();
+    }
+    tally
+}
+
+async fn hit(fleet: &Fleet, fault: Fault) {
+    let process = match fault.target {
+        Target::Ingest => &fleet.ingest,
+        Target::Engine => &fleet.engine,
+        Target::Kafka(_) => &fleet.broker,
+        Target::Sink(number) => &fleet.sinks[number].process,
+        Target::Way(number) => {
+            let proxy = &fleet.sinks[number].proxy;
+            proxy.set(match fault.kind {
+                Kind::Cut(bytes) => Way::CutAfter(bytes),
+                _ => Way::LoseAnswers,
+            });
+            tokio::time::sleep(fault.hold).await;
+            proxy.set(Way::Open);
+            return;
+        }
+    };
+    hit_process(process, fault).await;
+    // A sink may be struck again before it is ready: that depends on all the others.
+    if !matches!(fault.target, Target::Sink(_)) {
+        process.ready().await;
+    }
+}
+
+async fn hit_process(process: &Process, fault: Fault) {
+    if fault.kind == Kind::Kill {
+        process.kill();
+        tokio::time::sleep(fault.hold).await;
+        process.start();
+    } else {
+        process.stop();
+        tokio::time::sleep(fault.hold).await;
+        process.go_on();
+    }
+}
+
+fn name(fleet: &Fleet, target: Target) -> String {
+    match target {
+        Target::Ingest => fleet.ingest.name().to_owned(),
+        Target::Engine => fleet.engine.name().to_owned(),
+        Target::Kafka(node) => format!("kafka-{}", node + 1),
+        Target::Sink(number) => fleet.sinks[number].process.name().to_owned(),
+        Target::Way(number) => format!("way of {}", fleet.sinks[number].process.name()),
+    }
+}
+
+fn kind(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Kill => "killed",
+        Kind::Stop => "stopped",
+        Kind::Cut(_) => "cut",
+        Kind::LoseAnswers => "answers lost",
+    }
+}
