@@ -163,11 +163,18 @@ impl Fleet {
     /// How many planned cuts the sinks have found and made again, by their logs.
     #[must_use]
     pub fn cuts_recovered(&self) -> usize {
-        let followed = |sink: &Sink| {
-            let log = sink.process.log();
-            log.matches("followed a plan that was left behind").count()
-        };
-        self.sinks.iter().map(followed).sum()
+        self.told_by_sinks("followed a plan that was left behind")
+    }
+
+    /// How many cuts the sinks have stored that they had planned themselves, by their logs.
+    #[must_use]
+    pub fn cuts_stored(&self) -> usize {
+        self.told_by_sinks("stored a cut of")
+    }
+
+    fn told_by_sinks(&self, what: &str) -> usize {
+        let told = |sink: &Sink| sink.process.log().matches(what).count();
+        self.sinks.iter().map(told).sum()
     }
 
     /// `/stats` with this query string, which must be answered with success.

@@ -44,12 +44,13 @@ async fn chaos_loses_nothing_and_doubles_nothing() {
 
     let sum = |what: fn(&e2e::chaos::Sent) -> u32| journal.iter().map(what).sum::<u32>();
     println!(
-        "{} faults, {} of them kills, in {struck:.1?}; settled after {settled:.1?}\n{tally}{} events in {} tries, {} times accepted; {} planned cuts were made again",
+        "{} faults, {} of them kills, in {struck:.1?}; settled after {settled:.1?}\n{tally}{} events in {} tries, {} times accepted; {} cuts stored, {} planned ones made again",
         tally.faults(),
         tally.kills(),
         journal.len(),
         sum(|sent| sent.tries),
         sum(|sent| sent.accepted),
+        fleet.cuts_stored(),
         fleet.cuts_recovered(),
     );
     let truth = Truth::of_rows(fleet.clickhouse(), generator, &journal).await;

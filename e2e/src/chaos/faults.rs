@@ -3,15 +3,18 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Mutex;
 use tokio::task::JoinSet;
 
 use super::Random;
-use crate::{Fleet, Process, Way};
+use crate::{Fleet, Process, Proxy, Way};
 
 const STREAM: u64 = 4 << 40;
+/// An aimed fault waits so long for an INSERT. Nothing comes while everybody is down.
+const AIM_WITHIN: Duration = Duration::from_secs(2);
+const AIM_POLL: Duration = Duration::from_millis(1);
 /// A schedule ends even where it draws few kills.
 const FAULTS_A_KILL_MAX: usize = 10;
 
@@ -45,6 +48,8 @@ pub struct Fault {
     pub after: Duration,
     pub target: Target,
     pub kind: Kind,
+    /// Strikes so long after the next INSERT has begun, a sink's own or anybody's; None: at once.
+    pub aim: Option<Duration>,
     /// How long it lasts.
     pub hold: Duration,
 }
@@ -59,10 +64,10 @@ pub fn schedule(seed: u64, kills: usize, sinks: usize, kafka_nodes: usize) -> Ve
         let sink = random.within(0..sinks as u64) as usize;
         let node = random.within(0..kafka_nodes as u64) as usize;
         let target = match random.within(0..100) {
-            0..45 => Target::Sink(sink),
-            45..60 => Target::Way(sink),
-            60..75 => Target::Engine,
-            75..88 => Target::Kafka(node),
+            0..38 => Target::Sink(sink),
+            38..54 => Target::Way(sink),
+            54..72 => Target::Engine,
+            72..86 => Target::Kafka(node),
             _ => Target::Ingest,
         };
         let kind = match target {
@@ -84,11 +89,19 @@ pub fn schedule(seed: u64, kills: usize, sinks: usize, kafka_nodes: usize) -> Ve
             (Kind::Stop, _) => random.millis(1500..4000),
             (Kind::Cut(_) | Kind::LoseAnswers, _) => random.millis(100..700),
         };
+        // Left to luck, most would strike while nothing is in flight.
+        let aim = match target {
+            Target::Sink(_) | Target::Engine => random.chance(70),
+            Target::Kafka(_) => random.chance(40),
+            Target::Ingest | Target::Way(_) => false,
+        };
+        let aim = aim.then(|| random.millis(0..40));
         killed += usize::from(kind == Kind::Kill);
         faults.push(Fault {
-            after: random.millis(100..600),
+            after: random.millis(200..900),
             target,
             kind,
+            aim,
             hold,
         });
     }
@@ -160,27 +173,54 @@ pub async fn strike(fleet: &Arc<Fleet>, faults: &[Fault]) -> Tally {
 }
 
 async fn hit(fleet: &Fleet, fault: Fault) {
+    if let Some(delay) = fault.aim {
+        let inserts = || inserts(fleet, fault.target);
+        let before = inserts();
+        within(AIM_WITHIN, || inserts() > before).await;
+        tokio::time::sleep(delay).await;
+    }
     let process = match fault.target {
         Target::Ingest => &fleet.ingest,
         Target::Engine => &fleet.engine,
         Target::Kafka(_) => &fleet.broker,
         Target::Sink(number) => &fleet.sinks[number].process,
-        Target::Way(number) => {
-            let proxy = &fleet.sinks[number].proxy;
-            proxy.set(match fault.kind {
-                Kind::Cut(bytes) => Way::CutAfter(bytes),
-                _ => Way::LoseAnswers,
-            });
-            tokio::time::sleep(fault.hold).await;
-            proxy.set(Way::Open);
-            return;
-        }
+        Target::Way(number) => return hit_way(&fleet.sinks[number].proxy, fault).await,
     };
     hit_process(process, fault).await;
     // A sink may be struck again before it is ready: that depends on all the others.
     if !matches!(fault.target, Target::Sink(_)) {
         process.ready().await;
     }
+}
+
+/// INSERTs that have begun.
+fn inserts(fleet: &Fleet, target: Target) -> u64 {
+    match target {
+        Target::Sink(number) => fleet.sinks[number].proxy.seen().inserts,
+        _ => {
+            let inserts = fleet.sinks.iter().map(|sink| sink.proxy.seen().inserts);
+            inserts.sum()
+        }
+    }
+}
+
+/// Returns when `happened`, or when `patience` is at its end.
+async fn within(patience: Duration, happened: impl Fn() -> bool) {
+    let give_up_at = Instant::now() + patience;
+    while !happened() && Instant::now() < give_up_at {
+        tokio::time::sleep(AIM_POLL).await;
+    }
+}
+
+async fn hit_way(proxy: &Proxy, fault: Fault) {
+    let before = proxy.seen().cut;
+    proxy.set(match fault.kind {
+        Kind::Cut(bytes) => Way::CutAfter(bytes),
+        _ => Way::LoseAnswers,
+    });
+    tokio::time::sleep(fault.hold).await;
+    within(AIM_WITHIN, || proxy.seen().cut > before).await;
+    proxy.set(Way::Open);
 }
 
 async fn hit_process(process: &Process, fault: Fault) {

@@ -86,8 +86,9 @@ impl Generator {
         } else {
             format!("user-{}", random.within(0..USERS))
         };
-        // Mostly one of a few weeks, now and then one of two years.
-        let days = if random.chance(97) { 40 } else { 730 };
+        // Mostly one of a few weeks, now and then one of a year: each month is a part of its own
+        // in each table.
+        let days = if random.chance(99) { 40 } else { 365 };
         let since = random.within(0..days * DAY_MS);
         Event {
             number,
