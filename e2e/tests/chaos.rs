@@ -58,7 +58,11 @@ async fn chaos_loses_nothing_and_doubles_nothing() {
     if let Some(table) = fleet.audit() {
         println!("{table}");
     }
-    println!("{} rows: none lost, none doubled", truth.rows());
+    println!(
+        "{} rows: none lost, none doubled; {} of events without an id that a client had to send again",
+        truth.rows(),
+        truth.copies()
+    );
     // Nobody was still on the way to ClickHouse.
     let again = Truth::of_rows(fleet.clickhouse(), generator, &journal).await;
     assert_eq!(again.rows(), truth.rows());

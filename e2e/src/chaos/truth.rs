@@ -62,6 +62,13 @@ impl Truth {
         Self { generator, copies }
     }
 
+    /// Rows beyond the first of an event: of requests that nobody heard the answer of.
+    #[must_use]
+    pub fn copies(&self) -> u64 {
+        let beyond = self.copies.iter().map(|copies| copies.saturating_sub(1));
+        beyond.map(u64::from).sum()
+    }
+
     /// All rows.
     #[must_use]
     pub fn rows(&self) -> u64 {
