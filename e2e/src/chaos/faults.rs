@@ -91,14 +91,21 @@ pub fn schedule(seed: u64, kills: usize, sinks: usize, kafka_nodes: usize) -> Ve
         };
         // Left to luck, most would strike while nothing is in flight.
         let aim = match target {
-            Target::Sink(_) | Target::Engine => random.chance(70),
+            Target::Sink(_) | Target::Engine => random.chance(60),
             Target::Kafka(_) => random.chance(40),
             Target::Ingest | Target::Way(_) => false,
         };
         let aim = aim.then(|| random.millis(0..40));
         killed += usize::from(kind == Kind::Kill);
+        // Without a calm now and then the group never comes to rest, and it would always be the same
+        // few cuts that are struck.
+        let after = if random.chance(10) {
+            random.millis(3000..6000)
+        } else {
+            random.millis(200..900)
+        };
         faults.push(Fault {
-            after: random.millis(200..900),
+            after,
             target,
             kind,
             aim,
