@@ -54,3 +54,24 @@ impl Random {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_numbers_are_those_of_splitmix64() {
+        let mut random = Random(0);
+        assert_eq!(random.draw(), 0xE220_A839_7B1D_CDAF);
+        assert_eq!(random.draw(), 0x6E78_9E6A_A1B9_65F4);
+    }
+
+    #[test]
+    fn a_shuffle_keeps_every_item() {
+        let mut items: Vec<u64> = (0..100).collect();
+        Random::new(1, 1).shuffle(&mut items);
+        assert!(!items.is_sorted());
+        items.sort_unstable();
+        assert!(items.into_iter().eq(0..100));
+    }
+}
