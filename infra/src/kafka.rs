@@ -1,5 +1,7 @@
 //! Reaching Kafka: the `kafka` section, client settings, topics.
 
+mod log_id;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -11,6 +13,8 @@ use rdkafka::types::RDKafkaErrorCode;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Secret;
+
+pub use log_id::log_id;
 
 /// Where Kafka is and what weir calls its topics.
 #[derive(Debug, Clone, Serialize, Deserialize)]

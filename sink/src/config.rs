@@ -16,9 +16,13 @@ pub struct Config {
     pub group: String,
     /// When a cut is inserted (`WEIR_SINK__CUT__..`).
     pub cut: CutLimits,
-    /// So many of a partition's last client-made event ids are remembered; an event that brings
-    /// one of them again is dropped. 0 turns this off (`WEIR_SINK__REPEAT_WINDOW`).
+    /// So many of a partition's last client-made event ids, and as many of its last batches' ids,
+    /// are remembered, in at most 17 bytes each; an event or a batch that brings one of them again
+    /// is dropped. 0 turns this off (`WEIR_SINK__REPEAT_WINDOW`).
     pub repeat_window: u32,
+    /// Off only to measure what it costs: without plans, tokens and the ledger, whatever is killed
+    /// or cut off counts twice (`WEIR_SINK__EXACTLY_ONCE`).
+    pub exactly_once: bool,
     /// One attempt at an INSERT may take this long (`WEIR_SINK__INSERT_TIMEOUT`).
     #[serde(with = "humantime_serde")]
     pub insert_timeout: Duration,
@@ -36,7 +40,8 @@ impl Default for Config {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 3002)),
             group: "weir-sink".to_owned(),
             cut: CutLimits::default(),
-            repeat_window: 500_000,
+            repeat_window: 2_000_000,
+            exactly_once: true,
             insert_timeout: Duration::from_secs(120),
             session_timeout: Duration::from_secs(10),
             retry: Backoff::default(),

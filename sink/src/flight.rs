@@ -10,8 +10,9 @@ use tokio::sync::oneshot;
 
 use crate::dead_letters::DeadLetters;
 use crate::gather::{Cut, DeadLetter};
+use crate::ledger::Page;
 use crate::plan::Range;
-use crate::writer::Writer;
+use crate::writer::{Fenced, Writer};
 
 /// One cut from its plan to its landing.
 pub(crate) struct Flight {
@@ -36,6 +37,8 @@ enum Attempt {
 pub(crate) enum Progress {
     UnderWay,
     Landed,
+    /// Somebody else owns a partition of it by now: it is no longer this sink's to store.
+    Fenced,
     Failed(anyhow::Error),
 }
 
@@ -66,13 +69,13 @@ impl Flight {
         self.cut.plan.encode()
     }
 
-    /// Whether the group has its plan; a cut without rows needs none.
+    /// Whether the group has its plan.
     pub(crate) fn is_planned(&self) -> bool {
-        self.planned_at.is_some() || self.cut.rows == 0
+        self.planned_at.is_some()
     }
 
     pub(crate) fn needs_plan(&self, now: Instant, age_max: Duration) -> bool {
-        self.cut.rows > 0 && self.planned_at.is_none_or(|at| now - at > age_max)
+        self.planned_at.is_none_or(|at| now - at > age_max)
     }
 
     pub(crate) fn planned(&mut self, now: Instant) {
@@ -135,6 +138,9 @@ impl Flight {
         }
         match std::mem::replace(&mut self.attempt, Attempt::None) {
             Attempt::Done(Ok(())) => Progress::Landed,
+            Attempt::Done(Err(error)) if error.chain().any(|cause| cause.is::<Fenced>()) => {
+                Progress::Fenced
+            }
             Attempt::Done(Err(error)) => Progress::Failed(error),
             waiting => {
                 self.attempt = waiting;
@@ -156,7 +162,7 @@ impl Flight {
     pub(crate) fn count(&self) {
         let cut = &self.cut;
         metrics::counter!("weir_sink_events_stored_total").increment(cut.rows as u64);
-        metrics::counter!("weir_sink_repeats_dropped_total").increment(cut.repeats);
+        metrics::counter!("weir_sink_repeats_dropped_total").increment(cut.repeats());
         metrics::counter!("weir_sink_dead_letters_total").increment(cut.dead_letters.len() as u64);
         metrics::counter!("weir_sink_cuts_total").increment(1);
         metrics::gauge!("weir_sink_cut_rows").set(cut.rows as f64);
@@ -166,7 +172,7 @@ impl Flight {
             cut.rows,
             cut.bytes = cut.block.len(),
             cut.partitions = cut.plan.ranges.len(),
-            cut.repeats,
+            cut.repeats = cut.repeats(),
             "stored a cut of {} rows",
             cut.rows
         );
@@ -177,18 +183,34 @@ fn flatten(result: Result<anyhow::Result<()>, oneshot::error::RecvError>) -> any
     result.unwrap_or_else(|_| Err(anyhow!("an insert ended without a result")))
 }
 
+/// Milliseconds since 1970.
+pub(crate) fn now_millis() -> i64 {
+    chrono::Utc::now().timestamp_millis()
+}
+
+/// The ledger's page of a cut that is stored now.
+pub(crate) fn page(cut: &Cut) -> Page {
+    Page {
+        log: cut.plan.log,
+        cut: cut.plan.id,
+        parts: cut.parts,
+        stored_at: now_millis(),
+    }
+}
+
 async fn store(cut: &Cut, writer: &Writer, dead_letters: &DeadLetters) -> anyhow::Result<()> {
     // First: once the cut has landed its records are never read again.
     set_aside(&cut.dead_letters, dead_letters).await?;
     if cut.rows > 0 {
         let begun = Instant::now();
         writer
-            .insert(&cut.plan, cut.block.clone())
+            .insert(cut.plan.id, cut.block.clone())
             .await
             .with_context(|| format!("insert {} rows", cut.rows))?;
         metrics::histogram!("weir_sink_insert_duration_seconds").record(begun.elapsed());
     }
-    Ok(())
+    // Last: what stands in the ledger is in every table.
+    writer.enter(page(cut), &cut.entries).await
 }
 
 async fn set_aside(letters: &[DeadLetter], dead_letters: &DeadLetters) -> anyhow::Result<()> {

@@ -1,16 +1,19 @@
 //! Records on their way into a cut: when one is due, what it covers, what it drops and what it
 //! sets aside. Knows neither client.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Instant;
 
 use event::IdOrigin;
+use event::wire::EventBatch;
 use uuid::Uuid;
 
 use crate::config::CutLimits;
-use crate::native::Columns;
+use crate::ledger::{self, Entry};
+use crate::months::Months;
+use crate::native::{Columns, Part};
 use crate::plan::{self, Plan, Range};
-use crate::window::{self, Window};
+use crate::window::{self, Memory};
 
 /// One Kafka record, borrowed from its client.
 #[derive(Debug, Clone, Copy)]
@@ -36,54 +39,62 @@ pub(crate) struct DeadLetter {
 /// What one partition brings to a cut.
 #[derive(Debug)]
 pub(crate) struct Slice {
-    range: Range,
     columns: Columns,
-    repeats: u64,
+    /// What the ledger will say of it.
+    entry: Entry,
+    /// Places that are stored already: they count, and are not sent again.
+    stored: HashSet<(u64, u16)>,
+    months: Months,
     dead_letters: Vec<DeadLetter>,
     dead_bytes: usize,
 }
 
 impl Slice {
     /// An empty slice that begins at `from`, which need not be the offset of its first record:
-    /// compaction and control records leave gaps.
-    pub(crate) fn new(partition: u16, from: u64) -> Self {
+    /// compaction and control records leave gaps. `owner` is who took the partition over.
+    pub(crate) fn new(partition: u16, from: u64, owner: u64) -> Self {
         let range = Range {
             partition,
             from,
             to: from,
         };
         Self {
-            range,
             columns: Columns::default(),
-            repeats: 0,
+            entry: Entry {
+                range,
+                records: 0,
+                events: 0,
+                rows: 0,
+                repeats: 0,
+                dead_letters: 0,
+                places: 0,
+                client_ids: 0,
+                batches: Vec::new(),
+                owner,
+            },
+            stored: HashSet::new(),
+            months: Months::default(),
             dead_letters: Vec::new(),
             dead_bytes: 0,
         }
     }
 
+    /// Of which some rows are stored already.
+    pub(crate) fn beside(mut self, stored: HashSet<(u64, u16)>) -> Self {
+        self.stored = stored;
+        self
+    }
+
     /// Takes in the next record of the partition.
-    pub(crate) fn accept(&mut self, record: Record<'_>, window: &mut Window) {
-        let Record {
-            partition, offset, ..
-        } = record;
-        self.range.to = offset + 1;
+    pub(crate) fn accept(&mut self, record: Record<'_>, memory: &mut Memory) {
+        self.entry.range.to = record.offset + 1;
+        self.entry.records += 1;
         match event::wire::decode(record.schema, record.value) {
-            Ok(batch) => {
-                for (index, event) in (0_u16..).zip(&batch.events) {
-                    let id = event.id;
-                    if id.origin == IdOrigin::Client
-                        && !window.admit(window::key(event.site_id.as_str(), id.uuid))
-                    {
-                        self.repeats += 1;
-                        continue;
-                    }
-                    self.columns.push(event, partition, offset, index);
-                }
-            }
+            Ok(batch) => self.accept_batch(&batch, record.offset, memory),
             Err(error) => {
                 let dead = DeadLetter {
-                    partition,
-                    offset,
+                    partition: record.partition,
+                    offset: record.offset,
                     reason: error.to_string(),
                     key: record.key.map(<[u8]>::to_vec),
                     value: record.value.map(<[u8]>::to_vec),
@@ -94,21 +105,70 @@ impl Slice {
                     .map(Vec::len)
                     .sum::<usize>();
                 self.dead_letters.push(dead);
+                self.entry.dead_letters += 1;
             }
+        }
+    }
+
+    fn accept_batch(&mut self, batch: &EventBatch, offset: u64, memory: &mut Memory) {
+        let entry = &mut self.entry;
+        entry.events += batch.events.len() as u64;
+        let is_stored = |index| self.stored.contains(&(offset, index));
+        let key = window::batch_key(batch.id);
+        // What is stored was no repeat, whatever the window says by now.
+        if !memory.batches.admit(key) && !self.stored.iter().any(|place| place.0 == offset) {
+            entry.repeats += batch.events.len() as u64;
+            return;
+        }
+        entry.batches.push(key);
+        for (index, event) in (0_u16..).zip(&batch.events) {
+            let id = event.id;
+            let is_clients = id.origin == IdOrigin::Client;
+            if is_clients
+                && !memory
+                    .events
+                    .admit(window::key(event.site_id.as_str(), id.uuid))
+                && !is_stored(index)
+            {
+                entry.repeats += 1;
+                continue;
+            }
+            entry.rows += 1;
+            entry.client_ids += u64::from(is_clients);
+            entry.places = entry.places.wrapping_add(ledger::place(offset, index));
+            self.months.add(event.timestamp.timestamp_millis());
+            if !is_stored(index) {
+                self.columns
+                    .push(event, entry.range.partition, offset, index);
+            }
+        }
+        if let Some(event) = batch.events.last() {
+            let millis = event.received_at.timestamp_millis();
+            memory.batches.came_at(millis);
+            memory.events.came_at(millis);
         }
     }
 
     /// Extends the range to `to`, over a gap that holds no record.
     pub(crate) fn reach(&mut self, to: u64) {
-        self.range.to = self.range.to.max(to);
+        self.entry.range.to = self.entry.range.to.max(to);
     }
 
-    fn rows(&self) -> usize {
+    pub(crate) fn is_full(&self, limits: &CutLimits) -> bool {
+        self.rows() >= limits.rows_max || self.bytes() >= limits.bytes_max
+    }
+
+    /// The first offset that is not part of it.
+    pub(crate) fn end(&self) -> u64 {
+        self.entry.range.to
+    }
+
+    pub(crate) fn rows(&self) -> usize {
         self.columns.rows() + self.dead_letters.len()
     }
 
-    fn bytes(&self) -> usize {
-        self.columns.bytes() + self.dead_bytes
+    pub(crate) fn bytes(&self) -> usize {
+        self.columns.bytes() + self.dead_bytes + self.entry.batches.len() * 8
     }
 }
 
@@ -118,26 +178,36 @@ pub(crate) struct Gather {
     slices: BTreeMap<u16, Slice>,
     rows: usize,
     bytes: usize,
+    months: Months,
     opened_at: Option<Instant>,
 }
 
+/// A cut is full once it touches so many months: each is a block of its own in every table, and a
+/// deduplication window holds a number of blocks.
+const MONTHS_MAX: usize = 100;
+
 impl Gather {
-    /// Takes in the record at `from` or, over a gap, after it.
+    /// Takes in the record at `from` or, over a gap, after it; for `owner`, who took the partition
+    /// over.
     pub(crate) fn accept(
         &mut self,
         record: Record<'_>,
         from: u64,
-        window: &mut Window,
+        owner: u64,
+        memory: &mut Memory,
         now: Instant,
     ) {
         let slice = self
             .slices
             .entry(record.partition)
-            .or_insert_with(|| Slice::new(record.partition, from));
-        let (rows, bytes) = (slice.rows(), slice.bytes());
-        slice.accept(record, window);
+            .or_insert_with(|| Slice::new(record.partition, from, owner));
+        let (rows, bytes, months) = (slice.rows(), slice.bytes(), slice.months.count());
+        slice.accept(record, memory);
         self.rows += slice.rows() - rows;
         self.bytes += slice.bytes() - bytes;
+        if slice.months.count() != months {
+            self.months.merge(&slice.months);
+        }
         self.opened_at.get_or_insert(now);
     }
 
@@ -146,7 +216,9 @@ impl Gather {
     }
 
     pub(crate) fn is_full(&self, limits: &CutLimits) -> bool {
-        self.rows >= limits.rows_max || self.bytes >= limits.bytes_max
+        self.rows >= limits.rows_max
+            || self.bytes >= limits.bytes_max
+            || self.months.count() >= MONTHS_MAX
     }
 
     pub(crate) fn is_due(&self, limits: &CutLimits, now: Instant) -> bool {
@@ -167,6 +239,15 @@ impl Gather {
             self.rows -= slice.rows();
             self.bytes -= slice.bytes();
         }
+        self.settle();
+    }
+
+    /// After slices were taken out.
+    fn settle(&mut self) {
+        self.months = Months::default();
+        for slice in self.slices.values() {
+            self.months.merge(&slice.months);
+        }
         if self.slices.is_empty() {
             self.opened_at = None;
         }
@@ -174,7 +255,7 @@ impl Gather {
 
     /// Takes out as many partitions as one plan can name; the rest stays for the next cut, at its
     /// age.
-    pub(crate) fn cut(&mut self, id: Uuid, repeat_window: u32) -> Cut {
+    pub(crate) fn cut(&mut self, head: Head) -> Cut {
         let partitions: Vec<u16> = self
             .slices
             .keys()
@@ -189,48 +270,72 @@ impl Gather {
                 slices.push(slice);
             }
         }
-        if self.slices.is_empty() {
-            self.opened_at = None;
-        }
-        Cut::new(id, repeat_window, slices)
+        self.settle();
+        Cut::new(head, slices)
     }
+}
+
+/// What a plan says beside its ranges.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Head {
+    pub(crate) id: Uuid,
+    pub(crate) log: u32,
+    pub(crate) mends: u32,
+    /// Milliseconds since 1970.
+    pub(crate) made_at: i64,
+    pub(crate) repeat_window: u32,
 }
 
 /// A finished cut: its plan and what the plan stands for.
 #[derive(Debug)]
 pub(crate) struct Cut {
     pub(crate) plan: Plan,
+    /// Rows in the block.
     pub(crate) rows: usize,
-    pub(crate) repeats: u64,
-    pub(crate) dead_letters: Vec<DeadLetter>,
     /// The INSERT's body.
     pub(crate) block: bytes::Bytes,
+    pub(crate) dead_letters: Vec<DeadLetter>,
+    /// A range each.
+    pub(crate) entries: Vec<Entry>,
+    /// At most so many blocks go into one table.
+    pub(crate) parts: u16,
 }
 
 impl Cut {
     /// `slices` in the order of their partitions.
-    pub(crate) fn new(id: Uuid, repeat_window: u32, slices: Vec<Slice>) -> Self {
-        let mut ranges = Vec::with_capacity(slices.len());
+    pub(crate) fn new(head: Head, slices: Vec<Slice>) -> Self {
+        let mut entries = Vec::with_capacity(slices.len());
         let mut parts = Vec::with_capacity(slices.len());
         let mut dead_letters = Vec::new();
-        let mut repeats = 0;
+        let mut months = Months::default();
         for slice in slices {
-            ranges.push(slice.range);
-            parts.push(slice.columns);
+            parts.push(Part {
+                columns: slice.columns,
+                owner: slice.entry.owner,
+            });
             dead_letters.extend(slice.dead_letters);
-            repeats += slice.repeats;
+            months.merge(&slice.months);
+            entries.push(slice.entry);
         }
         Self {
             plan: Plan {
-                id,
-                repeat_window,
-                ranges,
+                id: head.id,
+                log: head.log,
+                mends: head.mends,
+                made_at: head.made_at,
+                repeat_window: head.repeat_window,
+                ranges: entries.iter().map(|entry| entry.range).collect(),
             },
-            rows: parts.iter().map(Columns::rows).sum(),
-            repeats,
+            rows: parts.iter().map(|part| part.columns.rows()).sum(),
+            block: crate::native::encode(&parts, head.log),
             dead_letters,
-            block: crate::native::encode(&parts),
+            entries,
+            parts: months.blocks_max(),
         }
+    }
+
+    pub(crate) fn repeats(&self) -> u64 {
+        self.entries.iter().map(|entry| entry.repeats).sum()
     }
 }
 

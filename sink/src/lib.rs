@@ -12,13 +12,21 @@
 
 mod config;
 mod dead_letters;
+mod fences;
 mod flight;
 mod gather;
+mod ledger;
 mod membership;
+mod mend;
+mod months;
 mod native;
 mod pipeline;
 mod plan;
+mod reader;
 mod recovery;
+mod stored;
+mod tables;
+mod takeover;
 mod window;
 mod writer;
 

@@ -1,4 +1,4 @@
-//! Rows of `events`, column by column, and ClickHouse's Native format made of them.
+//! ClickHouse's Native format, and rows of `events` in it, column by column.
 //!
 //! Native because a body that was cut short can never be taken for a smaller block: the number of
 //! rows stands at the front of it.
@@ -8,7 +8,7 @@ use event::{Event, IdOrigin};
 
 /// The columns in the order of [`Columns::in_order`]. Plain strings stand for `LowCardinality`
 /// ones: ClickHouse builds the dictionaries itself, per part.
-pub(crate) const COLUMNS: [(&str, &str); 14] = [
+pub(crate) const COLUMNS: [(&str, &str); 16] = [
     ("site_id", "String"),
     ("event_type", "String"),
     ("path", "String"),
@@ -23,8 +23,12 @@ pub(crate) const COLUMNS: [(&str, &str); 14] = [
     ("_partition", "UInt16"),
     ("_offset", "UInt64"),
     ("_index", "UInt16"),
+    ("_log", "UInt32"),
+    ("_owner", "UInt64"),
 ];
 const PROPS: usize = 6;
+const LOG: usize = 14;
+const OWNER: usize = 15;
 
 /// Rows of one partition, in the order of their offsets.
 #[derive(Debug, Default)]
@@ -95,8 +99,8 @@ impl Columns {
         plain + self.props_ends.len() * 8 + self.props_keys.len() + self.props_values.len()
     }
 
-    /// The columns' bytes; those of `props` are made when the block is.
-    fn in_order(&self) -> [&[u8]; COLUMNS.len()] {
+    /// The columns' bytes; those of `props` and the constant ones are made when the block is.
+    fn in_order(&self) -> [&[u8]; LOG] {
         [
             &self.site_id,
             &self.event_type,
@@ -116,42 +120,83 @@ impl Columns {
     }
 }
 
-/// One block of all `parts`, one after the other. The same parts give the same bytes.
-pub(crate) fn encode(parts: &[Columns]) -> Bytes {
+/// Rows of one partition, and who inserts them.
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub(crate) columns: Columns,
+    /// Who took the partition over; the server refuses anybody else.
+    pub(crate) owner: u64,
+}
+
+/// One block of all `parts`, one after the other, of one life of the topic. The same parts give
+/// the same bytes.
+pub(crate) fn encode(parts: &[Part], log: u32) -> Bytes {
     const HEADERS_BYTES: usize = 1024;
-    let rows: usize = parts.iter().map(Columns::rows).sum();
-    let bytes: usize = parts.iter().map(Columns::bytes).sum();
-    let mut block = BytesMut::with_capacity(HEADERS_BYTES + bytes);
-    put_varint(&mut block, COLUMNS.len() as u64);
-    put_varint(&mut block, rows as u64);
+    const CONSTANTS_BYTES: usize = 4 + 8;
+    let rows: usize = parts.iter().map(|part| part.columns.rows()).sum();
+    let bytes: usize = parts.iter().map(|part| part.columns.bytes()).sum();
+    let mut block = Block::new(
+        COLUMNS.len(),
+        rows,
+        HEADERS_BYTES + bytes + rows * CONSTANTS_BYTES,
+    );
     for (column, (name, kind)) in COLUMNS.into_iter().enumerate() {
-        put_string(&mut block, name);
-        put_string(&mut block, kind);
-        if column == PROPS {
-            put_props(&mut block, parts);
-        } else {
-            for part in parts {
-                block.put_slice(part.in_order()[column]);
+        let block = block.column(name, kind);
+        match column {
+            PROPS => put_props(block, parts),
+            LOG => (0..rows).for_each(|_| block.put_u32_le(log)),
+            OWNER => {
+                for part in parts {
+                    (0..part.columns.rows()).for_each(|_| block.put_u64_le(part.owner));
+                }
+            }
+            _ => {
+                for part in parts {
+                    block.put_slice(part.columns.in_order()[column]);
+                }
             }
         }
     }
-    block.freeze()
+    block.finish()
+}
+
+/// A block under construction.
+pub(crate) struct Block(BytesMut);
+
+impl Block {
+    pub(crate) fn new(columns: usize, rows: usize, bytes: usize) -> Self {
+        let mut block = BytesMut::with_capacity(bytes);
+        put_varint(&mut block, columns as u64);
+        put_varint(&mut block, rows as u64);
+        Self(block)
+    }
+
+    /// Begins a column; its values are to be put where this points.
+    pub(crate) fn column(&mut self, name: &str, kind: &str) -> &mut BytesMut {
+        put_string(&mut self.0, name);
+        put_string(&mut self.0, kind);
+        &mut self.0
+    }
+
+    pub(crate) fn finish(self) -> Bytes {
+        self.0.freeze()
+    }
 }
 
 /// A map column is where each row's entries end, then all keys, then all values.
-fn put_props(block: &mut BytesMut, parts: &[Columns]) {
+fn put_props(block: &mut BytesMut, parts: &[Part]) {
     let mut before = 0;
-    for part in parts {
-        for end in &part.props_ends {
+    for Part { columns, .. } in parts {
+        for end in &columns.props_ends {
             block.put_u64_le(before + end);
         }
-        before += part.props_ends.last().copied().unwrap_or(0);
+        before += columns.props_ends.last().copied().unwrap_or(0);
     }
     for part in parts {
-        block.put_slice(&part.props_keys);
+        block.put_slice(&part.columns.props_keys);
     }
     for part in parts {
-        block.put_slice(&part.props_values);
+        block.put_slice(&part.columns.props_values);
     }
 }
 

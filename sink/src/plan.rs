@@ -11,10 +11,10 @@ pub(crate) const PLAN_BYTES_MAX: usize = 4096;
 
 const MAGIC: &str = "weir";
 const END: &str = " .";
-const VERSION: &str = "1";
+const VERSION: &str = "2";
 /// How rows become an INSERT's body. To be raised whenever the same records would give other rows;
 /// a sink that has to rebuild a cut must then keep the encoder before it.
-const ENCODER: &str = "1";
+const ENCODER: &str = "2";
 
 /// Offsets `from..to` of one partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,6 +31,13 @@ pub(crate) struct Plan {
     /// Drawn at random when the plan is made, so it never means another cut: not of another
     /// topic, nor of the same one made anew or read again from the start on purpose.
     pub(crate) id: Uuid,
+    /// Which life of the topic its offsets are of.
+    pub(crate) log: u32,
+    /// How many mends of rollups there had been: each takes tokens away with the parts it replaces.
+    pub(crate) mends: u32,
+    /// When it was made, in milliseconds since 1970: what came after counts against the
+    /// deduplication window.
+    pub(crate) made_at: i64,
     /// The window of repeats in force when the cut was made.
     pub(crate) repeat_window: u32,
     /// In the order of their partitions, each once, none empty.
@@ -51,12 +58,16 @@ pub(crate) enum PlanError {
 }
 
 impl Plan {
-    /// ASCII, as `weir 1 <encoder> <id> <window> <partition>:<from>+<length>,.. .`:
+    /// ASCII, as
+    /// `weir 2 <encoder> <id> <log> <mends> <made at> <window> <partition>:<from>+<length>,.. .`:
     /// the full stop at the end tells a whole plan from one that was cut short.
     pub(crate) fn encode(&self) -> String {
         let mut text = format!(
-            "{MAGIC} {VERSION} {ENCODER} {} {} ",
+            "{MAGIC} {VERSION} {ENCODER} {} {} {} {} {} ",
             self.id.simple(),
+            self.log,
+            self.mends,
+            self.made_at,
             self.repeat_window
         );
         for (index, range) in self.ranges.iter().enumerate() {
@@ -90,8 +101,10 @@ impl Plan {
         }
         let id = word()?;
         let id = Uuid::try_parse(id).map_err(|_| damaged(id))?;
-        let window = word()?;
-        let repeat_window = window.parse().map_err(|_| damaged(window))?;
+        let log = number(word()?)?;
+        let mends = number(word()?)?;
+        let made_at = number(word()?)?;
+        let repeat_window = number(word()?)?;
         let mut ranges: Vec<Range> = Vec::new();
         for text in word()?.split(',') {
             let range = parse_range(text)?;
@@ -108,6 +121,9 @@ impl Plan {
             None if whole.is_none() => Err(damaged("its end")),
             None => Ok(Self {
                 id,
+                log,
+                mends,
+                made_at,
                 repeat_window,
                 ranges,
             }),
@@ -125,7 +141,8 @@ impl Plan {
 /// How many ranges of any values surely fit one plan.
 pub(crate) fn ranges_max() -> usize {
     // The words before the ranges, each as long as it can be.
-    const HEAD_BYTES_MAX: usize = 4 + 1 + 1 + 1 + 1 + 1 + 32 + 1 + 10 + 1 + 2;
+    const SPACES: usize = 9;
+    const HEAD_BYTES_MAX: usize = 4 + 1 + 1 + 32 + 10 + 10 + 20 + 10 + 1 + SPACES;
     const RANGE_BYTES_MAX: usize = 5 + 1 + 20 + 1 + 20 + 1;
     (PLAN_BYTES_MAX - HEAD_BYTES_MAX) / RANGE_BYTES_MAX
 }
@@ -148,6 +165,10 @@ fn parse_range(text: &str) -> Result<Range, PlanError> {
     })
 }
 
+fn number<T: std::str::FromStr>(word: &str) -> Result<T, PlanError> {
+    word.parse().map_err(|_| damaged(word))
+}
+
 fn damaged(at: &str) -> PlanError {
     PlanError::Damaged(at.chars().take(40).collect())
 }
@@ -163,27 +184,22 @@ mod tests {
     prop_compose! {
         fn plans()(
             id in any::<u128>(),
+            (log, mends, made_at) in any::<(u32, u32, i64)>(),
             repeat_window in any::<u32>(),
             ranges in proptest::collection::btree_map(any::<u16>(), (any::<u32>(), 1..u32::MAX), 1..80),
         ) -> Plan {
-            plan(id, repeat_window, ranges)
+            let id = Uuid::from_u128(id);
+            Plan { id, log, mends, made_at, repeat_window, ranges: self::ranges(ranges) }
         }
     }
 
-    fn plan(id: u128, repeat_window: u32, ranges: BTreeMap<u16, (u32, u32)>) -> Plan {
-        let ranges = ranges
-            .into_iter()
-            .map(|(partition, (from, length))| Range {
-                partition,
-                from: from.into(),
-                to: u64::from(from) + u64::from(length),
-            })
-            .collect();
-        Plan {
-            id: Uuid::from_u128(id),
-            repeat_window,
-            ranges,
-        }
+    fn ranges(ranges: BTreeMap<u16, (u32, u32)>) -> Vec<Range> {
+        let range = |(partition, (from, length)): (u16, (u32, u32))| Range {
+            partition,
+            from: from.into(),
+            to: u64::from(from) + u64::from(length),
+        };
+        ranges.into_iter().map(range).collect()
     }
 
     proptest! {
@@ -218,6 +234,9 @@ mod tests {
             .collect();
         let plan = Plan {
             id: Uuid::max(),
+            log: u32::MAX,
+            mends: u32::MAX,
+            made_at: i64::MIN,
             repeat_window: u32::MAX,
             ranges,
         };
@@ -227,9 +246,9 @@ mod tests {
 
     #[test]
     fn a_plan_of_a_newer_weir_is_told_from_a_damaged_one() {
-        let text = "weir 2 whatever comes then";
-        assert_eq!(Plan::parse(text), Err(PlanError::Version("2".to_owned())));
-        let text = "weir 1 9 00000000000000000000000000000000 5 0:1+2 .";
+        let text = "weir 3 whatever comes then";
+        assert_eq!(Plan::parse(text), Err(PlanError::Version("3".to_owned())));
+        let text = "weir 2 9 00000000000000000000000000000000 1 2 3 5 0:1+2 .";
         assert_eq!(Plan::parse(text), Err(PlanError::Encoder("9".to_owned())));
         assert!(matches!(
             Plan::parse("lag checker"),
@@ -248,7 +267,7 @@ mod tests {
             "0:18446744073709551615+1",
             "0:1+1 x",
         ] {
-            let text = format!("weir 1 1 00000000000000000000000000000000 5 {ranges} .");
+            let text = format!("weir 2 2 00000000000000000000000000000000 1 2 3 5 {ranges} .");
             assert!(
                 matches!(Plan::parse(&text), Err(PlanError::Damaged(_))),
                 "{ranges}"

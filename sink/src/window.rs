@@ -1,33 +1,51 @@
-//! The last client-made event ids of one partition. What it admits is a function of the log
-//! before an event alone, so a cut that is made again comes out the same.
+//! The last ids of one partition. What a window admits is a function of the log before an event
+//! alone, so a cut that is made again comes out the same.
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::VecDeque;
 
 use uuid::Uuid;
 
-/// A partition's window of repeats.
+/// The last `limit` admitted keys, at most 17 bytes each: a ring of keys in the order they came,
+/// and a table of their places in it.
 #[derive(Debug)]
 pub(crate) struct Window {
     limit: usize,
     /// Oldest first.
     order: VecDeque<u64>,
-    known: HashSet<u64>,
+    /// How many keys have left `order`: a key's number is this plus its place.
+    gone: u32,
+    /// Open addressing with linear probing: the numbers of keys, each at or after its key's own
+    /// slot. A power of two, at most three quarters full.
+    slots: Vec<u32>,
+    /// When each of a few keys came, as (its number, milliseconds): enough to tell a rate by.
+    times: VecDeque<(u32, i64)>,
 }
 
+const EMPTY: u32 = u32::MAX;
+/// Numbers wrap below [`EMPTY`].
+const NUMBERS: u32 = EMPTY;
+const SLOTS_MIN: usize = 64;
+/// A time is kept for every so many keys.
+const KEYS_A_TIME: u32 = 256;
+const TIMES_MAX: usize = 1024;
+
 impl Window {
-    /// A window over the last `limit` admitted ids; `newest_first` are those admitted before.
+    /// A window over the last `limit` admitted keys; `newest_first` are those admitted before.
     pub(crate) fn new(limit: u32, newest_first: impl IntoIterator<Item = u64>) -> Self {
         let limit = limit as usize;
         let mut order: VecDeque<u64> = VecDeque::new();
         for key in newest_first.into_iter().take(limit) {
             order.push_front(key);
         }
-        let known = order.iter().copied().collect();
-        Self {
+        let mut window = Self {
             limit,
             order,
-            known,
-        }
+            gone: 0,
+            slots: Vec::new(),
+            times: VecDeque::new(),
+        };
+        window.rebuild();
+        window
     }
 
     /// Whether `key` is new; it is then remembered, and the oldest forgotten once the window is
@@ -36,16 +54,125 @@ impl Window {
         if self.limit == 0 {
             return true;
         }
-        if !self.known.insert(key) {
+        if self.find(key).is_some() {
             return false;
         }
+        if self.order.len() >= self.limit {
+            self.forget_oldest();
+        }
         self.order.push_back(key);
-        if self.order.len() > self.limit
-            && let Some(oldest) = self.order.pop_front()
-        {
-            self.known.remove(&oldest);
+        if self.order.len() * 4 > self.slots.len() * 3 {
+            self.rebuild();
+        } else {
+            self.place(self.order.len() - 1);
         }
         true
+    }
+
+    /// How many keys it holds now.
+    pub(crate) fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    /// Notes that the newest key came at `millis`; for [`hours`](Self::hours) only.
+    pub(crate) fn came_at(&mut self, millis: i64) {
+        let Some(last) = self.order.len().checked_sub(1) else {
+            return;
+        };
+        let number = self.number(last);
+        let is_due = self.times.back().is_none_or(|(before, _)| {
+            number.wrapping_sub(*before) >= KEYS_A_TIME || number < *before
+        });
+        if is_due {
+            self.times.push_back((number, millis));
+            if self.times.len() > TIMES_MAX {
+                self.times.pop_front();
+            }
+        }
+    }
+
+    /// How long `limit` keys last at the rate of those that came last; None while that is unknown.
+    pub(crate) fn hours(&self) -> Option<f64> {
+        let (first, last) = (self.times.front()?, self.times.back()?);
+        let keys = f64::from(last.0.checked_sub(first.0).filter(|keys| *keys > 0)?);
+        let hours = (last.1 - first.1).max(1) as f64 / 3_600_000.0;
+        Some(self.limit as f64 / keys * hours)
+    }
+
+    fn number(&self, place: usize) -> u32 {
+        ((u64::from(self.gone) + place as u64) % u64::from(NUMBERS)) as u32
+    }
+
+    fn place_of(&self, number: u32) -> usize {
+        let distance =
+            (u64::from(number) + u64::from(NUMBERS) - u64::from(self.gone)) % u64::from(NUMBERS);
+        distance as usize
+    }
+
+    fn home(&self, key: u64) -> usize {
+        // Keys are mixed already.
+        key as usize & (self.slots.len() - 1)
+    }
+
+    fn next(&self, slot: usize) -> usize {
+        (slot + 1) & (self.slots.len() - 1)
+    }
+
+    /// The slot of `key`.
+    fn find(&self, key: u64) -> Option<usize> {
+        let mut slot = self.home(key);
+        loop {
+            match self.slots[slot] {
+                EMPTY => return None,
+                number if self.order[self.place_of(number)] == key => return Some(slot),
+                _ => slot = self.next(slot),
+            }
+        }
+    }
+
+    fn place(&mut self, place: usize) {
+        let mut slot = self.home(self.order[place]);
+        while self.slots[slot] != EMPTY {
+            slot = self.next(slot);
+        }
+        self.slots[slot] = self.number(place);
+    }
+
+    fn forget_oldest(&mut self) {
+        let slot = self.order.front().and_then(|key| self.find(*key));
+        if let Some(slot) = slot {
+            self.vacate(slot);
+        }
+        self.order.pop_front();
+        self.gone = (self.gone + 1) % NUMBERS;
+    }
+
+    /// Empties a slot and moves up those behind it that it kept from their own.
+    fn vacate(&mut self, mut hole: usize) {
+        let mask = self.slots.len() - 1;
+        let mut slot = hole;
+        loop {
+            slot = self.next(slot);
+            let number = self.slots[slot];
+            if number == EMPTY {
+                break;
+            }
+            let home = self.home(self.order[self.place_of(number)]);
+            let may_move = (slot.wrapping_sub(home) & mask) >= (slot.wrapping_sub(hole) & mask);
+            if may_move {
+                self.slots[hole] = number;
+                hole = slot;
+            }
+        }
+        self.slots[hole] = EMPTY;
+    }
+
+    fn rebuild(&mut self) {
+        let wanted = (self.order.len() * 4 / 3 + 2).next_power_of_two();
+        self.slots = vec![EMPTY; wanted.max(SLOTS_MIN)];
+        for place in 0..self.order.len() {
+            self.place(place);
+        }
     }
 }
 
@@ -61,6 +188,12 @@ pub(crate) fn key(site_id: &str, event_id: Uuid) -> u64 {
     mix(mix(hash ^ high) ^ low)
 }
 
+/// A batch's id, in 64 bits. As fixed as [`key`], and stored in the ledger.
+pub(crate) fn batch_key(batch_id: Uuid) -> u64 {
+    let (high, low) = batch_id.as_u64_pair();
+    mix(mix(high) ^ low)
+}
+
 /// The finalizer of splitmix64: every bit of the input moves every bit of the output.
 fn mix(value: u64) -> u64 {
     let value = (value ^ (value >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
@@ -68,8 +201,29 @@ fn mix(value: u64) -> u64 {
     value ^ (value >> 31)
 }
 
+/// What a partition remembers to tell repeats by.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    /// Ids that clients made.
+    pub(crate) events: Window,
+    /// Ids of flushes.
+    pub(crate) batches: Window,
+}
+
+impl Memory {
+    #[cfg(test)]
+    pub(crate) fn empty(limit: u32) -> Self {
+        Self {
+            events: Window::new(limit, []),
+            batches: Window::new(limit, []),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::collections::HashSet;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -79,6 +233,25 @@ mod tests {
         let said: Vec<bool> = keys.iter().map(|&key| window.admit(key)).collect();
         let admitted = keys.iter().zip(&said).filter(|(_, said)| **said);
         (admitted.map(|(key, _)| *key).collect(), said)
+    }
+
+    /// The plainest window there is.
+    fn said_by_the_rule(limit: usize, keys: &[u64]) -> Vec<bool> {
+        let (mut order, mut known) = (VecDeque::new(), HashSet::new());
+        let admit = |key: &u64| {
+            if limit == 0 {
+                return true;
+            }
+            if !known.insert(*key) {
+                return false;
+            }
+            order.push_back(*key);
+            if order.len() > limit {
+                known.remove(&order.pop_front().unwrap());
+            }
+            true
+        };
+        keys.iter().map(admit).collect()
     }
 
     proptest! {
@@ -94,6 +267,16 @@ mod tests {
             let mut filled = Window::new(limit, stored.iter().rev().copied());
             prop_assert_eq!(admit_all(&mut first, after), admit_all(&mut filled, after));
         }
+
+        // Keys that share their lowest bits crowd the same slots.
+        #[test]
+        fn a_window_decides_as_the_plainest_one_would(
+            limit in 0..300_u32,
+            keys in proptest::collection::vec((0..400_u64).prop_map(|n| n % 20 * 64 + n / 20), 0..3000),
+        ) {
+            let mut window = Window::new(limit, []);
+            prop_assert_eq!(admit_all(&mut window, &keys).1, said_by_the_rule(limit as usize, &keys));
+        }
     }
 
     #[test]
@@ -107,10 +290,44 @@ mod tests {
     }
 
     #[test]
+    fn numbers_wrap_without_a_trace() {
+        let mut window = Window::new(100, []);
+        window.gone = NUMBERS - 50;
+        let keys: Vec<u64> = (0..500).map(|n| mix(n / 2)).collect();
+        assert_eq!(
+            admit_all(&mut window, &keys).1,
+            said_by_the_rule(100, &keys)
+        );
+    }
+
+    #[test]
     fn a_window_of_none_admits_everything() {
         let mut window = Window::new(0, []);
         assert!(window.admit(1));
         assert!(window.admit(1));
+    }
+
+    #[test]
+    fn a_million_ids_take_seventeen_bytes_each() {
+        let mut window = Window::new(1_000_000, []);
+        for number in 0..1_500_000 {
+            window.admit(mix(number));
+        }
+        let bytes = window.order.capacity() * 8 + window.slots.capacity() * 4;
+        assert!(bytes <= 17 << 20, "{bytes} bytes");
+    }
+
+    #[test]
+    fn hours_are_the_window_at_the_rate_of_the_last_ids() {
+        let mut window = Window::new(36_000, []);
+        assert_eq!(window.hours(), None);
+        // Ten a second.
+        for number in 0..10_000_i64 {
+            window.admit(mix(number as u64));
+            window.came_at(number * 100);
+        }
+        let hours = window.hours().unwrap();
+        assert!((0.99..1.01).contains(&hours), "{hours}");
     }
 
     #[test]

@@ -140,9 +140,66 @@ async fn a_repeat_beyond_the_window_counts_again() {
     sink.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flush_that_is_sent_again_counts_once_in_the_same_cut_and_after_a_restart() {
+    let world = World::new(1).await;
+    let [first, second] = [Uuid::new_v4(), Uuid::new_v4()];
+    let (some, others) = (events(0..10), events(10..15));
+    for (batch, events) in [(first, &some), (first, &some), (second, &others)] {
+        world.send_batch(0, batch, events).await;
+    }
+    let sink = world.start().await;
+    world.wait_until_committed(&[(0, 3)]).await;
+    world.assert_exactly(15).await;
+    sink.stop().await;
+
+    world.send_batch(0, second, &others).await;
+    let sink = world.start().await;
+    world.send_batch(0, first, &some).await;
+    world.wait_until_committed(&[(0, 5)]).await;
+    world.assert_exactly(15).await;
+    sink.stop().await;
+    let repeats = "SELECT sum(repeats) FROM ledger";
+    assert_eq!(world.number(repeats).await, 25);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_ledger_says_what_became_of_every_offset() {
+    let world = World::new(2).await;
+    let [a, b] = ["a", "b"].map(event_with_key);
+    world.send(0, &[event(0), a.clone(), b.clone()]).await;
+    world.send(0, &[b, a, event(1)]).await;
+    world.send_raw(0, Some("1"), b"garbage").await;
+    world.send(1, &events(0..4)).await;
+    let sink = world.start().await;
+    world.wait_until_committed(&[(0, 3), (1, 1)]).await;
+    sink.stop().await;
+    let question = "SELECT concat(toString(_partition), ' ', toString(min(from_offset)), '..', toString(max(to_offset)), ' records ', toString(sum(records)), ' events ', toString(sum(events)), ' rows ', toString(sum(rows)), ' repeats ', toString(sum(repeats)), ' dead letters ', toString(sum(dead_letters)), ' client ids ', toString(sum(client_ids)), ' batches ', toString(sum(length(batches)))) FROM ledger GROUP BY _partition ORDER BY _partition";
+    let lines = world
+        .db
+        .query(question)
+        .fetch_all::<String>()
+        .await
+        .unwrap();
+    assert_eq!(
+        lines,
+        [
+            "0 0..3 records 3 events 6 rows 4 repeats 2 dead letters 1 client ids 2 batches 2",
+            "1 0..1 records 1 events 4 rows 4 repeats 0 dead letters 0 client ids 0 batches 1",
+        ]
+    );
+    let differing = "SELECT count() FROM (SELECT _partition, sum(intHash64(_offset * 65536 + _index)) AS places FROM events GROUP BY _partition) AS e FULL JOIN (SELECT _partition, sum(places) AS places FROM ledger GROUP BY _partition) AS l USING (_partition) WHERE e.places != l.places";
+    assert_eq!(world.number(differing).await, 0);
+}
+
 /// What a sink left behind that died right after its plan.
-fn plan(id: Uuid, ranges: &str) -> String {
-    format!("weir 1 1 {} 500000 {ranges} .", id.simple())
+async fn plan(world: &World, id: Uuid, ranges: &str) -> String {
+    let log = infra::kafka::log_id(&world.kafka).await.unwrap();
+    let made_at = chrono::Utc::now().timestamp_millis();
+    format!(
+        "weir 2 2 {} {log} 0 {made_at} 2000000 {ranges} .",
+        id.simple()
+    )
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -157,7 +214,7 @@ async fn a_plan_left_behind_is_followed_whether_its_cut_landed_or_not() {
     }
     let keyed = event_with_key("repeated");
     world.send(0, &[keyed.clone(), keyed.clone()]).await;
-    let plan = plan(Uuid::new_v4(), "0:0+3,1:0+2");
+    let plan = plan(&world, Uuid::new_v4(), "0:0+3,1:0+2").await;
     let begins = [(0, 0), (1, 0)];
 
     // Nothing landed.
@@ -175,7 +232,7 @@ async fn a_plan_left_behind_is_followed_whether_its_cut_landed_or_not() {
             .send(partition, &[event_with_key("x"), event(1)])
             .await;
     }
-    let plan = self::plan(Uuid::new_v4(), "0:0+2,1:0+2");
+    let plan = self::plan(&world, Uuid::new_v4(), "0:0+2,1:0+2").await;
     for _ in 0..3 {
         world.commit(&begins, &plan);
         let sink = world.start().await;
@@ -194,24 +251,31 @@ async fn a_plan_left_behind_is_followed_whether_its_cut_landed_or_not() {
 async fn a_torn_insert_is_completed_in_every_rollup() {
     let world = World::new(1).await;
     world.send(0, &events(0..50)).await;
-    let plan = plan(Uuid::new_v4(), "0:0+1");
-    // The block reaches the raw table and one branch of rollups, as after a kill in its midst.
+    let plan = plan(&world, Uuid::new_v4(), "0:0+1").await;
+    let alter = async |what: &str| {
+        world.db.query(what).execute().await.unwrap();
+    };
+    // The block reaches the raw table and one branch of rollups, and the ledger never, as after a
+    // kill in its midst.
+    alter("ALTER TABLE ledger ADD CONSTRAINT closed CHECK 0").await;
     for view in ["stats_quarter_hour_mv", "paths_month_mv"] {
         let create = world.db.query("SELECT create_table_query FROM system.tables WHERE database = currentDatabase() AND name = ?");
         let create = create.bind(view).fetch_one::<String>().await.unwrap();
-        world
-            .db
-            .query(&format!("DROP TABLE {view} SYNC"))
-            .execute()
-            .await
-            .unwrap();
+        alter(&format!("DROP TABLE {view} SYNC")).await;
         world.commit(&[(0, 0)], &plan);
         let sink = world.start().await;
-        world.wait_until_committed(&[(0, 1)]).await;
+        loop {
+            let (_, answer) = sink.ready().await;
+            if answer.contains("enter a cut into the ledger") {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
         sink.stop().await;
         assert_eq!(world.number(COUNT).await, 50);
-        world.db.query(&create).execute().await.unwrap();
+        alter(&create).await;
     }
+    alter("ALTER TABLE ledger DROP CONSTRAINT closed").await;
     assert_eq!(
         world.number("SELECT sum(events) FROM paths_month").await,
         50
@@ -226,14 +290,21 @@ async fn a_torn_insert_is_completed_in_every_rollup() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plan_that_cannot_be_followed_stops_its_partition_alone() {
-    for metadata in [
-        "weir 2 of another time",
-        "somebody else's",
-        "weir 1 1 x",
-        &plan(Uuid::new_v4(), "0:5+1"),
-        &plan(Uuid::new_v4(), "0:0+9"),
+    for (metadata, said) in [
+        ("weir 3 of another time", "it is of plan version 3"),
+        ("weir 1 1 of a time before", "it is of plan version 1"),
+        ("somebody else's", "it was not written by weir"),
+        ("weir 2 2 x", "it is damaged at"),
+        ("0:5+1", "it does not begin at this partition's offset"),
+        ("0:0+9", "Kafka holds only 0..1"),
+        ("0:0+1,7:0+1", "it names partition 7"),
     ] {
         let world = World::new(2).await;
+        let metadata = if metadata.starts_with("0:") {
+            &plan(&world, Uuid::new_v4(), metadata).await
+        } else {
+            metadata
+        };
         world.send(0, &events(0..3)).await;
         world.send(1, &events(0..3)).await;
         world.commit(&[(0, 0)], metadata);
@@ -242,6 +313,7 @@ async fn a_plan_that_cannot_be_followed_stops_its_partition_alone() {
         let (status, answer) = sink.ready().await;
         assert_eq!(status, 503, "{answer}");
         assert!(answer.contains("partition 0 of"), "{answer}");
+        assert!(answer.contains(said), "{said}: {answer}");
         sink.stop().await;
         assert!(
             world.committed().contains(&(0, 0, metadata.to_owned())),

@@ -7,6 +7,7 @@ use event::{Event, EventId};
 use proptest::prelude::*;
 
 use super::*;
+use crate::window::Window;
 
 const LIMITS: CutLimits = CutLimits {
     rows_max: 3,
@@ -33,9 +34,12 @@ fn event(id: u128, origin: IdOrigin) -> Event {
     }
 }
 
-/// A record's value: a batch of client-made ids.
+/// A record's value: a batch of client-made ids. The same ids are the same flush sent again.
 fn batch(ids: &[u128]) -> Vec<u8> {
-    let mut batch = event::wire::BatchEncoder::new(Uuid::nil());
+    let id = ids
+        .iter()
+        .fold(7, |id: u128, next| id.wrapping_mul(1_000_003) + next);
+    let mut batch = event::wire::BatchEncoder::new(Uuid::from_u128(id));
     for id in ids {
         batch.push(&event::wire::encode(&event(*id, IdOrigin::Client)));
     }
@@ -52,6 +56,19 @@ fn record(partition: u16, offset: u64, value: &[u8]) -> Record<'_> {
     }
 }
 
+/// Who inserts, in all of these.
+const OWNER: u64 = 5;
+
+fn head(repeat_window: u32) -> Head {
+    Head {
+        id: Uuid::from_u128(9),
+        log: 1,
+        mends: 2,
+        made_at: 3,
+        repeat_window,
+    }
+}
+
 #[test]
 fn a_cut_is_due_once_its_first_record_has_waited_age_max() {
     let opened = Instant::now();
@@ -60,9 +77,15 @@ fn a_cut_is_due_once_its_first_record_has_waited_age_max() {
         !gather.is_due(&LIMITS, opened + LIMITS.age_max),
         "nothing gathered"
     );
-    let mut window = Window::new(10, []);
-    gather.accept(record(0, 0, &batch(&[1])), 0, &mut window, opened);
-    gather.accept(record(0, 1, &batch(&[2])), 1, &mut window, opened + TICK);
+    let mut memory = Memory::empty(10);
+    gather.accept(record(0, 0, &batch(&[1])), 0, OWNER, &mut memory, opened);
+    gather.accept(
+        record(0, 1, &batch(&[2])),
+        1,
+        OWNER,
+        &mut memory,
+        opened + TICK,
+    );
     assert!(!gather.is_due(&LIMITS, opened + LIMITS.age_max - TICK));
     assert!(gather.is_due(&LIMITS, opened + LIMITS.age_max));
     assert_eq!(gather.due_at(&LIMITS), Some(opened + LIMITS.age_max));
@@ -71,26 +94,26 @@ fn a_cut_is_due_once_its_first_record_has_waited_age_max() {
 #[test]
 fn a_cut_is_due_at_once_when_it_has_rows_max_or_bytes_max() {
     let now = Instant::now();
-    let mut window = Window::new(10, []);
+    let mut memory = Memory::empty(10);
     let mut gather = Gather::default();
-    gather.accept(record(0, 0, &batch(&[1, 2])), 0, &mut window, now);
+    gather.accept(record(0, 0, &batch(&[1, 2])), 0, OWNER, &mut memory, now);
     assert!(!gather.is_full(&LIMITS));
-    gather.accept(record(1, 0, &batch(&[3])), 0, &mut window, now);
+    gather.accept(record(1, 0, &batch(&[3])), 0, OWNER, &mut memory, now);
     assert!(gather.is_full(&LIMITS));
     let mut gather = Gather::default();
     let garbage = vec![0xFF; LIMITS.bytes_max];
-    gather.accept(record(0, 0, &garbage), 0, &mut window, now);
+    gather.accept(record(0, 0, &garbage), 0, OWNER, &mut memory, now);
     assert!(gather.is_full(&LIMITS), "dead letters take memory too");
 }
 
 #[test]
 fn a_cut_covers_gaps_before_its_records_and_ends_after_the_last() {
     let now = Instant::now();
-    let mut window = Window::new(10, []);
+    let mut memory = Memory::empty(10);
     let mut gather = Gather::default();
-    gather.accept(record(3, 7, &batch(&[1])), 5, &mut window, now);
-    gather.accept(record(3, 9, &batch(&[2])), 8, &mut window, now);
-    let cut = gather.cut(Uuid::nil(), 10);
+    gather.accept(record(3, 7, &batch(&[1])), 5, OWNER, &mut memory, now);
+    gather.accept(record(3, 9, &batch(&[2])), 8, OWNER, &mut memory, now);
+    let cut = gather.cut(head(10));
     let range = Range {
         partition: 3,
         from: 5,
@@ -104,23 +127,87 @@ fn a_cut_covers_gaps_before_its_records_and_ends_after_the_last() {
 #[test]
 fn a_repeat_is_dropped_within_a_record_and_across_records() {
     let now = Instant::now();
-    let mut window = Window::new(10, []);
+    let mut memory = Memory::empty(10);
     let mut gather = Gather::default();
-    gather.accept(record(0, 0, &batch(&[1, 1, 2])), 0, &mut window, now);
-    gather.accept(record(0, 1, &batch(&[2, 3])), 1, &mut window, now);
-    let cut = gather.cut(Uuid::nil(), 10);
-    assert_eq!((cut.rows, cut.repeats), (3, 2));
+    gather.accept(record(0, 0, &batch(&[1, 1, 2])), 0, OWNER, &mut memory, now);
+    gather.accept(record(0, 1, &batch(&[2, 3])), 1, OWNER, &mut memory, now);
+    let cut = gather.cut(head(10));
+    assert_eq!((cut.rows, cut.repeats()), (3, 2));
 }
 
 #[test]
 fn a_range_of_nothing_but_repeats_still_moves_its_partition() {
     let now = Instant::now();
-    let mut window = Window::new(10, [window::key("site", Uuid::from_u128(1))]);
+    let mut memory = Memory::empty(10);
+    memory.events.admit(window::key("site", Uuid::from_u128(1)));
     let mut gather = Gather::default();
-    gather.accept(record(0, 4, &batch(&[1])), 4, &mut window, now);
-    let cut = gather.cut(Uuid::nil(), 10);
-    assert_eq!((cut.rows, cut.repeats), (0, 1));
+    gather.accept(record(0, 4, &batch(&[1])), 4, OWNER, &mut memory, now);
+    let cut = gather.cut(head(10));
+    assert_eq!((cut.rows, cut.repeats()), (0, 1));
     assert_eq!(cut.plan.ranges[0].to, 5);
+}
+
+#[test]
+fn a_flush_that_is_sent_again_is_dropped_whole_also_with_ids_made_at_the_edge() {
+    let now = Instant::now();
+    let mut flush = event::wire::BatchEncoder::new(Uuid::from_u128(77));
+    for id in 0..3 {
+        flush.push(&event::wire::encode(&event(id, IdOrigin::Edge)));
+    }
+    let flush = flush.finish();
+    let mut memory = Memory::empty(10);
+    let mut gather = Gather::default();
+    gather.accept(record(0, 0, &flush), 0, OWNER, &mut memory, now);
+    gather.accept(record(0, 1, &flush), 1, OWNER, &mut memory, now);
+    let cut = gather.cut(head(10));
+    assert_eq!((cut.rows, cut.repeats()), (3, 3));
+    let entry = &cut.entries[0];
+    assert_eq!((entry.records, entry.events, entry.rows), (2, 6, 3));
+    assert_eq!(entry.batches, [window::batch_key(Uuid::from_u128(77))]);
+}
+
+#[test]
+fn rows_that_are_stored_already_count_and_are_not_sent_again() {
+    let now = Instant::now();
+    let mut memory = Memory::empty(10);
+    let stored = [(4, 1), (5, 0)].into();
+    let mut slice = Slice::new(0, 4, OWNER).beside(stored);
+    slice.accept(record(0, 4, &batch(&[1, 2, 3])), &mut memory);
+    slice.accept(record(0, 5, &batch(&[4])), &mut memory);
+    let beside = Cut::new(head(10), vec![slice]);
+    let mut gather = Gather::default();
+    let mut memory = Memory::empty(10);
+    gather.accept(record(0, 4, &batch(&[1, 2, 3])), 4, OWNER, &mut memory, now);
+    gather.accept(record(0, 5, &batch(&[4])), 5, OWNER, &mut memory, now);
+    let whole = gather.cut(head(10));
+    assert_eq!((beside.rows, whole.rows), (2, 4));
+    assert_eq!(beside.entries, whole.entries, "the ledger says the same");
+}
+
+#[test]
+fn a_cut_is_full_once_it_touches_a_hundred_months() {
+    let mut memory = Memory::empty(10);
+    let mut gather = Gather::default();
+    for month in 0..MONTHS_MAX as i64 {
+        assert!(!gather.is_full(&CutLimits::default()));
+        let mut old = event(month as u128, IdOrigin::Edge);
+        let date = format!("{}-{:02}-10T00:00:00Z", 2005 + month / 12, month % 12 + 1);
+        old.timestamp = date.parse().unwrap();
+        let mut batch = event::wire::BatchEncoder::new(Uuid::from_u128(month as u128));
+        batch.push(&event::wire::encode(&old));
+        let offset = month as u64;
+        let record = batch.finish();
+        gather.accept(
+            self::record(0, offset, &record),
+            offset,
+            OWNER,
+            &mut memory,
+            Instant::now(),
+        );
+    }
+    assert!(gather.is_full(&CutLimits::default()));
+    assert!(gather.cut(head(10)).parts >= 100);
+    assert!(!gather.is_full(&CutLimits::default()));
 }
 
 #[test]
@@ -133,31 +220,33 @@ fn ids_made_at_the_edge_are_never_repeats() {
     gather.accept(
         record(0, 0, &batch.finish()),
         0,
-        &mut Window::new(10, []),
+        OWNER,
+        &mut Memory::empty(10),
         Instant::now(),
     );
-    assert_eq!(gather.cut(Uuid::nil(), 10).rows, 2);
+    assert_eq!(gather.cut(head(10)).rows, 2);
 }
 
 #[test]
 fn a_record_that_cannot_be_read_is_set_aside_with_its_place_and_reason() {
     let mut gather = Gather::default();
-    let mut window = Window::new(10, []);
+    let mut memory = Memory::empty(10);
     let garbage = Record {
         key: Some(b"key"),
         ..record(2, 8, b"garbage")
     };
-    gather.accept(garbage, 8, &mut window, Instant::now());
+    gather.accept(garbage, 8, OWNER, &mut memory, Instant::now());
     gather.accept(
         Record {
             schema: None,
             ..garbage
         },
         9,
-        &mut window,
+        OWNER,
+        &mut memory,
         Instant::now(),
     );
-    let cut = gather.cut(Uuid::nil(), 10);
+    let cut = gather.cut(head(10));
     assert_eq!((cut.rows, cut.dead_letters.len()), (0, 2));
     let dead = &cut.dead_letters[0];
     assert_eq!((dead.partition, dead.offset), (2, 8));
@@ -176,17 +265,18 @@ fn more_partitions_than_a_plan_can_name_become_several_cuts() {
         gather.accept(
             record(partition, 0, &batch(&[1])),
             0,
-            &mut Window::new(10, []),
+            OWNER,
+            &mut Memory::empty(10),
             now,
         );
     }
-    let first = gather.cut(Uuid::nil(), 10);
+    let first = gather.cut(head(10));
     assert_eq!(first.plan.ranges.len(), plan::ranges_max());
     assert!(
         gather.is_due(&LIMITS, now + LIMITS.age_max),
         "the rest keeps its age"
     );
-    let second = gather.cut(Uuid::nil(), 10);
+    let second = gather.cut(head(10));
     assert_eq!(second.plan.ranges[0].partition, partitions - 1);
     assert!(gather.is_empty());
 }
@@ -198,13 +288,20 @@ fn what_was_gathered_of_a_partition_is_forgotten_when_it_is_given_up() {
     gather.accept(
         record(0, 0, &batch(&[1, 2])),
         0,
-        &mut Window::new(10, []),
+        OWNER,
+        &mut Memory::empty(10),
         now,
     );
-    gather.accept(record(1, 0, &batch(&[3])), 0, &mut Window::new(10, []), now);
+    gather.accept(
+        record(1, 0, &batch(&[3])),
+        0,
+        OWNER,
+        &mut Memory::empty(10),
+        now,
+    );
     gather.forget(0);
     assert!(!gather.is_full(&LIMITS));
-    assert_eq!(gather.cut(Uuid::nil(), 10).rows, 1);
+    assert_eq!(gather.cut(head(10)).rows, 1);
     gather.forget(1);
     assert!(gather.is_empty());
 }
@@ -229,15 +326,22 @@ proptest! {
             .collect();
         let (before, after) = records.split_at(stored.index(records.len()));
 
-        // The first time: the windows are those left by the cuts before.
-        let mut windows: Vec<Window> = (0..3).map(|_| Window::new(window_limit, [])).collect();
+        // The first time: memories are those left by the cuts before.
+        let mut memories: Vec<Memory> = (0..3).map(|_| Memory::empty(window_limit)).collect();
         let mut accepted: [Vec<u64>; 3] = Default::default();
+        let mut batches: [Vec<u64>; 3] = Default::default();
         for (partition, _, value) in before {
+            let at = usize::from(*partition);
             let decoded = event::wire::decode(Some(b"1"), Some(value)).unwrap();
+            let key = window::batch_key(decoded.id);
+            if !memories[at].batches.admit(key) {
+                continue;
+            }
+            batches[at].push(key);
             for event in decoded.events {
                 let key = window::key("site", event.id.uuid);
-                if windows[usize::from(*partition)].admit(key) {
-                    accepted[usize::from(*partition)].push(key);
+                if memories[at].events.admit(key) {
+                    accepted[at].push(key);
                 }
             }
         }
@@ -247,29 +351,35 @@ proptest! {
         let mut gather = Gather::default();
         for (partition, offset, value) in after {
             let at = usize::from(*partition);
-            gather.accept(record(*partition, *offset, value), next[at], &mut windows[at], Instant::now());
+            gather.accept(record(*partition, *offset, value), next[at], OWNER, &mut memories[at], Instant::now());
             next[at] = offset + 1;
         }
-        let first = gather.cut(Uuid::from_u128(9), window_limit);
+        let first = gather.cut(head(window_limit));
 
         // Again: from the plan's text, windows filled from what was stored, partition by partition.
         let plan = Plan::parse(&first.plan.encode()).unwrap();
         let mut slices = Vec::new();
         for range in &plan.ranges {
-            let stored = accepted[usize::from(range.partition)].iter().rev().copied();
-            let mut window = Window::new(plan.repeat_window, stored);
-            let mut slice = Slice::new(range.partition, range.from);
+            let at = usize::from(range.partition);
+            let newest_first = |stored: &[u64]| {
+                Window::new(plan.repeat_window, stored.iter().rev().copied())
+            };
+            let mut memory = Memory {
+                events: newest_first(&accepted[at]),
+                batches: newest_first(&batches[at]),
+            };
+            let mut slice = Slice::new(range.partition, range.from, OWNER);
             for (partition, offset, value) in &records {
                 if *partition == range.partition && (range.from..range.to).contains(offset) {
-                    slice.accept(record(*partition, *offset, value), &mut window);
+                    slice.accept(record(*partition, *offset, value), &mut memory);
                 }
             }
             slice.reach(range.to);
             slices.push(slice);
         }
-        let again = Cut::new(plan.id, plan.repeat_window, slices);
+        let again = Cut::new(head(plan.repeat_window), slices);
         prop_assert_eq!(&again.block, &first.block);
         prop_assert_eq!(again.plan, first.plan);
-        prop_assert_eq!(again.repeats, first.repeats);
+        prop_assert_eq!(again.entries, first.entries);
     }
 }

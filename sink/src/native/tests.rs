@@ -17,6 +17,8 @@ struct Row {
     origin: u8,
     lag_ms: i64,
     place: (u16, u64, u16),
+    log: u32,
+    owner: u64,
 }
 
 struct Reader<'a>(&'a [u8]);
@@ -87,6 +89,7 @@ fn decode(block: &[u8]) -> Option<Vec<Row>> {
         head(&mut reader, column)?;
         integers.push(match kind {
             "Int64" | "UInt64" => reader.integers::<8>(rows)?,
+            "UInt32" => reader.integers::<4>(rows)?,
             "UInt16" => reader.integers::<2>(rows)?,
             _ => reader.integers::<1>(rows)?,
         });
@@ -116,6 +119,8 @@ fn decode(block: &[u8]) -> Option<Vec<Row>> {
                 integers[5][row] as u64,
                 integers[6][row] as u16,
             ),
+            log: integers[7][row] as u32,
+            owner: integers[8][row] as u64,
         }
     };
     Some((0..rows).map(row).collect())
@@ -166,8 +171,12 @@ fn expected(event: &Event, place: (u16, u64, u16)) -> Row {
         origin: u8::from(event.id.origin == IdOrigin::Client),
         lag_ms: (event.received_at - event.timestamp).num_milliseconds(),
         place,
+        log: LOG,
+        owner: u64::from(place.0) + 100,
     }
 }
+
+const LOG: u32 = 77;
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
@@ -186,9 +195,9 @@ proptest! {
                 rows.push(expected(event, place));
             }
             prop_assert_eq!(columns.rows(), events.len());
-            parts.push(columns);
+            parts.push(Part { columns, owner: u64::from(partition) + 100 });
         }
-        prop_assert_eq!(decode(&encode(&parts)), Some(rows));
+        prop_assert_eq!(decode(&encode(&parts, LOG)), Some(rows));
     }
 
     #[test]
@@ -200,7 +209,7 @@ proptest! {
         for event in &events {
             columns.push(event, 0, 0, 0);
         }
-        let block = encode(&[columns]);
+        let block = encode(&[Part { columns, owner: 1 }], LOG);
         prop_assert_eq!(decode(&block[..at.index(block.len())]), None);
     }
 }

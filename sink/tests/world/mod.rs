@@ -134,7 +134,12 @@ impl World {
 
     /// Puts a record of these events into a partition; returns its offset.
     pub(crate) async fn send(&self, partition: u16, events: &[Event]) -> u64 {
-        let mut batch = event::wire::BatchEncoder::new(Uuid::new_v4());
+        self.send_batch(partition, Uuid::new_v4(), events).await
+    }
+
+    /// The same, as the flush of this id.
+    pub(crate) async fn send_batch(&self, partition: u16, id: Uuid, events: &[Event]) -> u64 {
+        let mut batch = event::wire::BatchEncoder::new(id);
         for event in events {
             batch.push(&event::wire::encode(event));
         }

@@ -1,0 +1,95 @@
+//! Who may insert rows of a partition. The server asks this table at every INSERT, so a sink that
+//! lost a partition without knowing it is refused, however late it wakes up.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use clickhouse::{Client, Row};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+const POLL: Duration = Duration::from_millis(20);
+
+/// Reads and raises fences. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Fences {
+    client: Client,
+    /// Longer than any INSERT may take.
+    drain_timeout: Duration,
+}
+
+#[derive(Row, Serialize, Deserialize)]
+struct Fence {
+    partition: u16,
+    owner: u64,
+}
+
+/// A new owner's number; never 0, which is nobody's.
+pub(crate) fn draw_owner() -> u64 {
+    Uuid::new_v4().as_u64_pair().1 | 1
+}
+
+impl Fences {
+    pub(crate) fn new(client: Client, insert_timeout: Duration) -> Self {
+        Self {
+            client,
+            drain_timeout: insert_timeout + Duration::from_secs(10),
+        }
+    }
+
+    /// From here on only `owner` may insert rows of these partitions. What was accepted before may
+    /// still be on its way: see [`drain`](Self::drain).
+    pub(crate) async fn raise(
+        &self,
+        partitions: impl IntoIterator<Item = u16>,
+        owner: u64,
+    ) -> anyhow::Result<()> {
+        let context = "take partitions over in ClickHouse";
+        let mut insert = self
+            .client
+            .insert::<Fence>("fences")
+            .await
+            .context(context)?;
+        for partition in partitions {
+            let fence = Fence { partition, owner };
+            insert.write(&fence).await.context(context)?;
+        }
+        insert.end().await.context(context)
+    }
+
+    /// The owner of each partition that has one.
+    pub(crate) async fn owners(&self) -> anyhow::Result<BTreeMap<u16, u64>> {
+        let fences = self
+            .client
+            .query("SELECT partition, owner FROM fences")
+            .fetch_all::<Fence>()
+            .await
+            .context("ask who may insert")?;
+        Ok(fences
+            .into_iter()
+            .map(|fence| (fence.partition, fence.owner))
+            .collect())
+    }
+
+    /// Waits until every INSERT into `events` that began before `raised` has ended.
+    pub(crate) async fn drain(&self, raised: Instant) -> anyhow::Result<()> {
+        loop {
+            let since = raised.elapsed();
+            let running = self
+                .client
+                .query("SELECT count() FROM system.processes WHERE query_kind = 'Insert' AND elapsed > {since:Float64} AND position(query, 'events') > 0")
+                .param("since", since.as_secs_f64())
+                .fetch_all::<u64>()
+                .await
+                .context("ask which INSERTs are running")?;
+            if running == [0] {
+                return Ok(());
+            }
+            if since > self.drain_timeout {
+                bail!("an INSERT that began {since:?} ago has not ended");
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+}

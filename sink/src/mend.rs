@@ -1,0 +1,311 @@
+//! Makes days of the rollups anew from the rows of `events`, while nobody inserts, and swaps them
+//! in whole: a reader sees the old days or the new ones.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use chrono::{DateTime, Datelike, NaiveDate, TimeDelta};
+use clickhouse::{Client, Row};
+use serde::Deserialize;
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use crate::fences::{self, Fences};
+
+/// A mend whose maker has died holds the sinks up for so long.
+const LEASE: Duration = Duration::from_secs(60);
+const RENEW_EVERY: Duration = Duration::from_secs(10);
+
+/// Mends rollups. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Mender {
+    client: Client,
+    fences: Fences,
+}
+
+/// What is known of mends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Mends {
+    /// How many were begun, ever.
+    pub(crate) count: u32,
+    /// Whether one is being made: no sink may insert.
+    pub(crate) is_active: bool,
+}
+
+/// A table that views fill.
+struct Rollup {
+    table: &'static str,
+    /// The number of the partition a row is in.
+    partition: &'static str,
+    /// The day a row is of, since 1970.
+    day: &'static str,
+    unit: Unit,
+    /// Its rows, from `events`.
+    rows: &'static str,
+}
+
+/// What a rollup is partitioned by, and what is made anew at a time.
+#[derive(Clone, Copy)]
+enum Unit {
+    DaysOfMonth,
+    DaysOfYear,
+    MonthsOfYear,
+}
+
+const ROLLUPS: [Rollup; 4] = [
+    Rollup {
+        table: "stats_quarter_hour",
+        partition: "toYYYYMM(time)",
+        day: "toUInt16(toDate(time))",
+        unit: Unit::DaysOfMonth,
+        rows: include_str!("../sql/mend/stats_quarter_hour.sql"),
+    },
+    Rollup {
+        table: "stats_day",
+        partition: "toYear(date)",
+        day: "toUInt16(date)",
+        unit: Unit::DaysOfYear,
+        rows: include_str!("../sql/mend/stats_day.sql"),
+    },
+    Rollup {
+        table: "paths_day",
+        partition: "toYYYYMM(date)",
+        day: "toUInt16(date)",
+        unit: Unit::DaysOfMonth,
+        rows: include_str!("../sql/mend/paths_day.sql"),
+    },
+    Rollup {
+        table: "paths_month",
+        partition: "toYear(month)",
+        day: "toUInt16(month)",
+        unit: Unit::MonthsOfYear,
+        rows: include_str!("../sql/mend/paths_month.sql"),
+    },
+];
+
+impl Unit {
+    /// The partition a day is in, and the day (or first of the month) that is made anew for it.
+    fn place(self, day: NaiveDate) -> (u32, NaiveDate) {
+        let year = day.year().cast_unsigned();
+        match self {
+            Self::DaysOfMonth => (year * 100 + day.month(), day),
+            Self::DaysOfYear => (year, day),
+            Self::MonthsOfYear => (year, day - TimeDelta::days(i64::from(day.day0()))),
+        }
+    }
+
+    /// What is to be made anew, per partition, in days since 1970.
+    fn places(self, days: &BTreeSet<u16>) -> BTreeMap<u32, BTreeSet<u16>> {
+        let mut places: BTreeMap<u32, BTreeSet<u16>> = BTreeMap::new();
+        for day in days {
+            let (partition, first) = self.place(date(*day));
+            let number = first.signed_duration_since(date(0)).num_days();
+            places.entry(partition).or_default().insert(number as u16);
+        }
+        places
+    }
+}
+
+/// The date of a day since 1970.
+pub(crate) fn date(day: u16) -> NaiveDate {
+    DateTime::UNIX_EPOCH.date_naive() + TimeDelta::days(day.into())
+}
+
+impl Mender {
+    pub(crate) fn new(client: Client, fences: Fences) -> Self {
+        Self { client, fences }
+    }
+
+    /// How mends stand. One that was left behind is put away first.
+    pub(crate) async fn mends(&self) -> anyhow::Result<Mends> {
+        let mends = self.all().await?;
+        for mend in &mends {
+            if !mend.is_active && !mend.has_ended {
+                warn!(
+                    mend.id = %mend.id,
+                    "a mend of rollups was left behind by who made it; what it had not swapped in yet is dropped"
+                );
+                self.end(mend.id).await?;
+            }
+        }
+        Ok(Mends {
+            count: mends.len() as u32,
+            is_active: mends.iter().any(|mend| mend.is_active),
+        })
+    }
+
+    async fn all(&self) -> anyhow::Result<Vec<Mend>> {
+        self.client
+            .query(include_str!("../sql/mends.sql"))
+            .fetch_all::<Mend>()
+            .await
+            .context("ask for mends of rollups")
+    }
+
+    /// Makes `days` of every rollup anew. Sinks wait meanwhile, then take their partitions over
+    /// again. Returns the number under which the partitions are owned until they do.
+    pub(crate) async fn mend(&self, days: &BTreeSet<u16>, reason: &str) -> anyhow::Result<u64> {
+        let id = Uuid::new_v4();
+        let begun = Instant::now();
+        self.note(id, LEASE, days, reason).await?;
+        let others = self.all().await?;
+        if others.iter().any(|mend| mend.is_active && mend.id < id) {
+            self.end(id).await?;
+            bail!("rollups are being mended by somebody else");
+        }
+        let owner = fences::draw_owner();
+        let work = async {
+            self.shut_out(owner).await?;
+            for rollup in &ROLLUPS {
+                for (partition, days) in rollup.unit.places(days) {
+                    self.rebuild(id, rollup, partition, &days).await?;
+                }
+            }
+            anyhow::Ok(())
+        };
+        let renew = async {
+            loop {
+                tokio::time::sleep(RENEW_EVERY).await;
+                if let Err(error) = self.note(id, LEASE, days, reason).await {
+                    return error;
+                }
+            }
+        };
+        let worked = tokio::select! {
+            worked = work => worked,
+            error = renew => Err(error),
+        };
+        self.end(id).await?;
+        worked.with_context(|| format!("mend rollups: {reason}"))?;
+        metrics::counter!("weir_sink_mends_total").increment(1);
+        info!(
+            mend.id = %id,
+            mend.days = days.len(),
+            mend.duration_ms = begun.elapsed().as_millis() as u64,
+            "made {} days of the rollups anew: {reason}", days.len()
+        );
+        Ok(owner)
+    }
+
+    /// Nobody inserts once this returns.
+    async fn shut_out(&self, owner: u64) -> anyhow::Result<()> {
+        let partitions: Vec<u16> = self.fences.owners().await?.into_keys().collect();
+        self.fences.raise(partitions, owner).await?;
+        self.fences.drain(Instant::now()).await
+    }
+
+    async fn rebuild(
+        &self,
+        id: Uuid,
+        rollup: &Rollup,
+        partition: u32,
+        days: &BTreeSet<u16>,
+    ) -> anyhow::Result<()> {
+        let Rollup {
+            table,
+            partition: number,
+            day,
+            rows,
+            ..
+        } = rollup;
+        let new = draft(id, table);
+        let days: Vec<u16> = days.iter().copied().collect();
+        let context = || format!("make partition {partition} of {table} anew");
+        let statements = [
+            format!("DROP TABLE IF EXISTS {new} SYNC"),
+            format!("CREATE TABLE {new} AS {table}"),
+            format!(
+                "INSERT INTO {new} SELECT * FROM {table} WHERE {number} = {{partition:UInt32}} AND NOT has({{days:Array(UInt16)}}, {day})"
+            ),
+            format!("INSERT INTO {new} {rows}"),
+            format!("ALTER TABLE {table} REPLACE PARTITION {partition} FROM {new}"),
+            format!("DROP TABLE {new} SYNC"),
+        ];
+        for statement in statements {
+            self.client
+                .query(&statement)
+                .param("partition", partition)
+                .param("days", days.as_slice())
+                .with_setting("insert_deduplicate", "0")
+                .with_setting("max_partitions_per_insert_block", "0")
+                .with_setting("max_bytes_before_external_group_by", "200000000")
+                .with_setting("max_threads", "2")
+                .execute()
+                .await
+                .with_context(context)?;
+        }
+        Ok(())
+    }
+
+    async fn note(
+        &self,
+        id: Uuid,
+        lease: Duration,
+        days: &BTreeSet<u16>,
+        reason: &str,
+    ) -> anyhow::Result<()> {
+        let days: Vec<u16> = days.iter().copied().collect();
+        self.client
+            .query(include_str!("../sql/note_mend.sql"))
+            .param("id", id.to_string())
+            .param("lease", lease.as_millis() as u64)
+            .param("days", days.as_slice())
+            .param("reason", reason)
+            .execute()
+            .await
+            .context("note a mend of rollups")
+    }
+
+    /// Lets the sinks go on, and leaves nothing behind that could be swapped in later.
+    async fn end(&self, id: Uuid) -> anyhow::Result<()> {
+        for rollup in &ROLLUPS {
+            let new = draft(id, rollup.table);
+            self.client
+                .query(&format!("DROP TABLE IF EXISTS {new} SYNC"))
+                .execute()
+                .await
+                .with_context(|| format!("drop {new}"))?;
+        }
+        self.note(id, Duration::ZERO, &BTreeSet::new(), "ended")
+            .await
+    }
+}
+
+/// The table a rollup's partition is made in.
+fn draft(id: Uuid, table: &str) -> String {
+    format!("mend_{}_{table}", id.simple())
+}
+
+#[derive(Row, Deserialize)]
+struct Mend {
+    #[serde(with = "clickhouse::serde::uuid")]
+    id: Uuid,
+    is_active: bool,
+    has_ended: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn days_are_made_anew_within_the_partitions_they_are_in() {
+        // 2024-12-31 and 2025-01-01.
+        let days = BTreeSet::from([20_088, 20_089]);
+        let partitions = |unit: Unit| unit.places(&days).into_iter().collect::<Vec<_>>();
+        assert_eq!(
+            partitions(Unit::DaysOfMonth),
+            [(202_412, [20_088].into()), (202_501, [20_089].into())]
+        );
+        assert_eq!(
+            partitions(Unit::DaysOfYear),
+            [(2024, [20_088].into()), (2025, [20_089].into())]
+        );
+        assert_eq!(
+            partitions(Unit::MonthsOfYear),
+            [(2024, [20_058].into()), (2025, [20_089].into())],
+            "the first days of the months"
+        );
+    }
+}

@@ -1,0 +1,206 @@
+//! The cut under way, step by step: its plan, its INSERT, its end.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use tracing::{info, warn};
+use uuid::Uuid;
+
+use super::{BUSY, Pipeline};
+use crate::flight::{self, Flight, Progress};
+use crate::gather::Head;
+use crate::membership::{self, Position};
+
+/// A plan this old is committed again before its INSERT: the group answers whether this member may
+/// still insert. Far below the time in which a deduplication window passes.
+const PLAN_AGE_MAX: Duration = Duration::from_secs(30);
+const COMMIT_RETRY: Duration = Duration::from_millis(200);
+
+/// What was gathered at shutdown is given this long to be stored; Kafka keeps the rest.
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
+
+impl Pipeline {
+    /// Moves the cut under way a step further.
+    pub(super) fn advance(&mut self) {
+        self.advance_landed();
+        let now = Instant::now();
+        let Some(flight) = &mut self.flight else {
+            return;
+        };
+        if !flight.is_ready(now) {
+            return;
+        }
+        if self.config.exactly_once && flight.needs_plan(now, PLAN_AGE_MAX) {
+            // Never for a partition that was given up, even if it came back since: its new
+            // assignment has read the plan and follows it.
+            let owned = |partition: u16| self.owned.get(&partition).map(|owned| owned.epoch);
+            let metadata = flight.plan();
+            let mut positions: BTreeMap<u16, Position> = flight
+                .ranges_with_epochs()
+                .filter(|(range, epoch)| owned(range.partition) == Some(*epoch))
+                .map(|(range, _)| {
+                    let metadata = metadata.clone();
+                    (
+                        range.partition,
+                        Position::new(range.partition, range.from, metadata),
+                    )
+                })
+                .collect();
+            if positions.is_empty() {
+                self.flight = None;
+                return;
+            }
+            // One commit a cut: the ends of the one before ride along.
+            for (&partition, &end) in &self.landed {
+                positions
+                    .entry(partition)
+                    .or_insert_with(|| Position::new(partition, end, String::new()));
+            }
+            let positions: Vec<Position> = positions.into_values().collect();
+            if let Err(error) = membership::commit(&self.consumer, &self.topic, &positions) {
+                metrics::counter!("weir_sink_commit_failures_total").increment(1);
+                tracing::debug!("commit a plan, trying again: {error}");
+                // A member of an old generation ends up here until it learns that its partitions
+                // are gone; an unreachable broker until it is back.
+                if let Some(flight) = &mut self.flight {
+                    flight.postpone(now + COMMIT_RETRY);
+                }
+                return;
+            }
+            self.landed.clear();
+            if let Some(flight) = &mut self.flight {
+                flight.planned(Instant::now());
+            }
+        }
+        if let Some(flight) = &mut self.flight {
+            flight.begin(
+                &self.runtime,
+                self.writer.clone(),
+                self.dead_letters.clone(),
+            );
+        }
+    }
+
+    /// Looks whether the cut under way has landed.
+    pub(super) fn advance_landed(&mut self) {
+        let Some(flight) = &mut self.flight else {
+            return;
+        };
+        match flight.progress() {
+            Progress::UnderWay => {}
+            Progress::Fenced => {
+                let partitions: Vec<u16> = flight
+                    .ranges()
+                    .iter()
+                    .map(|range| range.partition)
+                    .collect();
+                metrics::counter!("weir_sink_cuts_fenced_total").increment(1);
+                info!(
+                    "partitions {partitions:?} were taken over by another sink, or rollups are being mended: finding out where they stand"
+                );
+                self.flight = None;
+                self.restart(partitions);
+            }
+            Progress::Failed(error) => {
+                let wait = flight.failed(&self.config.retry);
+                let reason = format!("{error:#}");
+                if self.readiness.unavailable("clickhouse", &reason) {
+                    warn!(
+                        retry_ms = wait.as_millis(),
+                        "a cut could not be stored, trying until it is: {reason}"
+                    );
+                }
+            }
+            Progress::Landed => {
+                if self.readiness.available("clickhouse") {
+                    info!("cuts are stored again");
+                }
+                flight.count();
+                if self.landed.is_empty() {
+                    self.commit_landed_at = Instant::now() + 2 * self.config.cut.age_max;
+                }
+                for (range, epoch) in flight.ranges_with_epochs() {
+                    // Never for a partition that was given up, even if it came back since.
+                    if self
+                        .owned
+                        .get(&range.partition)
+                        .is_some_and(|owned| owned.epoch == epoch)
+                    {
+                        self.landed.insert(range.partition, range.to);
+                    }
+                }
+                self.flight = None;
+            }
+        }
+    }
+
+    pub(super) fn cut_if_due(&mut self) {
+        if self.flight.is_none() && self.gather.is_due(&self.config.cut, Instant::now()) {
+            self.cut();
+            self.advance();
+        }
+    }
+
+    pub(super) fn cut(&mut self) {
+        let cut = self.gather.cut(Head {
+            id: Uuid::new_v4(),
+            log: self.log,
+            mends: self.mends,
+            made_at: flight::now_millis(),
+            repeat_window: self.config.repeat_window,
+        });
+        let epoch = |partition: u16| Some((partition, self.owned.get(&partition)?.epoch));
+        let ranges = &cut.plan.ranges;
+        let epochs = ranges.iter().filter_map(|range| epoch(range.partition));
+        let epochs = epochs.collect();
+        self.flight = Some(Flight::new(cut, epochs));
+    }
+
+    /// Commits ends that no plan took along.
+    pub(super) fn commit_landed_if_due(&mut self) {
+        if !self.landed.is_empty()
+            && self.flight.is_none()
+            && Instant::now() >= self.commit_landed_at
+        {
+            self.commit_landed();
+        }
+    }
+
+    pub(super) fn commit_landed(&mut self) {
+        let positions: Vec<Position> = self
+            .landed
+            .iter()
+            .map(|(&partition, &end)| Position::new(partition, end, String::new()))
+            .collect();
+        match membership::commit(&self.consumer, &self.topic, &positions) {
+            Ok(()) => self.landed.clear(),
+            Err(error) => {
+                // Nothing is lost: the plan still stands, and following it again changes nothing.
+                metrics::counter!("weir_sink_commit_failures_total").increment(1);
+                tracing::debug!("commit the ends of a cut, trying again: {error}");
+                self.commit_landed_at = Instant::now() + COMMIT_RETRY;
+            }
+        }
+    }
+
+    /// Stores what was gathered, as far as the grace period allows; Kafka keeps the rest.
+    pub(super) fn store_the_rest(&mut self) {
+        let deadline = Instant::now() + SHUTDOWN_GRACE;
+        while Instant::now() < deadline {
+            if self.flight.is_none() && !self.gather.is_empty() {
+                self.cut();
+            }
+            self.advance();
+            match &mut self.flight {
+                None => break,
+                // Tried once: what is planned will be followed at the next start.
+                Some(flight) if flight.has_failed() => break,
+                Some(flight) if flight.is_under_way() => self.runtime.block_on(flight.wait(BUSY)),
+                Some(_) => std::thread::sleep(BUSY),
+            }
+        }
+        if !self.landed.is_empty() {
+            self.commit_landed();
+        }
+    }
+}

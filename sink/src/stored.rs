@@ -1,0 +1,312 @@
+//! What ClickHouse holds of a partition: the ledger's ranges, places, and the ids that a window is
+//! filled with.
+
+use std::collections::{BTreeSet, HashSet};
+
+use anyhow::Context;
+use clickhouse::{Client, Row};
+use serde::Deserialize;
+use uuid::Uuid;
+
+use crate::plan::Range;
+use crate::window::{self, Memory, Window};
+
+/// Asks about what is stored. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Stored {
+    client: Client,
+}
+
+/// What the ledger covers of one partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Coverage {
+    /// The first offset after all ledgered ranges; None where there are none.
+    pub(crate) end: Option<u64>,
+    /// What it skips from the log's first offset to `end`, in order.
+    pub(crate) gaps: Vec<Range>,
+}
+
+/// Rows of a range.
+#[derive(Debug, Default)]
+pub(crate) struct Places {
+    /// Offset and index of each.
+    pub(crate) places: HashSet<(u64, u16)>,
+    /// Days since 1970 on which they count.
+    pub(crate) days: BTreeSet<u16>,
+}
+
+impl Stored {
+    pub(crate) fn new(client: Client) -> Self {
+        Self { client }
+    }
+
+    /// What a partition remembers once everything before `before` is stored, at most `limit` ids of
+    /// each kind.
+    pub(crate) async fn memory(
+        &self,
+        log: u32,
+        partition: u16,
+        before: u64,
+        limit: u32,
+    ) -> anyhow::Result<Memory> {
+        if limit == 0 || before == 0 {
+            return Ok(Memory {
+                events: Window::new(limit, []),
+                batches: Window::new(limit, []),
+            });
+        }
+        let depth = self.depth(log, partition, before, limit.into()).await?;
+        let events = match depth.events {
+            Some(from) => self.client_ids(log, partition, from..before, limit).await?,
+            None => Vec::new(),
+        };
+        let batches = match depth.batches {
+            Some(from) => self.batches(log, partition, from..before, limit).await?,
+            None => Vec::new(),
+        };
+        Ok(Memory {
+            events: Window::new(limit, events),
+            batches: Window::new(limit, batches),
+        })
+    }
+
+    /// From which offsets on the last `limit` ids of each kind lie; None where there are none. Read
+    /// off the ledger, so that `events` is not searched from its beginning.
+    async fn depth(
+        &self,
+        log: u32,
+        partition: u16,
+        before: u64,
+        limit: u64,
+    ) -> anyhow::Result<Depth> {
+        let mut depth = Depth::default();
+        let (mut events, mut batches) = (0, 0);
+        let mut reached = before;
+        loop {
+            let ranges = self
+                .client
+                .query(include_str!("../sql/ids_of_ranges.sql"))
+                .param("log", log)
+                .param("partition", partition)
+                .param("before", reached)
+                .fetch_all::<IdsOfRange>()
+                .await
+                .with_context(|| format!("read the ledger of partition {partition}"))?;
+            for range in &ranges {
+                if range.client_ids > 0 && events < limit {
+                    events += range.client_ids;
+                    depth.events = Some(range.from_offset);
+                }
+                if range.batches > 0 && batches < limit {
+                    batches += range.batches;
+                    depth.batches = Some(range.from_offset);
+                }
+                reached = range.from_offset;
+            }
+            if ranges.is_empty() || (events >= limit && batches >= limit) {
+                break;
+            }
+        }
+        // Rows from before there was a ledger: nobody counted their ids.
+        if events < limit && reached > 0 {
+            depth.events = Some(0);
+        }
+        Ok(depth)
+    }
+
+    async fn client_ids(
+        &self,
+        log: u32,
+        partition: u16,
+        offsets: std::ops::Range<u64>,
+        limit: u32,
+    ) -> anyhow::Result<Vec<u64>> {
+        #[derive(Row, Deserialize)]
+        struct Id {
+            site_id: String,
+            #[serde(with = "clickhouse::serde::uuid")]
+            event_id: Uuid,
+        }
+        let context = || format!("read the last client-made ids of partition {partition}");
+        let mut cursor = self
+            .client
+            .query(include_str!("../sql/client_ids.sql"))
+            .param("log", log)
+            .param("partition", partition)
+            .param("from", offsets.start)
+            .param("before", offsets.end)
+            .param("limit", limit)
+            .fetch::<Id>()
+            .with_context(context)?;
+        // Hashed as they come: the ids themselves would be several times the window.
+        let mut keys = Vec::new();
+        while let Some(id) = cursor.next().await.with_context(context)? {
+            keys.push(window::key(&id.site_id, id.event_id));
+        }
+        Ok(keys)
+    }
+
+    async fn batches(
+        &self,
+        log: u32,
+        partition: u16,
+        offsets: std::ops::Range<u64>,
+        limit: u32,
+    ) -> anyhow::Result<Vec<u64>> {
+        let context = || format!("read the last batches of partition {partition}");
+        let mut cursor = self
+            .client
+            .query(include_str!("../sql/batches.sql"))
+            .param("log", log)
+            .param("partition", partition)
+            .param("from", offsets.start)
+            .param("before", offsets.end)
+            .fetch::<Vec<u64>>()
+            .with_context(context)?;
+        let mut keys = Vec::new();
+        // To its end, which is one range beyond the limit: a cursor dropped early counts as given up.
+        while let Some(batches) = cursor.next().await.with_context(context)? {
+            keys.extend(batches.into_iter().rev());
+        }
+        keys.truncate(limit as usize);
+        Ok(keys)
+    }
+
+    /// What the ledger covers of a partition whose log begins at `low`.
+    pub(crate) async fn coverage(
+        &self,
+        log: u32,
+        partition: u16,
+        low: u64,
+    ) -> anyhow::Result<Coverage> {
+        #[derive(Row, Deserialize)]
+        struct Gap {
+            gap_from: u64,
+            gap_to: u64,
+        }
+        let context = || format!("read the ledger of partition {partition}");
+        let end = self
+            .client
+            .query(include_str!("../sql/ledgered_end.sql"))
+            .param("log", log)
+            .param("partition", partition)
+            .fetch_all::<u64>()
+            .await
+            .with_context(context)?;
+        let Some(end) = end.into_iter().next().filter(|end| *end > 0) else {
+            return Ok(Coverage {
+                end: None,
+                gaps: Vec::new(),
+            });
+        };
+        let gaps = self
+            .client
+            .query(include_str!("../sql/gaps.sql"))
+            .param("log", log)
+            .param("partition", partition)
+            .param("low", low)
+            .fetch_all::<Gap>()
+            .await
+            .with_context(context)?;
+        let gaps = gaps.into_iter().map(|gap| Range {
+            partition,
+            from: gap.gap_from.max(low),
+            to: gap.gap_to,
+        });
+        Ok(Coverage {
+            end: Some(end),
+            gaps: gaps.filter(|gap| gap.from < gap.to).collect(),
+        })
+    }
+
+    /// The first offset after the last stored row of a partition from `from` on, if there is any.
+    pub(crate) async fn rows_reach(
+        &self,
+        log: u32,
+        partition: u16,
+        from: u64,
+    ) -> anyhow::Result<Option<u64>> {
+        let reach = self
+            .client
+            .query(include_str!("../sql/last_row_from.sql"))
+            .param("log", log)
+            .param("partition", partition)
+            .param("from", from)
+            .fetch_all::<u64>()
+            .await
+            .with_context(|| format!("look for rows of partition {partition} from {from} on"))?;
+        Ok(reach.into_iter().next().filter(|reach| *reach > 0))
+    }
+
+    /// Which rows of a range are stored.
+    pub(crate) async fn places(&self, log: u32, range: Range) -> anyhow::Result<Places> {
+        #[derive(Row, Deserialize)]
+        struct Place {
+            _offset: u64,
+            _index: u16,
+            day: u32,
+        }
+        let Range {
+            partition,
+            from,
+            to,
+        } = range;
+        let context =
+            || format!("read which rows of {from}..{to} of partition {partition} are stored");
+        let mut cursor = self
+            .client
+            .query(include_str!("../sql/places.sql"))
+            .param("log", log)
+            .param("partition", partition)
+            .param("from", from)
+            .param("to", to)
+            .fetch::<Place>()
+            .with_context(context)?;
+        let mut places = Places::default();
+        while let Some(place) = cursor.next().await.with_context(context)? {
+            places.places.insert((place._offset, place._index));
+            places.days.insert(place.day as u16);
+        }
+        Ok(places)
+    }
+
+    /// How many rows of a range are stored.
+    pub(crate) async fn rows(&self, log: u32, range: Range) -> anyhow::Result<u64> {
+        let rows = self
+            .client
+            .query(include_str!("../sql/rows.sql"))
+            .param("log", log)
+            .param("partition", range.partition)
+            .param("from", range.from)
+            .param("to", range.to)
+            .fetch_all::<u64>()
+            .await
+            .with_context(|| format!("count rows of partition {}", range.partition))?;
+        Ok(rows.into_iter().sum())
+    }
+
+    /// How many blocks at most went into one table since a moment in milliseconds since 1970.
+    pub(crate) async fn parts_since(&self, since: i64) -> anyhow::Result<u64> {
+        let parts = self
+            .client
+            .query(include_str!("../sql/parts_since.sql"))
+            .param("since", since)
+            .fetch_all::<u64>()
+            .await
+            .context("count blocks since a plan was made")?;
+        Ok(parts.into_iter().sum())
+    }
+}
+
+#[derive(Debug, Default)]
+struct Depth {
+    events: Option<u64>,
+    batches: Option<u64>,
+}
+
+#[derive(Row, Deserialize)]
+struct IdsOfRange {
+    from_offset: u64,
+    client_ids: u64,
+    batches: u64,
+}

@@ -1,0 +1,454 @@
+//! Taking partitions over: nobody else may insert from here on, what somebody planned or left half
+//! done is stored, and the partition's memory is filled from what was stored before.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use clickhouse::Client;
+use infra::http::Readiness;
+use infra::retry::Backoff;
+use rdkafka::consumer::Consumer;
+use rdkafka::error::KafkaError;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::membership::{self, Committed, GroupConsumer};
+use crate::plan::{Plan, Range};
+use crate::reader::ReadError;
+use crate::recovery::{self, Claim, Followed, Recovery};
+use crate::tables::{self, NoWindow};
+use crate::window::Memory;
+
+const KAFKA_TIMEOUT: Duration = Duration::from_secs(10);
+/// Where somebody else was quicker, the next attempt is made after this.
+const CONTENTION_WAIT: Duration = Duration::from_millis(100);
+/// A replicated table forgets tokens after an hour by default.
+const REPLICATED_AGE_MAX: Duration = Duration::from_secs(30 * 60);
+/// Clocks of the sinks may differ by this much; what was stored meanwhile is counted twice then.
+const CLOCKS_APART_MS: i64 = 5 * 60 * 1000;
+
+/// Everything a partition needs before its first record is taken in.
+#[derive(Debug)]
+pub(crate) struct Takeover {
+    /// Whose assignment it is for; a later one has another number.
+    pub(crate) epoch: u64,
+    pub(crate) partition: u16,
+    pub(crate) outcome: Outcome,
+}
+
+#[derive(Debug)]
+pub(crate) enum Outcome {
+    Ready(Box<Start>),
+    /// Going on would skip or double something.
+    Refused(String),
+}
+
+#[derive(Debug)]
+pub(crate) struct Start {
+    pub(crate) offset: u64,
+    /// Whether the group has committed another one.
+    pub(crate) moved: bool,
+    pub(crate) memory: Memory,
+    pub(crate) owner: u64,
+    pub(crate) log: u32,
+    pub(crate) mends: u32,
+}
+
+/// What a takeover works with. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Takeovers {
+    pub(crate) kafka: infra::kafka::Config,
+    pub(crate) group: String,
+    pub(crate) client: Client,
+    pub(crate) consumer: Arc<GroupConsumer>,
+    pub(crate) recovery: Recovery,
+    pub(crate) readiness: Readiness,
+    pub(crate) backoff: Backoff,
+}
+
+/// Why a token does not vouch for a plan.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Doubt {
+    Blocks(u64),
+    Age(Duration),
+    Mended,
+    /// Kafka does not hold all of it any more.
+    Eaten(String),
+    Short,
+}
+
+impl fmt::Display for Doubt {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Blocks(blocks) => write!(
+                f,
+                "up to {blocks} blocks were inserted since, and tokens are remembered for {}",
+                tables::BLOCKS_REMEMBERED
+            ),
+            Self::Age(age) => write!(f, "it is {} minutes old", age.as_secs() / 60),
+            Self::Mended => write!(f, "rollups were made anew since"),
+            Self::Eaten(why) => write!(f, "{why}"),
+            Self::Short => write!(f, "ClickHouse remembers the token and lost the rows"),
+        }
+    }
+}
+
+/// The plans that partitions of one takeover share: each is looked at once.
+#[derive(Default)]
+struct Plans(BTreeMap<u128, Result<Option<Doubt>, String>>);
+
+impl Takeovers {
+    /// Takes over partitions that were assigned together; tries until it succeeds or nobody wants
+    /// to know any more.
+    pub(crate) async fn take_over(
+        self,
+        partitions: BTreeMap<u16, u64>,
+        cancelled: CancellationToken,
+    ) -> anyhow::Result<Vec<Takeover>> {
+        let mut failures = 0;
+        loop {
+            let attempt = tokio::select! {
+                attempt = self.attempt(&partitions, &cancelled) => attempt,
+                () = cancelled.cancelled() => return Ok(Vec::new()),
+            };
+            let error = match attempt {
+                Ok(takeovers) => return Ok(takeovers),
+                Err(error) if error.is::<NoWindow>() => return Err(error),
+                Err(error) => error,
+            };
+            let wait = if recovery::is_contention(&error) {
+                info!("taking partitions over again: {error:#}");
+                CONTENTION_WAIT
+            } else {
+                failures += 1;
+                let dependency = if error.chain().any(|cause| cause.is::<KafkaError>()) {
+                    "kafka"
+                } else {
+                    "clickhouse"
+                };
+                if self.readiness.unavailable(dependency, format!("{error:#}")) {
+                    warn!("cannot take partitions over yet, trying on: {error:#}");
+                }
+                self.backoff.after(failures)
+            };
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = cancelled.cancelled() => return Ok(Vec::new()),
+            }
+        }
+    }
+
+    async fn attempt(
+        &self,
+        partitions: &BTreeMap<u16, u64>,
+        cancelled: &CancellationToken,
+    ) -> anyhow::Result<Vec<Takeover>> {
+        if let Some(sentence) = tables::check(&self.client).await? {
+            return Err(anyhow!(sentence));
+        }
+        let log = infra::kafka::log_id(&self.kafka).await?;
+        let claim = self.recovery.claim(partitions, log, cancelled).await?;
+        let mut takeovers = Vec::with_capacity(partitions.len());
+        let mut plans = Plans::default();
+        for (committed, bounds) in self.positions(partitions.keys().copied().collect()).await? {
+            let partition = committed.partition;
+            let outcome = match self.resolve(&committed, bounds, &claim, &mut plans).await {
+                Ok(start) => Outcome::Ready(Box::new(start)),
+                Err(ReadError::Lost(why) | ReadError::Eaten(why)) => {
+                    Outcome::Refused(self.refusal(partition, &why))
+                }
+                Err(ReadError::Unavailable(error)) => return Err(error),
+            };
+            takeovers.push(Takeover {
+                epoch: partitions[&partition],
+                partition,
+                outcome,
+            });
+        }
+        for dependency in ["kafka", "clickhouse"] {
+            if self.readiness.available(dependency) {
+                info!("{dependency} can be reached");
+            }
+        }
+        Ok(takeovers)
+    }
+
+    /// Where the group stands in each partition, and the first and the next offset of its log.
+    async fn positions(
+        &self,
+        partitions: Vec<u16>,
+    ) -> anyhow::Result<Vec<(Committed, (u64, u64))>> {
+        let (consumer, topic) = (self.consumer.clone(), self.kafka.topic.clone());
+        tokio::task::spawn_blocking(move || {
+            let committed = membership::committed(&consumer, &topic, &partitions, KAFKA_TIMEOUT)?;
+            let mut positions = Vec::with_capacity(committed.len());
+            for committed in committed {
+                let (low, high) = consumer
+                    .fetch_watermarks(&topic, committed.partition.into(), KAFKA_TIMEOUT)
+                    .with_context(|| {
+                        format!("ask for the bounds of partition {}", committed.partition)
+                    })?;
+                let bound = |offset: i64| u64::try_from(offset).unwrap_or(0);
+                positions.push((committed, (bound(low), bound(high))));
+            }
+            Ok(positions)
+        })
+        .await
+        .context("ask Kafka")?
+    }
+
+    /// Stores what was left half done of a partition, and finds where to begin in it: where the
+    /// ledger ends.
+    async fn resolve(
+        &self,
+        committed: &Committed,
+        (low, high): (u64, u64),
+        claim: &Claim,
+        plans: &mut Plans,
+    ) -> Result<Start, ReadError> {
+        let partition = committed.partition;
+        let stored = &self.recovery.stored;
+        let plan = self.plan(committed, claim)?;
+        if let Some((plan, range)) = &plan {
+            self.carry_out(plan, *range, low, claim, plans).await?;
+        }
+        let mut coverage = stored.coverage(claim.log, partition, low).await?;
+        if !coverage.gaps.is_empty() {
+            for gap in coverage.gaps {
+                error!(
+                    kafka.partition = partition,
+                    "the ledger has nothing of offsets {}..{} of partition {partition}: storing what is missing of them",
+                    gap.from,
+                    gap.to
+                );
+                self.recovery.repair(gap, claim).await?;
+            }
+            coverage = stored.coverage(claim.log, partition, low).await?;
+        }
+        if coverage.end.is_some_and(|end| end > high) {
+            return Err(ReadError::Lost(format!(
+                "offsets up to {} are stored, and Kafka's log of it ends at {high}: Kafka lost records that it had acknowledged, and gives their offsets to others. Make the topic anew, and nothing is skipped or doubled",
+                coverage.end.unwrap_or(0)
+            )));
+        }
+        let mut start = coverage.end.unwrap_or(low);
+        if start < low {
+            error!(
+                kafka.partition = partition,
+                "Kafka deleted {start}..{low} of partition {partition} before it was stored: those events are lost"
+            );
+            start = low;
+        }
+        start = self
+            .store_the_unledgered(partition, start, high, claim)
+            .await?;
+        self.tell_of_a_moved_group(committed, plan.is_some(), start, coverage.end);
+        let memory = stored
+            .memory(claim.log, partition, start, self.recovery.repeat_window)
+            .await?;
+        Ok(Start {
+            offset: start,
+            moved: committed.offset != Some(start) || !committed.metadata.is_empty(),
+            memory,
+            owner: claim.owner,
+            log: claim.log,
+            mends: claim.mends,
+        })
+    }
+
+    /// No row is stored before its plan, so rows beyond the ledger without one are of a group that
+    /// was forgotten in the midst of a cut, or from before there was a ledger.
+    async fn store_the_unledgered(
+        &self,
+        partition: u16,
+        start: u64,
+        high: u64,
+        claim: &Claim,
+    ) -> Result<u64, ReadError> {
+        let stored = &self.recovery.stored;
+        if stored
+            .rows_reach(claim.log, partition, start)
+            .await?
+            .is_none()
+        {
+            return Ok(start);
+        }
+        // What is on its way may reach further.
+        self.recovery.fences.drain(claim.raised).await?;
+        let reach = stored.rows_reach(claim.log, partition, start).await?;
+        let to = reach.unwrap_or(start).min(high);
+        if to > start {
+            error!(
+                kafka.partition = partition,
+                "rows of partition {partition} up to offset {to} are stored, the ledger ends at {start}, and group {} has no plan for them: storing what is missing of them",
+                self.group
+            );
+            let range = Range {
+                partition,
+                from: start,
+                to,
+            };
+            self.recovery.repair(range, claim).await?;
+        }
+        Ok(to.max(start))
+    }
+
+    /// The plan beside a committed offset, if there is one of this life of the topic.
+    fn plan(
+        &self,
+        committed: &Committed,
+        claim: &Claim,
+    ) -> Result<Option<(Plan, Range)>, ReadError> {
+        if committed.metadata.is_empty() {
+            return Ok(None);
+        }
+        let partition = committed.partition;
+        let plan = Plan::parse(&committed.metadata)
+            .map_err(|error| ReadError::Lost(unfollowed(&error.to_string())))?;
+        if plan.log != claim.log {
+            error!(
+                kafka.partition = partition,
+                cut.id = %plan.id,
+                "the plan in group {}'s offset of partition {partition} is of a topic {} that was made anew since: what it covered and was not stored is lost with that topic",
+                self.group,
+                self.kafka.topic
+            );
+            return Ok(None);
+        }
+        let range = plan
+            .range(partition)
+            .filter(|range| Some(range.from) == committed.offset)
+            .ok_or_else(|| {
+                let why = format!(
+                    "it does not begin at this partition's offset {:?}",
+                    committed.offset
+                );
+                ReadError::Lost(unfollowed(&why))
+            })?;
+        Ok(Some((plan, range)))
+    }
+
+    /// Sees to it that a plan's range of a partition is stored.
+    async fn carry_out(
+        &self,
+        plan: &Plan,
+        range: Range,
+        low: u64,
+        claim: &Claim,
+        plans: &mut Plans,
+    ) -> Result<(), ReadError> {
+        let covered = self
+            .recovery
+            .stored
+            .coverage(claim.log, range.partition, range.from)
+            .await?;
+        if covered.end.is_some_and(|end| end >= range.to) {
+            // It was entered into the ledger, and its sink died before it could say so.
+            return Ok(());
+        }
+        let id = plan.id.as_u128();
+        let looked = match plans.0.get(&id) {
+            Some(looked) => looked.clone(),
+            None => {
+                let looked = match self.follow_if_trusted(plan, claim).await {
+                    Ok(doubt) => Ok(doubt),
+                    Err(ReadError::Eaten(why)) => Ok(Some(Doubt::Eaten(why))),
+                    Err(ReadError::Lost(why)) => Err(why),
+                    Err(error) => return Err(error),
+                };
+                plans.0.insert(id, looked.clone());
+                looked
+            }
+        };
+        let doubt = match looked {
+            Ok(None) => return Ok(()),
+            Ok(Some(doubt)) => doubt,
+            Err(why) => return Err(ReadError::Lost(unfollowed(&why))),
+        };
+        error!(
+            kafka.partition = range.partition,
+            cut.id = %plan.id,
+            "the token of the cut over {}..{} of partition {} cannot vouch for what landed of it ({doubt}): asking for its rows",
+            range.from, range.to, range.partition
+        );
+        let range = Range {
+            from: range.from.max(low),
+            ..range
+        };
+        if range.from < range.to {
+            self.recovery.repair(range, claim).await?;
+        }
+        Ok(())
+    }
+
+    async fn follow_if_trusted(
+        &self,
+        plan: &Plan,
+        claim: &Claim,
+    ) -> Result<Option<Doubt>, ReadError> {
+        if let Some(doubt) = self.doubt(plan, claim).await? {
+            return Ok(Some(doubt));
+        }
+        match self.recovery.follow(plan, claim).await? {
+            Followed::Stored => Ok(None),
+            Followed::Short => Ok(Some(Doubt::Short)),
+        }
+    }
+
+    async fn doubt(&self, plan: &Plan, claim: &Claim) -> anyhow::Result<Option<Doubt>> {
+        if plan.mends != claim.mends {
+            return Ok(Some(Doubt::Mended));
+        }
+        let age_ms = crate::flight::now_millis()
+            .saturating_sub(plan.made_at)
+            .max(0);
+        let age = Duration::from_millis(age_ms.cast_unsigned());
+        if age > REPLICATED_AGE_MAX && tables::are_replicated(&self.client).await? {
+            return Ok(Some(Doubt::Age(age)));
+        }
+        let since = plan.made_at.saturating_sub(CLOCKS_APART_MS);
+        let blocks = self.recovery.stored.parts_since(since).await?;
+        Ok((blocks > tables::BLOCKS_REMEMBERED / 2).then_some(Doubt::Blocks(blocks)))
+    }
+
+    fn tell_of_a_moved_group(
+        &self,
+        committed: &Committed,
+        had_plan: bool,
+        start: u64,
+        ledgered: Option<u64>,
+    ) {
+        let partition = committed.partition;
+        let (group, topic) = (&self.group, &self.kafka.topic);
+        match committed.offset {
+            Some(offset) if offset != start && !had_plan => error!(
+                kafka.partition = partition,
+                "group {group} stands at {offset} in partition {partition} of {topic}, and what is stored ends at {start}: \
+                 its offset was reset, or the topic was made anew. Going on at {start}: nothing is skipped or stored twice"
+            ),
+            None if ledgered.is_some() => error!(
+                kafka.partition = partition,
+                "group {group} has no offset in partition {partition} of {topic}, and what is stored ends at {start}: \
+                 the group was deleted or has expired. Going on at {start}: nothing is skipped or stored twice"
+            ),
+            _ => {}
+        }
+    }
+
+    fn refusal(&self, partition: u16, why: &str) -> String {
+        format!(
+            "partition {partition} of {} stands still: {why}",
+            self.kafka.topic
+        )
+    }
+}
+
+fn unfollowed(why: &str) -> String {
+    format!(
+        "the plan beside the group's offset cannot be followed: {why}. \
+         Run the weir that wrote it; or delete the group's offset of this partition, and what is stored will be asked row by row"
+    )
+}

@@ -1,0 +1,278 @@
+//! What the token of a planned cut cannot vouch for: the sink asks what is stored.
+#![expect(clippy::unwrap_used, reason = "tests, and the helpers they share")]
+
+#[expect(dead_code, reason = "shared with the other tests of the sink")]
+mod world;
+
+use std::time::Duration;
+
+use rdkafka::Offset;
+use rdkafka::TopicPartitionList;
+use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::client::DefaultClientContext;
+use uuid::Uuid;
+use world::{World, event, event_with_key, events};
+
+const COUNT: &str = "SELECT count() FROM events";
+
+fn admin(world: &World) -> AdminClient<DefaultClientContext> {
+    world.kafka.client("test").create().unwrap()
+}
+
+async fn forget_the_group(world: &World) {
+    let group = world.config.group.as_str();
+    admin(world)
+        .delete_groups(&[group], &AdminOptions::new())
+        .await
+        .unwrap()
+        .remove(0)
+        .unwrap();
+}
+
+async fn run_sql(world: &World, sql: &str) {
+    world.db.query(sql).execute().await.unwrap();
+}
+
+/// Stores `events` of each of two partitions and stops.
+async fn stored(records: u64) -> World {
+    let world = World::new(2).await;
+    for partition in 0..2 {
+        for record in 0..records {
+            world
+                .send(partition, &events(record * 5..record * 5 + 5))
+                .await;
+        }
+    }
+    let sink = world.start().await;
+    world
+        .wait_until_committed(&[(0, records), (1, records)])
+        .await;
+    sink.stop().await;
+    world
+}
+
+/// The ledger covers every offset of these partitions once.
+async fn assert_ledgered(world: &World, ends: &[(u16, u64)]) {
+    for (partition, end) in ends {
+        let covered = format!(
+            "SELECT toUInt64(sum(to_offset - from_offset) = {end} AND max(to_offset) = {end} AND min(from_offset) = 0) FROM ledger WHERE _partition = {partition}"
+        );
+        assert_eq!(world.number(&covered).await, 1, "partition {partition}");
+    }
+    let rows = world.number("SELECT sum(rows) FROM ledger").await;
+    assert_eq!(rows, world.number(COUNT).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_group_that_was_forgotten_goes_on_where_the_ledger_ends() {
+    let world = stored(4).await;
+    forget_the_group(&world).await;
+    world.send(0, &events(0..3)).await;
+    let sink = world.start().await;
+    world.wait_until_committed(&[(0, 5), (1, 4)]).await;
+    sink.stop().await;
+    world.assert_exactly(43).await;
+    assert_ledgered(&world, &[(0, 5), (1, 4)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn offsets_that_were_reset_by_hand_skip_nothing_and_double_nothing() {
+    let world = stored(4).await;
+    world.send(0, &events(0..3)).await;
+    world.send(1, &events(0..3)).await;
+    // Back to the beginning, and past what is stored.
+    world.commit(&[(0, 0)], "");
+    world.commit(&[(1, 5)], "");
+    let sink = world.start().await;
+    world.wait_until_committed(&[(0, 5), (1, 5)]).await;
+    sink.stop().await;
+    world.assert_exactly(46).await;
+    assert_ledgered(&world, &[(0, 5), (1, 5)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_torn_cut_of_a_forgotten_group_is_completed_in_rows_and_rollups() {
+    let world = stored(2).await;
+    for record in 0..3 {
+        world.send(0, &events(record * 20..record * 20 + 20)).await;
+    }
+    // Its rows reached one branch of rollups and not the ledger; of its two records one is whole.
+    run_sql(&world, "ALTER TABLE ledger ADD CONSTRAINT closed CHECK 0").await;
+    run_sql(&world, "DROP TABLE stats_quarter_hour_mv SYNC").await;
+    let sink = world.start().await;
+    world.wait_for(COUNT, 80).await;
+    sink.stop().await;
+    run_sql(
+        &world,
+        "DELETE FROM events WHERE _partition = 0 AND _offset = 3 AND _index < 7",
+    )
+    .await;
+    let migration = include_str!("../../infra/clickhouse/0001_events_and_rollups.sql");
+    let create = migration
+        .split(";\n")
+        .find(|statement| statement.contains("stats_quarter_hour_mv TO"))
+        .unwrap();
+    run_sql(&world, create).await;
+    run_sql(&world, "ALTER TABLE ledger DROP CONSTRAINT closed").await;
+    forget_the_group(&world).await;
+
+    let sink = world.start().await;
+    world.wait_until_committed(&[(0, 5), (1, 2)]).await;
+    world.send(0, &[event(1)]).await;
+    world.wait_until_committed(&[(0, 6)]).await;
+    sink.stop().await;
+    world.assert_exactly(81).await;
+    assert_ledgered(&world, &[(0, 6), (1, 2)]).await;
+    assert_eq!(
+        world.number("SELECT uniqExact(id) FROM mends").await,
+        1,
+        "rollups were made anew once"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_that_its_token_cannot_vouch_for_is_stored_row_by_row() {
+    let log = async |world: &World| infra::kafka::log_id(&world.kafka).await.unwrap();
+    let now = chrono::Utc::now().timestamp_millis();
+    // Thousands of blocks since; rollups mended since; each with nothing, some and all landed.
+    for (mends, blocks) in [(0, 6000), (1, 0)] {
+        for landed in [0, 6, 20] {
+            let world = World::new(1).await;
+            world.send(0, &events(0..20)).await;
+            let id = Uuid::new_v4();
+            let plan = format!(
+                "weir 2 2 {} {} {mends} {now} 2000000 0:0+1 .",
+                id.simple(),
+                log(&world).await
+            );
+            if landed > 0 {
+                let sink = world.start().await;
+                world.wait_until_committed(&[(0, 1)]).await;
+                sink.stop().await;
+                run_sql(&world, "DELETE FROM ledger WHERE 1").await;
+                run_sql(
+                    &world,
+                    &format!("DELETE FROM events WHERE _index >= {landed}"),
+                )
+                .await;
+            }
+            if blocks > 0 {
+                let filler = "INSERT INTO ledger (_log, _partition, from_offset, to_offset, cut, parts, stored_at) SELECT 1, 999, number, number + 1, generateUUIDv4(), 100, now64(3) FROM numbers(60)";
+                run_sql(&world, filler).await;
+            }
+            world.commit(&[(0, 0)], &plan);
+            let sink = world.start().await;
+            world.wait_until_committed(&[(0, 1)]).await;
+            sink.stop().await;
+            world.assert_exactly(20).await;
+            let rows = "SELECT sum(rows) FROM ledger";
+            assert_eq!(world.number(rows).await, 20, "{mends} {blocks} {landed}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_was_made_anew_is_stored_from_its_beginning_beside_the_old_one() {
+    let world = stored(4).await;
+    let topic = world.kafka.topic.as_str();
+    let old_log = infra::kafka::log_id(&world.kafka).await.unwrap();
+    let plan = format!(
+        "weir 2 2 {} {old_log} 0 {} 2000000 1:4+3 .",
+        Uuid::new_v4().simple(),
+        chrono::Utc::now().timestamp_millis()
+    );
+    admin(&world)
+        .delete_topics(&[topic], &AdminOptions::new())
+        .await
+        .unwrap()
+        .remove(0)
+        .unwrap();
+    infra::kafka::create_topics(&world.kafka).await.unwrap();
+    assert_ne!(infra::kafka::log_id(&world.kafka).await.unwrap(), old_log);
+    for record in 0..6 {
+        world.send(0, &events(record..record + 2)).await;
+        world.send(1, &events(record..record + 2)).await;
+    }
+    // The group's old offsets, one with a plan of the old topic.
+    world.commit(&[(0, 4)], "");
+    world.commit(&[(1, 4)], &plan);
+    let sink = world.start().await;
+    world.wait_until_committed(&[(0, 6), (1, 6)]).await;
+    sink.stop().await;
+    assert_eq!(world.number(COUNT).await, 40 + 24);
+    let places = "SELECT uniqExact(_log, _partition, _offset, _index) FROM events";
+    assert_eq!(world.number(places).await, 64);
+    assert_eq!(world.number("SELECT sum(events) FROM stats_day").await, 64);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_retention_ate_is_left_and_what_comes_after_it_is_stored_once() {
+    let world = stored(2).await;
+    for record in 0..4 {
+        world.send(0, &events(record..record + 5)).await;
+    }
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(&world.kafka.topic, 0, Offset::Offset(4))
+        .unwrap();
+    admin(&world)
+        .delete_records(&list, &AdminOptions::new())
+        .await
+        .unwrap();
+    let sink = world.start().await;
+    world.wait_until_committed(&[(0, 6), (1, 2)]).await;
+    sink.stop().await;
+    world.assert_exactly(30).await;
+    let gap = "SELECT count() FROM ledger WHERE _partition = 0 AND from_offset = 4";
+    assert_eq!(world.number(gap).await, 1, "the gap shows in the ledger");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sink_that_was_replaced_is_refused_by_the_server_and_takes_over_anew() {
+    let world = World::new(2).await;
+    let sink = world.start().await;
+    world.send(0, &events(0..10)).await;
+    world.wait_until_committed(&[(0, 1)]).await;
+    // As another sink does when it takes both over.
+    run_sql(
+        &world,
+        "INSERT INTO fences (partition, owner) VALUES (0, 1), (1, 1)",
+    )
+    .await;
+    let refused = world
+        .db
+        .query("INSERT INTO events (site_id, _partition, _owner) VALUES ('s', 0, 7)")
+        .execute()
+        .await
+        .unwrap_err();
+    assert!(refused.to_string().contains("only_the_owner"), "{refused}");
+    world.send(0, &events(0..10)).await;
+    world.send(1, &[event_with_key("a")]).await;
+    world.wait_until_committed(&[(0, 2), (1, 1)]).await;
+    sink.stop().await;
+    world.assert_exactly(21).await;
+    assert_ledgered(&world, &[(0, 2), (1, 1)]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_inserted_while_rollups_are_mended_and_all_of_it_after() {
+    let world = World::new(1).await;
+    let sink = world.start().await;
+    world.send(0, &events(0..10)).await;
+    world.wait_until_committed(&[(0, 1)]).await;
+    // A mend whose maker dies: it holds the sinks up as long as its lease.
+    run_sql(&world, "INSERT INTO mends (id, at, until, reason) SELECT generateUUIDv4(), now64(3), now64(3) + 3, 'test'").await;
+    run_sql(
+        &world,
+        "INSERT INTO fences (partition, owner) VALUES (0, 1)",
+    )
+    .await;
+    world.send(0, &events(0..10)).await;
+    let active = "SELECT toUInt64(max(until) > now64(3)) FROM mends";
+    while world.number(active).await == 1 {
+        assert_eq!(world.number(COUNT).await, 10);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    world.wait_until_committed(&[(0, 2)]).await;
+    sink.stop().await;
+    world.assert_exactly(20).await;
+}
