@@ -2,16 +2,21 @@
 //! sinks, and between each of them and ClickHouse a proxy that can get in the way.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use reqwest::StatusCode;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::environment::path;
+use crate::kafka::Kafka;
 use crate::process::{Door, Process, own_port};
 use crate::proxy::Proxy;
 use crate::{ClickHouse, Finished, Group, command, run};
+
+/// Apache Kafka has this long to become whole.
+const KAFKA_WITHIN: Duration = Duration::from_secs(60);
 
 /// What a fleet is made of.
 #[derive(Debug, Clone)]
@@ -21,6 +26,8 @@ pub struct Plan {
     pub cut_age: Duration,
     /// A sink that is silent for so long loses its partitions.
     pub session_timeout: Duration,
+    /// Three nodes of Apache Kafka from these jars, in place of the embedded broker.
+    pub apache_libraries: Option<PathBuf>,
 }
 
 impl Default for Plan {
@@ -29,6 +36,7 @@ impl Default for Plan {
             sinks: 1,
             cut_age: Duration::from_millis(100),
             session_timeout: Duration::from_secs(3),
+            apache_libraries: path("WEIR_E2E_KAFKA_LIBRARIES"),
         }
     }
 }
@@ -44,15 +52,15 @@ pub struct Sink {
 /// the folder stays, with every log.
 #[derive(Debug)]
 pub struct Fleet {
-    pub broker: Process,
+    pub kafka: Kafka,
     pub engine: Process,
     pub ingest: Process,
     pub query: Process,
     pub sinks: Vec<Sink>,
     pub ingest_url: String,
     pub query_url: String,
-    pub brokers: String,
     settings: Vec<(&'static str, String)>,
+    group: Group,
     clickhouse: ClickHouse,
     folder: TempDir,
 }
@@ -64,17 +72,14 @@ impl Fleet {
     /// If it does not become ready.
     pub async fn start(plan: Plan) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let [broker_at, engine_at, ingest_at, query_at] = std::array::from_fn(|_| own_port());
-        let brokers = broker_at.to_string();
-        let settings = vec![
-            ("WEIR_KAFKA__BROKERS", brokers.clone()),
+        let [engine_at, ingest_at, query_at] = std::array::from_fn(|_| own_port());
+        let mut settings = vec![
             ("WEIR_CLICKHOUSE__URL", format!("http://{engine_at}")),
             ("WEIR_LOG__FORMAT", "text".to_owned()),
             (
                 "WEIR_LOG__FILTER",
                 "info,sink=debug,rdkafka=error,librdkafka=error".to_owned(),
             ),
-            ("WEIR_BROKER__LISTEN", broker_at.to_string()),
             ("WEIR_ENGINE__LISTEN", engine_at.to_string()),
             ("WEIR_INGEST__LISTEN", ingest_at.to_string()),
             ("WEIR_INGEST__ACK_TIMEOUT", "3s".to_owned()),
@@ -89,24 +94,26 @@ impl Fleet {
             ),
             ("WEIR_SINK__RETRY__MAX", "500ms".to_owned()),
         ];
-        let data = |name: &str| folder.path().join(name).display().to_string();
+        let kafka = match plan.apache_libraries {
+            None => Kafka::embedded(folder.path(), &settings),
+            Some(libraries) => Kafka::apache(folder.path(), &libraries),
+        };
+        settings.push(("WEIR_KAFKA__BROKERS", kafka.brokers()));
         let process = |name: &str, arguments: &[&str], door| {
             Process::new(name, folder.path(), arguments, settings.clone(), door)
         };
-        let broker = process(
-            "broker",
-            &["broker", "--data-dir", &data("kafka")],
-            Door::Tcp(broker_at),
-        );
-        let engine = process(
-            "engine",
-            &["clickhouse", "--data-dir", &data("clickhouse")],
-            Door::Http(format!("http://{engine_at}/ping")),
-        );
-        broker.start();
-        engine.start();
-        broker.ready().await;
-        engine.ready().await;
+        let data = folder.path().join("clickhouse").display().to_string();
+        let ping = Door::Http(format!("http://{engine_at}/ping"));
+        let engine = process("engine", &["clickhouse", "--data-dir", &data], ping);
+        let servers = || kafka.nodes.iter().chain([&engine]);
+        for server in servers() {
+            server.start();
+        }
+        for server in servers() {
+            server.ready().await;
+        }
+        let group = Group::of(&kafka.brokers());
+        group.brokers(kafka.nodes.len(), KAFKA_WITHIN).await;
         let migrated = migrate(folder.path(), &settings);
         assert!(migrated.success, "weir migrate: {}", migrated.stderr);
 
@@ -117,14 +124,14 @@ impl Fleet {
             sinks.push(sink(number, folder.path(), &settings, engine_at).await);
         }
         let fleet = Self {
-            broker,
+            kafka,
             engine,
             ingest,
             query,
             sinks,
             ingest_url: format!("http://{ingest_at}"),
             query_url: format!("http://{query_at}"),
-            brokers,
+            group,
             clickhouse: ClickHouse {
                 url: format!("http://{engine_at}"),
                 user: "default",
@@ -144,9 +151,10 @@ impl Fleet {
     }
 
     pub fn processes(&self) -> impl Iterator<Item = &Process> {
-        let servers = [&self.broker, &self.engine, &self.ingest, &self.query];
-        servers
-            .into_iter()
+        let others = [&self.engine, &self.ingest, &self.query];
+        let nodes = self.kafka.nodes.iter();
+        nodes
+            .chain(others)
             .chain(self.sinks.iter().map(|sink| &sink.process))
     }
 
@@ -156,8 +164,8 @@ impl Fleet {
     }
 
     #[must_use]
-    pub fn group(&self) -> Group {
-        Group::of(&self.brokers)
+    pub fn group(&self) -> &Group {
+        &self.group
     }
 
     /// How many planned cuts the sinks have found and made again, by their logs.

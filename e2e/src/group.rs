@@ -1,5 +1,6 @@
 //! The sinks' consumer group as Kafka knows it: how far it is, and whether a plan is left.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,6 +17,12 @@ const POLL: Duration = Duration::from_millis(100);
 /// Reads the group's offsets; never a member of it. Cheap to clone.
 #[derive(Clone)]
 pub struct Group(Arc<BaseConsumer>);
+
+impl fmt::Debug for Group {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(GROUP)
+    }
+}
 
 /// Where the group stands in a partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,6 +84,29 @@ impl Group {
             assert!(
                 Instant::now() < give_up_at,
                 "not everything is stored and committed after {within:?}: {standings:#?}"
+            );
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Waits until so many brokers have found each other.
+    ///
+    /// # Panics
+    /// If that has not come true in time.
+    pub async fn brokers(&self, count: usize, within: Duration) {
+        let give_up_at = Instant::now() + within;
+        loop {
+            let consumer = self.0.clone();
+            let ask = move || consumer.fetch_metadata(None, ANSWER_WITHIN);
+            let asked = tokio::task::spawn_blocking(ask).await;
+            let answer = asked.expect("a question to Kafka does not panic");
+            let found = answer.map(|metadata| metadata.brokers().len());
+            if matches!(found, Ok(found) if found == count) {
+                return;
+            }
+            assert!(
+                Instant::now() < give_up_at,
+                "{found:?} brokers of {count} after {within:?}"
             );
             tokio::time::sleep(POLL).await;
         }

@@ -25,12 +25,14 @@ pub enum Door {
     Http(String),
 }
 
-/// A `weir` command and the process that runs it now, if any. Dropping it kills that process, and
+/// A command and the process that runs it now, if any. Dropping it kills that process, and
 /// so does the end of the test, however it ends.
 #[derive(Debug)]
 pub struct Process {
     name: String,
     folder: PathBuf,
+    /// None: weir.
+    program: Option<&'static str>,
     arguments: Vec<String>,
     settings: Vec<(&'static str, String)>,
     door: Door,
@@ -38,7 +40,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Describes it; `name` names its log. Nothing runs yet.
+    /// Describes a weir; `name` names its log. Nothing runs yet.
     #[must_use]
     pub fn new(
         name: &str,
@@ -47,11 +49,27 @@ impl Process {
         settings: Vec<(&'static str, String)>,
         door: Door,
     ) -> Self {
+        let mut process = Self::of_others(name, folder, "weir", arguments, door);
+        process.program = None;
+        process.settings = settings;
+        process
+    }
+
+    /// Describes a program that is not weir.
+    #[must_use]
+    pub fn of_others(
+        name: &str,
+        folder: &Path,
+        program: &'static str,
+        arguments: &[&str],
+        door: Door,
+    ) -> Self {
         Self {
             name: name.to_owned(),
             folder: folder.to_owned(),
+            program: Some(program),
             arguments: arguments.iter().map(|text| (*text).to_owned()).collect(),
-            settings,
+            settings: Vec::new(),
             door,
             child: Mutex::new(None),
         }
@@ -74,14 +92,19 @@ impl Process {
             .append(true)
             .open(self.log_file())
             .expect("a log can be written");
-        let started = command(&self.folder)
+        let mut command = match self.program {
+            None => command(&self.folder),
+            Some(program) => Command::new(program),
+        };
+        let started = command
+            .current_dir(&self.folder)
             .args(&self.arguments)
             .envs(self.settings.iter().map(|(key, value)| (key, value)))
             .stdin(Stdio::null())
-            .stdout(Stdio::null())
+            .stdout(log.try_clone().expect("a log has two ends"))
             .stderr(log)
             .spawn()
-            .expect("weir starts");
+            .unwrap_or_else(|error| panic!("start {}: {error}", self.name));
         leash().hold(started.id());
         *child = Some(started);
     }

@@ -35,16 +35,17 @@ async fn chaos_loses_nothing_and_doubles_nothing() {
     };
     let begun = Instant::now();
     let load = Load::start(generator, &fleet.ingest_url, PAUSE);
-    let faults = schedule(seed, kills as usize, SINKS, 1);
+    let faults = schedule(seed, kills as usize, SINKS, fleet.kafka.nodes.len());
     let tally = strike(&fleet, &faults).await;
     let struck = begun.elapsed();
     let journal = load.finish(SETTLED_WITHIN).await;
+    let accepted = begun.elapsed();
     fleet.group().settled(SETTLED_WITHIN).await;
     let settled = begun.elapsed();
 
     let sum = |what: fn(&e2e::chaos::Sent) -> u32| journal.iter().map(what).sum::<u32>();
     println!(
-        "{} faults, {} of them kills, in {struck:.1?}; settled after {settled:.1?}\n{tally}{} events in {} tries, {} times accepted; {} cuts stored, {} planned ones made again",
+        "{} faults, {} of them kills, in {struck:.1?}; all accepted after {accepted:.1?}, all stored after {settled:.1?}\n{tally}{} events in {} tries, {} times accepted; {} cuts stored, {} planned ones made again",
         tally.faults(),
         tally.kills(),
         journal.len(),

@@ -13,6 +13,8 @@ use crate::{Fleet, Process, Proxy, Way};
 
 /// An aimed fault waits so long for an INSERT. Nothing comes while everybody is down.
 const AIM_WITHIN: Duration = Duration::from_secs(2);
+/// A node that comes back has so long to catch up.
+const REPLICATED_WITHIN: Duration = Duration::from_secs(120);
 const AIM_POLL: Duration = Duration::from_millis(1);
 
 /// How many of each there were.
@@ -89,7 +91,7 @@ async fn hit(fleet: &Fleet, fault: Fault) {
     let process = match fault.target {
         Target::Ingest => &fleet.ingest,
         Target::Engine => &fleet.engine,
-        Target::Kafka(_) => &fleet.broker,
+        Target::Kafka(node) => &fleet.kafka.nodes[node],
         Target::Sink(number) => &fleet.sinks[number].process,
         Target::Way(number) => return hit_way(&fleet.sinks[number].proxy, fault).await,
     };
@@ -97,6 +99,9 @@ async fn hit(fleet: &Fleet, fault: Fault) {
     // A sink may be struck again before it is ready: that depends on all the others.
     if !matches!(fault.target, Target::Sink(_)) {
         process.ready().await;
+    }
+    if matches!(fault.target, Target::Kafka(_)) {
+        fleet.group().replicated(REPLICATED_WITHIN).await;
     }
 }
 
@@ -146,7 +151,7 @@ fn name(fleet: &Fleet, target: Target) -> String {
     match target {
         Target::Ingest => fleet.ingest.name().to_owned(),
         Target::Engine => fleet.engine.name().to_owned(),
-        Target::Kafka(node) => format!("kafka-{}", node + 1),
+        Target::Kafka(node) => fleet.kafka.nodes[node].name().to_owned(),
         Target::Sink(number) => fleet.sinks[number].process.name().to_owned(),
         Target::Way(number) => format!("way of {}", fleet.sinks[number].process.name()),
     }
