@@ -6,8 +6,8 @@
 -- refused by the server itself.
 CREATE TABLE IF NOT EXISTS fences
 (
-    partition UInt16 COMMENT 'Kafka partition',
-    owner UInt64 COMMENT 'Drawn at random by each takeover'
+    partition UInt16 COMMENT 'Kafka partition; 65535 stands for all of them, while rollups are made anew',
+    owner UInt64 COMMENT 'Drawn at random by each takeover; 0 is nobody'
 )
 ENGINE = Join(ANY, LEFT, partition)
 SETTINGS join_any_take_last_row = 1, persistent = 1
@@ -19,7 +19,8 @@ ALTER TABLE events
     ADD COLUMN IF NOT EXISTS _is_owner Bool MATERIALIZED joinGet('{database}.fences', 'owner', _partition) = _owner COMMENT 'Always true in what a sink stored';
 
 ALTER TABLE events
-    ADD CONSTRAINT IF NOT EXISTS only_the_owner CHECK _is_owner;
+    ADD CONSTRAINT IF NOT EXISTS only_the_owner CHECK _is_owner,
+    ADD CONSTRAINT IF NOT EXISTS not_while_mending CHECK joinGet('{database}.fences', 'owner', toUInt16(65535)) = 0;
 
 CREATE TABLE IF NOT EXISTS ledger
 (

@@ -2,6 +2,7 @@
 SELECT
     id,
     argMax(until, at) > now64(3) AS is_active,
-    argMax(reason, at) = 'ended' AS has_ended
+    argMax(reason, at) = 'ended' AS has_ended,
+    toUnixTimestamp64Milli(max(at)) AS last_at
 FROM mends
 GROUP BY id

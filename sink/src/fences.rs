@@ -9,6 +9,8 @@ use clickhouse::{Client, Row};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+/// Its owner is 0 unless nobody may insert.
+const EVERY_PARTITION: u16 = u16::MAX;
 const POLL: Duration = Duration::from_millis(20);
 
 /// Reads and raises fences. Cheap to clone.
@@ -56,6 +58,24 @@ impl Fences {
             insert.write(&fence).await.context(context)?;
         }
         insert.end().await.context(context)
+    }
+
+    /// From here on nobody may insert, until [`open`](Self::open). Returns by which number it is
+    /// told that nobody has opened or closed since.
+    pub(crate) async fn close(&self) -> anyhow::Result<u64> {
+        let gate = draw_owner();
+        self.raise([EVERY_PARTITION], gate).await?;
+        Ok(gate)
+    }
+
+    /// Whether it is closed as `gate` left it.
+    pub(crate) async fn is_closed(&self, gate: u64) -> anyhow::Result<bool> {
+        Ok(self.owners().await?.get(&EVERY_PARTITION) == Some(&gate))
+    }
+
+    /// Lets the owners insert again.
+    pub(crate) async fn open(&self) -> anyhow::Result<()> {
+        self.raise([EVERY_PARTITION], 0).await
     }
 
     /// The owner of each partition that has one.

@@ -280,7 +280,6 @@ impl Gather {
 pub(crate) struct Head {
     pub(crate) id: Uuid,
     pub(crate) log: u32,
-    pub(crate) mends: u32,
     /// Milliseconds since 1970.
     pub(crate) made_at: i64,
     pub(crate) repeat_window: u32,
@@ -321,7 +320,6 @@ impl Cut {
             plan: Plan {
                 id: head.id,
                 log: head.log,
-                mends: head.mends,
                 made_at: head.made_at,
                 repeat_window: head.repeat_window,
                 ranges: entries.iter().map(|entry| entry.range).collect(),

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use tracing::{info, warn};
 use uuid::Uuid;
 
-use crate::fences::{self, Fences};
+use crate::fences::Fences;
 
 /// A mend whose maker has died holds the sinks up for so long.
 const LEASE: Duration = Duration::from_secs(60);
@@ -27,8 +27,8 @@ pub(crate) struct Mender {
 /// What is known of mends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Mends {
-    /// How many were begun, ever.
-    pub(crate) count: u32,
+    /// When something was last done about one, in milliseconds since 1970.
+    pub(crate) last_at: Option<i64>,
     /// Whether one is being made: no sink may insert.
     pub(crate) is_active: bool,
 }
@@ -126,11 +126,11 @@ impl Mender {
                     mend.id = %mend.id,
                     "a mend of rollups was left behind by who made it; what it had not swapped in yet is dropped"
                 );
-                self.end(mend.id).await?;
+                self.put_away(mend.id).await?;
             }
         }
         Ok(Mends {
-            count: mends.len() as u32,
+            last_at: mends.iter().map(|mend| mend.last_at).max(),
             is_active: mends.iter().any(|mend| mend.is_active),
         })
     }
@@ -143,23 +143,22 @@ impl Mender {
             .context("ask for mends of rollups")
     }
 
-    /// Makes `days` of every rollup anew. Sinks wait meanwhile, then take their partitions over
-    /// again. Returns the number under which the partitions are owned until they do.
-    pub(crate) async fn mend(&self, days: &BTreeSet<u16>, reason: &str) -> anyhow::Result<u64> {
+    /// Makes `days` of every rollup anew. Sinks wait meanwhile.
+    pub(crate) async fn mend(&self, days: &BTreeSet<u16>, reason: &str) -> anyhow::Result<()> {
         let id = Uuid::new_v4();
         let begun = Instant::now();
         self.note(id, LEASE, days, reason).await?;
         let others = self.all().await?;
         if others.iter().any(|mend| mend.is_active && mend.id < id) {
-            self.end(id).await?;
-            bail!("rollups are being mended by somebody else");
+            self.put_away(id).await?;
+            bail!("rollups are being made anew by somebody else");
         }
-        let owner = fences::draw_owner();
         let work = async {
-            self.shut_out(owner).await?;
+            let gate = self.fences.close().await?;
+            self.fences.drain(Instant::now()).await?;
             for rollup in &ROLLUPS {
                 for (partition, days) in rollup.unit.places(days) {
-                    self.rebuild(id, rollup, partition, &days).await?;
+                    self.rebuild(id, rollup, partition, &days, gate).await?;
                 }
             }
             anyhow::Ok(())
@@ -176,8 +175,8 @@ impl Mender {
             worked = work => worked,
             error = renew => Err(error),
         };
-        self.end(id).await?;
-        worked.with_context(|| format!("mend rollups: {reason}"))?;
+        self.put_away(id).await?;
+        worked.with_context(|| format!("make rollups anew: {reason}"))?;
         metrics::counter!("weir_sink_mends_total").increment(1);
         info!(
             mend.id = %id,
@@ -185,14 +184,7 @@ impl Mender {
             mend.duration_ms = begun.elapsed().as_millis() as u64,
             "made {} days of the rollups anew: {reason}", days.len()
         );
-        Ok(owner)
-    }
-
-    /// Nobody inserts once this returns.
-    async fn shut_out(&self, owner: u64) -> anyhow::Result<()> {
-        let partitions: Vec<u16> = self.fences.owners().await?.into_keys().collect();
-        self.fences.raise(partitions, owner).await?;
-        self.fences.drain(Instant::now()).await
+        Ok(())
     }
 
     async fn rebuild(
@@ -201,6 +193,7 @@ impl Mender {
         rollup: &Rollup,
         partition: u32,
         days: &BTreeSet<u16>,
+        gate: u64,
     ) -> anyhow::Result<()> {
         let Rollup {
             table,
@@ -212,19 +205,25 @@ impl Mender {
         let new = draft(id, table);
         let days: Vec<u16> = days.iter().copied().collect();
         let context = || format!("make partition {partition} of {table} anew");
-        let statements = [
+        let draft = [
             format!("DROP TABLE IF EXISTS {new} SYNC"),
             format!("CREATE TABLE {new} AS {table}"),
             format!(
                 "INSERT INTO {new} SELECT * FROM {table} WHERE {number} = {{partition:UInt32}} AND NOT has({{days:Array(UInt16)}}, {day})"
             ),
             format!("INSERT INTO {new} {rows}"),
+        ];
+        let swap = [
             format!("ALTER TABLE {table} REPLACE PARTITION {partition} FROM {new}"),
             format!("DROP TABLE {new} SYNC"),
         ];
-        for statement in statements {
+        for (step, statement) in draft.iter().chain(&swap).enumerate() {
+            // What was inserted since it was read would be swapped out.
+            if step == draft.len() && !self.fences.is_closed(gate).await? {
+                bail!("somebody let the sinks go on while rollups were made anew");
+            }
             self.client
-                .query(&statement)
+                .query(statement)
                 .param("partition", partition)
                 .param("days", days.as_slice())
                 .with_setting("insert_deduplicate", "0")
@@ -257,8 +256,9 @@ impl Mender {
             .context("note a mend of rollups")
     }
 
-    /// Lets the sinks go on, and leaves nothing behind that could be swapped in later.
-    async fn end(&self, id: Uuid) -> anyhow::Result<()> {
+    /// Leaves nothing behind that could be swapped in later, says that it ended, and lets the sinks
+    /// go on unless another mend is being made.
+    async fn put_away(&self, id: Uuid) -> anyhow::Result<()> {
         for rollup in &ROLLUPS {
             let new = draft(id, rollup.table);
             self.client
@@ -268,7 +268,12 @@ impl Mender {
                 .with_context(|| format!("drop {new}"))?;
         }
         self.note(id, Duration::ZERO, &BTreeSet::new(), "ended")
-            .await
+            .await?;
+        let is_alone = !self.all().await?.iter().any(|mend| mend.is_active);
+        if is_alone {
+            self.fences.open().await?;
+        }
+        Ok(())
     }
 }
 
@@ -283,6 +288,7 @@ struct Mend {
     id: Uuid,
     is_active: bool,
     has_ended: bool,
+    last_at: i64,
 }
 
 #[cfg(test)]

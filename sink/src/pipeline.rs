@@ -79,9 +79,8 @@ pub(crate) struct Pipeline {
 
     owned: BTreeMap<u16, Owned>,
     epochs: u64,
-    /// Which life of the topic was met last, and how many mends of rollups there had been.
+    /// Which life of the topic was met last.
     log: u32,
-    mends: u32,
     taken_over: mpsc::Receiver<TakenOver>,
     taken_over_to: mpsc::Sender<TakenOver>,
     /// Cancels every takeover under way.
@@ -151,7 +150,6 @@ impl Pipeline {
             owned: BTreeMap::new(),
             epochs: 0,
             log: 0,
-            mends: 0,
             taken_over,
             taken_over_to,
             abandon: CancellationToken::new(),

@@ -33,10 +33,8 @@ pub(crate) struct Plan {
     pub(crate) id: Uuid,
     /// Which life of the topic its offsets are of.
     pub(crate) log: u32,
-    /// How many mends of rollups there had been: each takes tokens away with the parts it replaces.
-    pub(crate) mends: u32,
     /// When it was made, in milliseconds since 1970: what came after counts against the
-    /// deduplication window.
+    /// deduplication window, and rollups that were made anew after it have forgotten its token.
     pub(crate) made_at: i64,
     /// The window of repeats in force when the cut was made.
     pub(crate) repeat_window: u32,
@@ -59,14 +57,13 @@ pub(crate) enum PlanError {
 
 impl Plan {
     /// ASCII, as
-    /// `weir 2 <encoder> <id> <log> <mends> <made at> <window> <partition>:<from>+<length>,.. .`:
+    /// `weir 2 <encoder> <id> <log> <made at> <window> <partition>:<from>+<length>,.. .`:
     /// the full stop at the end tells a whole plan from one that was cut short.
     pub(crate) fn encode(&self) -> String {
         let mut text = format!(
-            "{MAGIC} {VERSION} {ENCODER} {} {} {} {} {} ",
+            "{MAGIC} {VERSION} {ENCODER} {} {} {} {} ",
             self.id.simple(),
             self.log,
-            self.mends,
             self.made_at,
             self.repeat_window
         );
@@ -102,7 +99,6 @@ impl Plan {
         let id = word()?;
         let id = Uuid::try_parse(id).map_err(|_| damaged(id))?;
         let log = number(word()?)?;
-        let mends = number(word()?)?;
         let made_at = number(word()?)?;
         let repeat_window = number(word()?)?;
         let mut ranges: Vec<Range> = Vec::new();
@@ -122,7 +118,6 @@ impl Plan {
             None => Ok(Self {
                 id,
                 log,
-                mends,
                 made_at,
                 repeat_window,
                 ranges,
@@ -141,8 +136,8 @@ impl Plan {
 /// How many ranges of any values surely fit one plan.
 pub(crate) fn ranges_max() -> usize {
     // The words before the ranges, each as long as it can be.
-    const SPACES: usize = 9;
-    const HEAD_BYTES_MAX: usize = 4 + 1 + 1 + 32 + 10 + 10 + 20 + 10 + 1 + SPACES;
+    const SPACES: usize = 8;
+    const HEAD_BYTES_MAX: usize = 4 + 1 + 1 + 32 + 10 + 20 + 10 + 1 + SPACES;
     const RANGE_BYTES_MAX: usize = 5 + 1 + 20 + 1 + 20 + 1;
     (PLAN_BYTES_MAX - HEAD_BYTES_MAX) / RANGE_BYTES_MAX
 }
@@ -184,12 +179,12 @@ mod tests {
     prop_compose! {
         fn plans()(
             id in any::<u128>(),
-            (log, mends, made_at) in any::<(u32, u32, i64)>(),
+            (log, made_at) in any::<(u32, i64)>(),
             repeat_window in any::<u32>(),
             ranges in proptest::collection::btree_map(any::<u16>(), (any::<u32>(), 1..u32::MAX), 1..80),
         ) -> Plan {
             let id = Uuid::from_u128(id);
-            Plan { id, log, mends, made_at, repeat_window, ranges: self::ranges(ranges) }
+            Plan { id, log, made_at, repeat_window, ranges: self::ranges(ranges) }
         }
     }
 
@@ -235,7 +230,6 @@ mod tests {
         let plan = Plan {
             id: Uuid::max(),
             log: u32::MAX,
-            mends: u32::MAX,
             made_at: i64::MIN,
             repeat_window: u32::MAX,
             ranges,
@@ -248,7 +242,7 @@ mod tests {
     fn a_plan_of_a_newer_weir_is_told_from_a_damaged_one() {
         let text = "weir 3 whatever comes then";
         assert_eq!(Plan::parse(text), Err(PlanError::Version("3".to_owned())));
-        let text = "weir 2 9 00000000000000000000000000000000 1 2 3 5 0:1+2 .";
+        let text = "weir 2 9 00000000000000000000000000000000 1 3 5 0:1+2 .";
         assert_eq!(Plan::parse(text), Err(PlanError::Encoder("9".to_owned())));
         assert!(matches!(
             Plan::parse("lag checker"),
@@ -267,7 +261,7 @@ mod tests {
             "0:18446744073709551615+1",
             "0:1+1 x",
         ] {
-            let text = format!("weir 2 2 00000000000000000000000000000000 1 2 3 5 {ranges} .");
+            let text = format!("weir 2 2 00000000000000000000000000000000 1 3 5 {ranges} .");
             assert!(
                 matches!(Plan::parse(&text), Err(PlanError::Damaged(_))),
                 "{ranges}"

@@ -14,7 +14,6 @@ use crate::dead_letters::DeadLetters;
 use crate::fences::Fences;
 use crate::flight;
 use crate::gather::{Cut, Head, Slice};
-use crate::ledger::Entry;
 use crate::mend::Mender;
 use crate::plan::{Plan, Range};
 use crate::reader::{ReadError, Reader};
@@ -47,8 +46,8 @@ pub(crate) struct Claim {
     pub(crate) raised: Instant,
     /// Which life of the topic it is.
     pub(crate) log: u32,
-    /// How many mends of rollups there had been.
-    pub(crate) mends: u32,
+    /// When rollups were last made anew, in milliseconds since 1970.
+    pub(crate) mended_at: Option<i64>,
     pub(crate) cancelled: CancellationToken,
 }
 
@@ -79,7 +78,6 @@ impl Recovery {
         let head = Head {
             id: plan.id,
             log: plan.log,
-            mends: plan.mends,
             made_at: plan.made_at,
             repeat_window: plan.repeat_window,
         };
@@ -152,7 +150,6 @@ impl Recovery {
             let head = Head {
                 id: Uuid::new_v4(),
                 log: claim.log,
-                mends: claim.mends,
                 made_at: flight::now_millis(),
                 repeat_window: self.repeat_window,
             };
@@ -168,24 +165,15 @@ impl Recovery {
             cut.block = bytes::Bytes::new();
             cuts.push(cut);
         }
-        let mut owner = claim.owner;
         if !days.is_empty() {
             let reason = format!(
                 "rows of {}..{} of partition {partition} were stored without a ledger entry",
                 range.from, range.to
             );
-            owner = self.mender.mend(&days, &reason).await?;
+            self.mender.mend(&days, &reason).await?;
         }
         for cut in &cuts {
-            let entries: Vec<Entry> = cut
-                .entries
-                .iter()
-                .map(|entry| Entry {
-                    owner,
-                    ..entry.clone()
-                })
-                .collect();
-            self.writer.enter(flight::page(cut), &entries).await?;
+            self.writer.enter(flight::page(cut), &cut.entries).await?;
         }
         metrics::counter!("weir_sink_ranges_repaired_total").increment(1);
         error!(
@@ -195,12 +183,7 @@ impl Recovery {
             range.to,
             days.len()
         );
-        if owner == claim.owner {
-            Ok(())
-        } else {
-            // The mend has taken every partition over, this sink's too.
-            Err(ReadError::Unavailable(Fenced.into()))
-        }
+        Ok(())
     }
 
     /// What is remembered where a range begins.
@@ -248,15 +231,9 @@ impl Recovery {
         log: u32,
         cancelled: &CancellationToken,
     ) -> anyhow::Result<Claim> {
-        let before = self.mender.mends().await?;
-        if before.is_active {
-            return Err(Mending.into());
-        }
         let owner = crate::fences::draw_owner();
         self.fences.raise(partitions.keys().copied(), owner).await?;
         let raised = Instant::now();
-        // One that began meanwhile has raised the fences before or after this: in either case
-        // nothing is inserted until it is over.
         let mends = self.mender.mends().await?;
         if mends.is_active {
             return Err(Mending.into());
@@ -265,7 +242,7 @@ impl Recovery {
             owner,
             raised,
             log,
-            mends: mends.count,
+            mended_at: mends.last_at,
             cancelled: cancelled.clone(),
         })
     }

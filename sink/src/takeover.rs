@@ -27,8 +27,8 @@ const KAFKA_TIMEOUT: Duration = Duration::from_secs(10);
 const CONTENTION_WAIT: Duration = Duration::from_millis(100);
 /// A replicated table forgets tokens after an hour by default.
 const REPLICATED_AGE_MAX: Duration = Duration::from_secs(30 * 60);
-/// Clocks of the sinks may differ by this much; what was stored meanwhile is counted twice then.
-const CLOCKS_APART_MS: i64 = 5 * 60 * 1000;
+/// Clocks may differ by this much; what was done meanwhile counts as done after a plan.
+const CLOCKS_APART_MS: i64 = 60 * 1000;
 
 /// Everything a partition needs before its first record is taken in.
 #[derive(Debug)]
@@ -54,7 +54,6 @@ pub(crate) struct Start {
     pub(crate) memory: Memory,
     pub(crate) owner: u64,
     pub(crate) log: u32,
-    pub(crate) mends: u32,
 }
 
 /// What a takeover works with. Cheap to clone.
@@ -255,7 +254,6 @@ impl Takeovers {
             memory,
             owner: claim.owner,
             log: claim.log,
-            mends: claim.mends,
         })
     }
 
@@ -399,7 +397,8 @@ impl Takeovers {
     }
 
     async fn doubt(&self, plan: &Plan, claim: &Claim) -> anyhow::Result<Option<Doubt>> {
-        if plan.mends != claim.mends {
+        let since = plan.made_at.saturating_sub(CLOCKS_APART_MS);
+        if claim.mended_at.is_some_and(|at| at >= since) {
             return Ok(Some(Doubt::Mended));
         }
         let age_ms = crate::flight::now_millis()
@@ -409,7 +408,6 @@ impl Takeovers {
         if age > REPLICATED_AGE_MAX && tables::are_replicated(&self.client).await? {
             return Ok(Some(Doubt::Age(age)));
         }
-        let since = plan.made_at.saturating_sub(CLOCKS_APART_MS);
         let blocks = self.recovery.stored.parts_since(since).await?;
         Ok((blocks > tables::BLOCKS_REMEMBERED / 2).then_some(Doubt::Blocks(blocks)))
     }

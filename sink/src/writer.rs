@@ -28,10 +28,13 @@ pub(crate) struct Writer {
     known_settings: Arc<OnceCell<Vec<String>>>,
 }
 
-/// Somebody else has taken one of the partitions over: the server refused the whole block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a partition of this block was taken over by another sink")]
-pub(crate) struct Fenced;
+/// The server refused the whole block, by a constraint of its table: somebody else has taken one of
+/// its partitions over, or rollups are being made anew.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("refused by the constraint {0}")]
+pub(crate) struct Fenced(&'static str);
+
+const FENCES: [&str; 2] = ["only_the_owner", "not_while_mending"];
 
 impl Writer {
     pub(crate) fn new(
@@ -157,8 +160,8 @@ fn judge(error: clickhouse::error::Error, table: &str) -> anyhow::Error {
     // UNKNOWN_TABLE, UNKNOWN_DATABASE, NO_SUCH_COLUMN_IN_TABLE.
     const SCHEMA: [&str; 3] = ["Code: 60.", "Code: 81.", "Code: 16."];
     let text = error.to_string();
-    if text.contains("only_the_owner") {
-        return Fenced.into();
+    if let Some(fence) = FENCES.iter().find(|fence| text.contains(**fence)) {
+        return Fenced(fence).into();
     }
     let error = anyhow::Error::new(error);
     if SCHEMA.iter().any(|code| text.contains(code)) {

@@ -136,12 +136,13 @@ async fn a_plan_that_its_token_cannot_vouch_for_is_stored_row_by_row() {
     let now = chrono::Utc::now().timestamp_millis();
     // Thousands of blocks since; rollups mended since; each with nothing, some and all landed.
     for (mends, blocks) in [(0, 6000), (1, 0)] {
+        let made_at = now;
         for landed in [0, 6, 20] {
             let world = World::new(1).await;
             world.send(0, &events(0..20)).await;
             let id = Uuid::new_v4();
             let plan = format!(
-                "weir 2 2 {} {} {mends} {now} 2000000 0:0+1 .",
+                "weir 2 2 {} {} {made_at} 2000000 0:0+1 .",
                 id.simple(),
                 log(&world).await
             );
@@ -160,6 +161,9 @@ async fn a_plan_that_its_token_cannot_vouch_for_is_stored_row_by_row() {
                 let filler = "INSERT INTO ledger (_log, _partition, from_offset, to_offset, cut, parts, stored_at) SELECT 1, 999, number, number + 1, generateUUIDv4(), 100, now64(3) FROM numbers(60)";
                 run_sql(&world, filler).await;
             }
+            if mends > 0 {
+                run_sql(&world, "INSERT INTO mends (id, at, until, reason) SELECT generateUUIDv4(), now64(3), now64(3), 'ended'").await;
+            }
             world.commit(&[(0, 0)], &plan);
             let sink = world.start().await;
             world.wait_until_committed(&[(0, 1)]).await;
@@ -177,7 +181,7 @@ async fn a_topic_that_was_made_anew_is_stored_from_its_beginning_beside_the_old_
     let topic = world.kafka.topic.as_str();
     let old_log = infra::kafka::log_id(&world.kafka).await.unwrap();
     let plan = format!(
-        "weir 2 2 {} {old_log} 0 {} 2000000 1:4+3 .",
+        "weir 2 2 {} {old_log} {} 2000000 1:4+3 .",
         Uuid::new_v4().simple(),
         chrono::Utc::now().timestamp_millis()
     );

@@ -197,7 +197,7 @@ async fn plan(world: &World, id: Uuid, ranges: &str) -> String {
     let log = infra::kafka::log_id(&world.kafka).await.unwrap();
     let made_at = chrono::Utc::now().timestamp_millis();
     format!(
-        "weir 2 2 {} {log} 0 {made_at} 2000000 {ranges} .",
+        "weir 2 2 {} {log} {made_at} 2000000 {ranges} .",
         id.simple()
     )
 }

@@ -63,7 +63,6 @@ fn head(repeat_window: u32) -> Head {
     Head {
         id: Uuid::from_u128(9),
         log: 1,
-        mends: 2,
         made_at: 3,
         repeat_window,
     }

@@ -145,7 +145,6 @@ impl Pipeline {
         let cut = self.gather.cut(Head {
             id: Uuid::new_v4(),
             log: self.log,
-            mends: self.mends,
             made_at: flight::now_millis(),
             repeat_window: self.config.repeat_window,
         });

@@ -172,7 +172,7 @@ impl Pipeline {
                 match outcome {
                     Outcome::Ready(start) => {
                         let is_another_log = self.log != 0 && self.log != start.log;
-                        (self.log, self.mends) = (start.log, start.mends);
+                        self.log = start.log;
                         owned.state = State::Placing(start);
                         if is_another_log {
                             let others = self.live();
