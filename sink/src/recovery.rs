@@ -2,7 +2,7 @@
 //! the token cannot vouch for it, row by row.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use tokio_util::sync::CancellationToken;
@@ -14,6 +14,7 @@ use crate::dead_letters::DeadLetters;
 use crate::fences::Fences;
 use crate::flight;
 use crate::gather::{Cut, Head, Slice};
+use crate::ledger::Entry;
 use crate::mend::Mender;
 use crate::plan::{Plan, Range};
 use crate::reader::{ReadError, Reader};
@@ -55,10 +56,14 @@ pub(crate) struct Claim {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Followed {
     Stored,
-    /// The server says that it had the block, and does not hold its rows: its log of tokens
-    /// outlived them.
+    /// The server says that it had the block, and does not hold all its rows.
     Short,
 }
+
+/// Days that differ are looked at so often, that long apart: what other sinks insert reaches the
+/// rows some milliseconds before the rollups.
+const LOOKS: usize = 8;
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(250);
 
 impl Recovery {
     /// Makes a planned cut again and inserts it under its token, whoever owns its partitions now.
@@ -89,21 +94,21 @@ impl Recovery {
                 .await
                 .with_context(|| format!("insert {} rows of a planned cut again", cut.rows))?;
         }
-        let mut rows = 0;
-        for range in &plan.ranges {
-            rows += self.stored.rows(plan.log, *range).await?;
-        }
-        let expected = cut.rows as u64;
-        if rows < expected {
+        // Another sink may be following the same plan: what it has in hand is not there yet.
+        self.fences.drain(Instant::now()).await?;
+        if !self.verify(plan, cut.rows as u64).await? {
             return Ok(Followed::Short);
         }
-        if rows > expected {
-            error!(
-                cut.id = %plan.id,
-                "{rows} rows of a planned cut of {expected} are stored: run weir audit, which says which, and weir seal"
-            );
-        }
-        self.writer.enter(flight::page(&cut), &cut.entries).await?;
+        // Those who own the other partitions will find the plan too.
+        let entries: Vec<Entry> = cut
+            .entries
+            .iter()
+            .filter(|entry| entry.owner == claim.owner)
+            .cloned()
+            .collect();
+        self.writer
+            .enter(flight::page(&cut), &entries, Some(claim.owner))
+            .await?;
         metrics::counter!("weir_sink_cuts_recovered_total").increment(1);
         info!(
             cut.id = %plan.id,
@@ -113,6 +118,47 @@ impl Recovery {
             cut.rows
         );
         Ok(Followed::Stored)
+    }
+
+    /// Whether a token kept its word: ClickHouse notes it before the part it stands for is there, so
+    /// a server that dies between the two drops the block when it is sent again, out of the rows or
+    /// out of a rollup. False if rows are missing; rollups are made anew where they differ.
+    async fn verify(&self, plan: &Plan, expected: u64) -> anyhow::Result<bool> {
+        let mut rows = 0;
+        let mut days = BTreeSet::new();
+        for range in &plan.ranges {
+            rows += self.stored.rows(plan.log, *range).await?;
+            days.extend(self.stored.days(plan.log, *range).await?);
+        }
+        if rows > expected {
+            error!(
+                cut.id = %plan.id,
+                "{rows} rows of a planned cut of {expected} are stored: run weir audit, which says which"
+            );
+        }
+        if rows < expected {
+            return Ok(false);
+        }
+        for look in 0..LOOKS {
+            if look > 0 {
+                tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+            }
+            if days.is_empty() {
+                return Ok(true);
+            }
+            days = self.stored.differing_days(&days).await?;
+        }
+        if !days.is_empty() {
+            error!(
+                cut.id = %plan.id,
+                "ClickHouse remembers the token of a planned cut and lost blocks of it in rollups of {} days",
+                days.len()
+            );
+            self.mender
+                .mend(&days, "ClickHouse lost blocks whose tokens it remembered")
+                .await?;
+        }
+        Ok(true)
     }
 
     /// Stores what is not stored yet of a range of a partition of `claim`, by asking which of its
@@ -173,7 +219,9 @@ impl Recovery {
             self.mender.mend(&days, &reason).await?;
         }
         for cut in &cuts {
-            self.writer.enter(flight::page(cut), &cut.entries).await?;
+            self.writer
+                .enter(flight::page(cut), &cut.entries, Some(claim.owner))
+                .await?;
         }
         metrics::counter!("weir_sink_ranges_repaired_total").increment(1);
         error!(

@@ -285,6 +285,35 @@ impl Stored {
         Ok(rows.into_iter().sum())
     }
 
+    /// On which days, since 1970, a range counts.
+    pub(crate) async fn days(&self, log: u32, range: Range) -> anyhow::Result<Vec<u16>> {
+        self.client
+            .query(include_str!("../sql/days.sql"))
+            .param("log", log)
+            .param("partition", range.partition)
+            .param("from", range.from)
+            .param("to", range.to)
+            .fetch_all::<u16>()
+            .await
+            .with_context(|| format!("list the days of partition {}", range.partition))
+    }
+
+    /// Which of these days, since 1970, differ between the rows and a rollup.
+    pub(crate) async fn differing_days(
+        &self,
+        days: &BTreeSet<u16>,
+    ) -> anyhow::Result<BTreeSet<u16>> {
+        let days: Vec<u16> = days.iter().copied().collect();
+        let differing = self
+            .client
+            .query(include_str!("../sql/differing_days.sql"))
+            .param("days", days.as_slice())
+            .fetch_all::<u16>()
+            .await
+            .context("compare rollups with the rows")?;
+        Ok(differing.into_iter().collect())
+    }
+
     /// How many blocks at most went into one table since a moment in milliseconds since 1970.
     pub(crate) async fn parts_since(&self, since: i64) -> anyhow::Result<u64> {
         let parts = self

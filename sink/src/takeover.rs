@@ -66,6 +66,8 @@ pub(crate) struct Takeovers {
     pub(crate) recovery: Recovery,
     pub(crate) readiness: Readiness,
     pub(crate) backoff: Backoff,
+    /// Off: begin where the group stands, whatever is stored.
+    pub(crate) exactly_once: bool,
 }
 
 /// Why a token does not vouch for a plan.
@@ -210,6 +212,16 @@ impl Takeovers {
     ) -> Result<Start, ReadError> {
         let partition = committed.partition;
         let stored = &self.recovery.stored;
+        if !self.exactly_once {
+            let start = Start {
+                offset: committed.offset.unwrap_or(low).clamp(low, high),
+                moved: false,
+                memory: stored.memory(claim.log, partition, 0, 0).await?,
+                owner: claim.owner,
+                log: claim.log,
+            };
+            return Ok(start);
+        }
         let plan = self.plan(committed, claim)?;
         if let Some((plan, range)) = &plan {
             self.carry_out(plan, *range, low, claim, plans).await?;

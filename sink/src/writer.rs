@@ -65,15 +65,24 @@ impl Writer {
             .context("insert a block")
     }
 
-    /// Enters a cut into the ledger, once under its token.
+    /// Enters ranges of a cut into the ledger: all of them once under the cut's token, or those of
+    /// one takeover. The same range of the same cut may stand there twice and counts once.
     ///
     /// # Errors
     /// As [`insert`](Self::insert).
-    pub(crate) async fn enter(&self, page: Page, entries: &[Entry]) -> anyhow::Result<()> {
-        if !self.deduplicates {
+    pub(crate) async fn enter(
+        &self,
+        page: Page,
+        entries: &[Entry],
+        takeover: Option<u64>,
+    ) -> anyhow::Result<()> {
+        if !self.deduplicates || entries.is_empty() {
             return Ok(());
         }
-        let token = format!("{}/{}/ledger", self.topic, page.cut.simple());
+        let takeover = takeover
+            .map(|owner| format!("/{owner}"))
+            .unwrap_or_default();
+        let token = format!("{}/{}/ledger{takeover}", self.topic, page.cut.simple());
         let block = ledger::encode(page, entries);
         self.send("ledger", ledger::COLUMNS, token, block)
             .await

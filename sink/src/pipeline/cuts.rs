@@ -89,27 +89,19 @@ impl Pipeline {
         match flight.progress() {
             Progress::UnderWay => {}
             Progress::Fenced => {
-                let partitions: Vec<u16> = flight
-                    .ranges()
-                    .iter()
-                    .map(|range| range.partition)
-                    .collect();
                 metrics::counter!("weir_sink_cuts_fenced_total").increment(1);
                 info!(
-                    "partitions {partitions:?} were taken over by another sink, or rollups are being mended: finding out where they stand"
+                    "a partition was taken over by another sink, or rollups are being made anew: finding out where the cut's partitions stand"
                 );
-                self.flight = None;
-                self.restart(partitions);
+                self.take_over_the_flight_anew();
             }
             Progress::Failed(error) => {
-                let wait = flight.failed(&self.config.retry);
+                metrics::counter!("weir_sink_insert_failures_total").increment(1);
                 let reason = format!("{error:#}");
                 if self.readiness.unavailable("clickhouse", &reason) {
-                    warn!(
-                        retry_ms = wait.as_millis(),
-                        "a cut could not be stored, trying until it is: {reason}"
-                    );
+                    warn!("a cut could not be stored, finding out what landed of it: {reason}");
                 }
+                self.take_over_the_flight_anew();
             }
             Progress::Landed => {
                 if self.readiness.available("clickhouse") {
@@ -131,6 +123,14 @@ impl Pipeline {
                 }
                 self.flight = None;
             }
+        }
+    }
+
+    /// Nobody knows what landed of the cut under way: its partitions are taken over as if another
+    /// sink had left them, plan and all.
+    fn take_over_the_flight_anew(&mut self) {
+        if let Some(flight) = self.flight.take() {
+            self.restart(flight.ranges().iter().map(|range| range.partition));
         }
     }
 
@@ -192,8 +192,6 @@ impl Pipeline {
             self.advance();
             match &mut self.flight {
                 None => break,
-                // Tried once: what is planned will be followed at the next start.
-                Some(flight) if flight.has_failed() => break,
                 Some(flight) if flight.is_under_way() => self.runtime.block_on(flight.wait(BUSY)),
                 Some(_) => std::thread::sleep(BUSY),
             }
