@@ -12,15 +12,20 @@ pub fn weir() -> &'static Path {
     &BINARY
 }
 
+/// Where cargo builds what these tests belong to.
+pub(crate) fn profile_folder() -> PathBuf {
+    let test = std::env::current_exe().expect("a test has a path");
+    // target/<profile>/deps/<test>
+    let profile = test.ancestors().nth(2);
+    profile
+        .expect("a test lies in target/<profile>/deps")
+        .to_owned()
+}
+
 // Cargo hands a package's tests the path of that package's binaries alone, and this is another
 // package. Asking cargo again costs a moment where the binary is fresh.
 fn build() -> PathBuf {
-    let test = std::env::current_exe().expect("a test has a path");
-    // target/<profile>/deps/<test>
-    let profile = test
-        .ancestors()
-        .nth(2)
-        .expect("a test lies in target/<profile>/deps");
+    let profile = profile_folder();
     let mut cargo = Command::new(env!("CARGO"));
     cargo
         .args(["build", "--quiet", "--package", "weir", "--bin", "weir"])

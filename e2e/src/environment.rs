@@ -1,7 +1,6 @@
 //! What a run is asked for by the environment.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 
 /// A number from the environment, if it is there.
 ///
@@ -15,13 +14,8 @@ pub fn number(name: &str) -> Option<u64> {
     Some(number.unwrap_or_else(|_| panic!("{name}={text} is not a number")))
 }
 
-/// A path from the environment, if it is there.
-#[must_use]
-pub(crate) fn path(name: &str) -> Option<PathBuf> {
-    text(name).map(PathBuf::from)
-}
-
-fn text(name: &str) -> Option<OsString> {
+/// Text from the environment, if it is there.
+pub(crate) fn text(name: &str) -> Option<OsString> {
     #[expect(
         clippy::disallowed_methods,
         reason = "how long a test runs is no part of weir's configuration"

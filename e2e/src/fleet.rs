@@ -2,18 +2,17 @@
 //! sinks, and between each of them and ClickHouse a proxy that can get in the way.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use reqwest::StatusCode;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::environment::path;
-use crate::kafka::Kafka;
-use crate::process::{Door, Process, own_port};
+use crate::kafka::{Kafka, loopback};
+use crate::process::{Door, Process};
 use crate::proxy::Proxy;
-use crate::{ClickHouse, Finished, Group, command, run};
+use crate::{ClickHouse, Finished, Group, command, free_port, is_apache, run};
 
 /// Apache Kafka has this long to become whole.
 const KAFKA_WITHIN: Duration = Duration::from_secs(60);
@@ -26,8 +25,8 @@ pub struct Plan {
     pub cut_age: Duration,
     /// A sink that is silent for so long loses its partitions.
     pub session_timeout: Duration,
-    /// Three nodes of Apache Kafka from these jars, in place of the embedded broker.
-    pub apache_libraries: Option<PathBuf>,
+    /// Three nodes of Apache Kafka in place of the embedded broker.
+    pub on_apache: bool,
 }
 
 impl Default for Plan {
@@ -36,7 +35,7 @@ impl Default for Plan {
             sinks: 1,
             cut_age: Duration::from_millis(100),
             session_timeout: Duration::from_secs(3),
-            apache_libraries: path("WEIR_E2E_KAFKA_LIBRARIES"),
+            on_apache: is_apache(),
         }
     }
 }
@@ -72,7 +71,7 @@ impl Fleet {
     /// If it does not become ready.
     pub async fn start(plan: Plan) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let [engine_at, ingest_at, query_at] = std::array::from_fn(|_| own_port());
+        let [engine_at, ingest_at, query_at] = std::array::from_fn(|_| loopback(free_port()));
         let mut settings = vec![
             ("WEIR_CLICKHOUSE__URL", format!("http://{engine_at}")),
             ("WEIR_LOG__FORMAT", "text".to_owned()),
@@ -94,9 +93,10 @@ impl Fleet {
             ),
             ("WEIR_SINK__RETRY__MAX", "500ms".to_owned()),
         ];
-        let kafka = match plan.apache_libraries {
-            None => Kafka::embedded(folder.path(), &settings),
-            Some(libraries) => Kafka::apache(folder.path(), &libraries),
+        let kafka = if plan.on_apache {
+            Kafka::apache(folder.path())
+        } else {
+            Kafka::embedded(folder.path(), &settings)
         };
         settings.push(("WEIR_KAFKA__BROKERS", kafka.brokers()));
         let process = |name: &str, arguments: &[&str], door| {
@@ -257,7 +257,7 @@ async fn sink(
     engine: SocketAddr,
 ) -> Sink {
     let proxy = Proxy::to(engine).await;
-    let address = own_port();
+    let address = loopback(free_port());
     let mut settings = settings.to_vec();
     settings.push(("WEIR_SINK__LISTEN", address.to_string()));
     // The last one named holds.

@@ -1,10 +1,9 @@
 //! A server as a process of its own, which can be killed, stopped, continued and started again
 //! under the same settings and on the same port.
 
-use std::collections::BTreeSet;
 use std::fs::OpenOptions;
 use std::io::Write;
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
@@ -236,31 +235,6 @@ fn end(mut child: Child) {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // A panic elsewhere is the test's failure; the processes must end all the same.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A port that stays the same however often its server is started again: outside the range that
-/// the system lends to outgoing connections, or somebody's attempt to reach the server while it is
-/// down might be given the server's own port.
-///
-/// # Panics
-/// If none is free.
-#[must_use]
-pub fn own_port() -> SocketAddr {
-    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
-    const FIRST: u16 = 12_000;
-    const COUNT: u16 = 20_000;
-    let mut given = lock(&GIVEN);
-    // Test processes that run side by side begin apart from each other.
-    let begin = std::process::id().wrapping_mul(2_654_435_761) % u32::from(COUNT);
-    for step in 0..u32::from(COUNT) {
-        let port = FIRST + u16::try_from((begin + step) % u32::from(COUNT)).expect("below COUNT");
-        let address = SocketAddr::from(([127, 0, 0, 1], port));
-        if !given.contains(&port) && TcpListener::bind(address).is_ok() {
-            given.insert(port);
-            return address;
-        }
-    }
-    panic!("no port is free");
 }
 
 /// A shell that reads from this process and kills whom it holds once there is nobody to read from:

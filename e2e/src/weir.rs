@@ -1,25 +1,43 @@
-//! `weir up` in a folder of its own, on ports of its own.
+//! All of weir in a folder of its own, on ports of its own.
 
-use std::io::{BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+mod http;
+mod import;
+mod services;
+mod up;
 
-use reqwest::StatusCode;
-use serde_json::Value;
+use std::path::Path;
+
 use tempfile::TempDir;
 
-use crate::{ClickHouse, weir};
+use crate::leash::signal;
+use crate::{ClickHouse, is_apache};
+use services::Services;
+use up::Up;
 
-/// A running `weir up`. Dropping it kills it, and the engine with it.
+/// A running weir: one `weir up`, or a process for every service against Apache Kafka. Dropping it
+/// kills it.
 #[derive(Debug)]
 pub struct Weir {
-    child: Child,
+    processes: Processes,
     folder: Folder,
     pub ingest: String,
     pub query: String,
     pub kafka: String,
     pub clickhouse: String,
+    pub topics: Topics,
+}
+
+/// What the topics are called.
+#[derive(Debug, Clone)]
+pub struct Topics {
+    pub events: String,
+    pub dead_letters: String,
+}
+
+#[derive(Debug)]
+enum Processes {
+    Up(Up),
+    Services(Services),
 }
 
 #[derive(Debug)]
@@ -29,8 +47,16 @@ enum Folder {
     Gone,
 }
 
+struct Addresses {
+    ingest: String,
+    query: String,
+    kafka: String,
+    clickhouse: String,
+}
+
 impl Weir {
-    /// Starts on an empty folder and waits for `ready`.
+    /// Starts on an empty folder and waits for `ready`: on the embedded broker, or with
+    /// `WEIR_E2E_KAFKA=apache` on Apache Kafka.
     ///
     /// # Panics
     /// If it does not become ready.
@@ -45,45 +71,53 @@ impl Weir {
     /// If it does not become ready.
     #[must_use]
     pub fn up_in(folder: TempDir) -> Self {
-        let mut child = command(folder.path())
-            .arg("up")
-            .arg("--data-dir")
-            .arg(folder.path().join("data"))
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("weir starts");
-        let stdout = child.stdout.take().expect("stdout is piped");
-        let mut addresses = Vec::new();
-        let mut ready = false;
-        for line in BufReader::new(stdout).lines() {
-            let line = line.expect("stdout is text");
-            if line == "ready" {
-                ready = true;
-                break;
-            }
-            let mut words = line.split_whitespace();
-            if let (Some("ingest" | "query" | "Kafka" | "ClickHouse"), Some(address)) =
-                (words.next(), words.next())
-            {
-                addresses.push(address.to_owned());
-            }
+        if !is_apache() {
+            return Self::embedded_in(folder);
         }
-        assert!(ready, "weir up ended with {:?}", child.wait());
-        let [ingest, query, kafka, clickhouse] =
-            addresses.try_into().expect("weir up prints four addresses");
-        Self {
-            child,
-            folder: Folder::Own(folder),
-            ingest,
-            query,
-            kafka,
-            clickhouse,
-        }
+        // The next one in this folder goes on with the topics of the last.
+        let name = folder.path().file_name().expect("a folder has a name");
+        let name = name.to_string_lossy().replace('.', "");
+        let topics = Topics {
+            events: format!("events-{name}"),
+            dead_letters: format!("events-{name}.dlq"),
+        };
+        let (services, addresses) = Services::start(folder.path(), &topics);
+        Self::new(Processes::Services(services), folder, addresses, topics)
     }
 
+    /// `weir up`, whatever the tests run against: for what is true of it alone.
+    ///
+    /// # Panics
+    /// If it does not become ready.
     #[must_use]
-    pub fn pid(&self) -> u32 {
-        self.child.id()
+    pub fn embedded() -> Self {
+        Self::embedded_in(tempfile::tempdir().expect("a temporary folder"))
+    }
+
+    /// The same on `folder`, which may hold what an earlier one left.
+    ///
+    /// # Panics
+    /// If it does not become ready.
+    #[must_use]
+    pub fn embedded_in(folder: TempDir) -> Self {
+        let (up, addresses) = Up::start(folder.path());
+        let topics = Topics {
+            events: "events".to_owned(),
+            dead_letters: "events.dlq".to_owned(),
+        };
+        Self::new(Processes::Up(up), folder, addresses, topics)
+    }
+
+    fn new(processes: Processes, folder: TempDir, addresses: Addresses, topics: Topics) -> Self {
+        Self {
+            processes,
+            folder: Folder::Own(folder),
+            ingest: addresses.ingest,
+            query: addresses.query,
+            kafka: addresses.kafka,
+            clickhouse: addresses.clickhouse,
+            topics,
+        }
     }
 
     /// Its folder; the data lies in `data` below it.
@@ -95,56 +129,63 @@ impl Weir {
         }
     }
 
-    /// The process of the engine, a child of this one.
+    /// The process of [`Self::embedded`].
+    ///
+    /// # Panics
+    /// If this is not one.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.as_up().pid()
+    }
+
+    /// The process of the engine, a child of [`Self::embedded`].
     ///
     /// # Panics
     /// If there is none.
     #[must_use]
     pub fn engine_pid(&self) -> u32 {
-        let pid = self.pid();
-        let children = std::fs::read_dir(format!("/proc/{pid}/task")).expect("weir runs");
-        let children: String = children
-            .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("children")).ok())
-            .collect();
-        let child = children.split_whitespace().next().expect("the engine runs");
-        child.parse().expect("a process has a number")
+        self.as_up().engine_pid()
     }
 
-    /// kill -9 of the engine alone.
+    /// kill -9 of the engine alone, which [`Self::embedded`] starts again.
     ///
     /// # Panics
     /// If there is none.
     pub fn kill_engine(&self) {
-        let killed = signal("KILL", self.engine_pid());
-        assert!(
-            killed.expect("kill runs").success(),
-            "the engine can be killed"
-        );
+        let killed = signal("KILL", self.engine_pid()).expect("kill runs");
+        assert!(killed.success(), "the engine can be killed");
     }
 
-    /// Asks it to end as Ctrl-C does; whether it ended with success, and its folder.
+    fn as_up(&self) -> &Up {
+        match &self.processes {
+            Processes::Up(up) => up,
+            Processes::Services(_) => panic!("this test is about `weir up`: Weir::embedded()"),
+        }
+    }
+
+    /// Asks [`Self::embedded`] to end as Ctrl-C does; whether it ended with success, and its folder.
     ///
     /// # Panics
     /// If it cannot be asked.
     #[must_use]
     pub fn stop(mut self) -> (bool, TempDir) {
-        let asked = signal("INT", self.pid());
-        assert!(
-            asked.expect("kill runs").success(),
-            "weir can be asked to end"
-        );
-        let ended = self.child.wait().expect("weir ends");
-        (ended.success(), self.take_folder())
+        let success = match &mut self.processes {
+            Processes::Up(up) => up.stop(),
+            Processes::Services(_) => panic!("this test is about `weir up`: Weir::embedded()"),
+        };
+        (success, self.take_folder())
     }
 
-    /// kill -9; the folder with all it holds goes to the caller.
+    /// kill -9 of all its processes; the folder with all it holds goes to the caller.
     ///
     /// # Panics
     /// If there is nothing to kill.
     #[must_use]
     pub fn kill(mut self) -> TempDir {
-        self.child.kill().expect("weir can be killed");
-        self.child.wait().expect("weir ends");
+        match &mut self.processes {
+            Processes::Up(up) => up.kill(),
+            Processes::Services(services) => services.kill(),
+        }
         self.take_folder()
     }
 
@@ -172,187 +213,4 @@ impl Weir {
             user: "analyst",
         }
     }
-
-    /// Posts a body to ingest; status and answer.
-    ///
-    /// # Panics
-    /// If there is no answer, or it is not JSON.
-    pub async fn post(&self, path: &str, body: impl Into<reqwest::Body>) -> (StatusCode, Value) {
-        let url = format!("{}{path}", self.ingest);
-        let response = reqwest::Client::new()
-            .post(url)
-            .body(body)
-            .send()
-            .await
-            .expect("ingest answers");
-        let status = response.status();
-        (
-            status,
-            response.json().await.expect("ingest answers with JSON"),
-        )
-    }
-
-    /// `/stats` with this query string, which must be answered with success.
-    ///
-    /// # Panics
-    /// If it is not.
-    pub async fn stats(&self, query: &str) -> Value {
-        let url = format!("{}/stats?{query}", self.query);
-        let response = reqwest::get(url).await.expect("query answers");
-        assert_eq!(response.status(), StatusCode::OK, "/stats?{query}");
-        response.json().await.expect("query answers with JSON")
-    }
-
-    /// The same while ClickHouse may be away: null where there is no answer to be had.
-    ///
-    /// # Panics
-    /// If query itself does not answer.
-    pub async fn stats_if_any(&self, query: &str) -> Value {
-        let url = format!("{}/stats?{query}", self.query);
-        let response = reqwest::get(url).await.expect("query answers");
-        match response.status() {
-            StatusCode::SERVICE_UNAVAILABLE => Value::Null,
-            StatusCode::OK => response.json().await.expect("query answers with JSON"),
-            other => panic!("/stats?{query} answers {other}"),
-        }
-    }
-
-    /// `weir import` of a file into this one; its exit and what it printed.
-    ///
-    /// # Panics
-    /// If it cannot be started.
-    #[must_use]
-    pub fn import(&self, site_id: &str, file: &Path) -> Finished {
-        run(self.import_command(site_id, file))
-    }
-
-    /// The same, started and not waited for.
-    ///
-    /// # Panics
-    /// If it cannot be started.
-    #[must_use]
-    pub fn begin_import(&self, site_id: &str, file: &Path) -> Child {
-        self.import_command(site_id, file)
-            .args(["--retry-for", "1"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("weir starts")
-    }
-
-    fn import_command(&self, site_id: &str, file: &Path) -> Command {
-        let mut command = command(self.folder());
-        command
-            .args([
-                "import",
-                "--format",
-                "combined",
-                "--site-id",
-                site_id,
-                "--url",
-                &self.ingest,
-            ])
-            .arg("--data-dir")
-            .arg(self.folder().join("data"))
-            .arg(file);
-        command
-    }
-}
-
-impl Drop for Weir {
-    fn drop(&mut self) {
-        // The engine ends by itself once its parent is gone. Neither call can fail in a way that
-        // matters to a test that is over.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-/// By the shell, whose own `kill` is there on every machine.
-fn signal(name: &str, pid: u32) -> std::io::Result<std::process::ExitStatus> {
-    Command::new("sh")
-        .arg("-c")
-        .arg(format!("kill -{name} {pid}"))
-        .status()
-}
-
-/// What a command that ended left.
-#[derive(Debug)]
-pub struct Finished {
-    pub success: bool,
-    pub stdout: String,
-    pub stderr: String,
-}
-
-/// A `weir` command with every port its own and nothing of the caller's environment in its
-/// configuration.
-#[must_use]
-pub fn command(folder: &Path) -> Command {
-    let mut command = Command::new(weir());
-    for (key, _) in std::env::vars_os() {
-        if key.to_string_lossy().starts_with("WEIR_") {
-            command.env_remove(key);
-        }
-    }
-    command
-        .current_dir(folder)
-        .env("WEIR_INGEST__LISTEN", "127.0.0.1:0")
-        .env("WEIR_SINK__LISTEN", "127.0.0.1:0")
-        .env("WEIR_QUERY__LISTEN", "127.0.0.1:0")
-        .env("WEIR_BROKER__LISTEN", "127.0.0.1:0")
-        .env("WEIR_ENGINE__LISTEN", "127.0.0.1:0");
-    command
-}
-
-/// Runs a command that is expected to end by itself within a minute.
-///
-/// # Panics
-/// If it does not, or cannot be started.
-#[must_use]
-pub fn run(mut command: Command) -> Finished {
-    const GIVE_UP_AFTER: Duration = Duration::from_secs(120);
-    let mut child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("weir starts");
-    let mut stdout = child.stdout.take().expect("stdout is piped");
-    let mut stderr = child.stderr.take().expect("stderr is piped");
-    let reader = std::thread::spawn(move || {
-        let mut text = String::new();
-        stderr.read_to_string(&mut text).map(|_| text)
-    });
-    let (ended, watched) = std::sync::mpsc::sync_channel(1);
-    let pid = child.id();
-    let watchdog = std::thread::spawn(move || {
-        if watched.recv_timeout(GIVE_UP_AFTER).is_err() {
-            let _ = signal("KILL", pid);
-        }
-    });
-    let mut text = String::new();
-    stdout.read_to_string(&mut text).expect("stdout is text");
-    let status = child.wait().expect("weir ends");
-    let _ = ended.send(());
-    watchdog.join().expect("the watchdog ends");
-    let stderr = reader
-        .join()
-        .expect("the reader ends")
-        .expect("stderr is text");
-    Finished {
-        success: status.success(),
-        stdout: text,
-        stderr,
-    }
-}
-
-/// A file with this content, in `folder`.
-///
-/// # Panics
-/// If it cannot be written.
-#[must_use]
-pub fn file(folder: &Path, name: &str, content: &[u8]) -> PathBuf {
-    let path = folder.join(name);
-    std::fs::write(&path, content).expect("a temporary folder can be written");
-    path
 }

@@ -237,7 +237,7 @@ async fn garbage_in_the_topic_goes_to_the_dead_letters_and_its_partition_goes_on
         .create()
         .unwrap();
     for partition in 0..8 {
-        let record = FutureRecord::<(), _>::to("events")
+        let record = FutureRecord::<(), _>::to(&weir.topics.events)
             .partition(partition)
             .payload("garbage");
         producer
@@ -260,7 +260,7 @@ async fn garbage_in_the_topic_goes_to_the_dead_letters_and_its_partition_goes_on
         .set("auto.offset.reset", "earliest")
         .create()
         .unwrap();
-    consumer.subscribe(&["events.dlq"]).unwrap();
+    consumer.subscribe(&[&weir.topics.dead_letters]).unwrap();
     let mut partitions = Vec::new();
     while partitions.len() < 8 {
         let received = tokio::time::timeout(Duration::from_secs(30), consumer.recv()).await;
@@ -278,7 +278,7 @@ async fn garbage_in_the_topic_goes_to_the_dead_letters_and_its_partition_goes_on
             )
             .unwrap()
         };
-        assert_eq!(header("topic"), "events");
+        assert_eq!(header("topic"), weir.topics.events);
         assert_eq!(header("offset"), "0");
         assert!(
             header("reason").contains("weir-schema"),

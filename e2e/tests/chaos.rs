@@ -3,7 +3,7 @@
 //!
 //! `WEIR_CHAOS_SEED` repeats a schedule, `WEIR_CHAOS_KILLS` makes it longer:
 //! `WEIR_CHAOS_KILLS=200 cargo test -p e2e --release chaos -- --nocapture`. With
-//! `WEIR_E2E_KAFKA_LIBRARIES`, a folder of its jars, against three nodes of Apache Kafka.
+//! `WEIR_E2E_KAFKA=apache` against three nodes of Apache Kafka.
 
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;

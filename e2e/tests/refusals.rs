@@ -51,7 +51,7 @@ fn a_port_in_use_names_the_port_and_the_setting() {
 
 #[test]
 fn a_data_directory_of_another_weir_is_left_alone() {
-    let weir = Weir::up();
+    let weir = Weir::embedded();
     let mut command = command(weir.folder());
     command
         .arg("up")
@@ -125,7 +125,7 @@ fn an_engine_that_is_cut_short_or_cannot_be_fetched_is_said_to_be() {
 
 #[tokio::test]
 async fn an_engine_that_dies_is_started_again_and_nothing_is_lost() {
-    let weir = Weir::up();
+    let weir = Weir::embedded();
     for round in 0..3 {
         let (status, _) = weir
             .post("/event", r#"{"site_id":"e","event_type":"view"}"#)
@@ -146,7 +146,7 @@ async fn an_engine_that_dies_is_started_again_and_nothing_is_lost() {
 
 #[tokio::test]
 async fn a_stop_by_signal_is_clean_and_leaves_nothing_running() {
-    let weir = Weir::up();
+    let weir = Weir::embedded();
     let (status, _) = weir
         .post("/event", r#"{"site_id":"e","event_type":"view"}"#)
         .await;
@@ -158,7 +158,7 @@ async fn a_stop_by_signal_is_clean_and_leaves_nothing_running() {
         !Path::new(&format!("/proc/{engine}")).exists(),
         "the engine ended too"
     );
-    let weir = Weir::up_in(folder);
+    let weir = Weir::embedded_in(folder);
     eventually(serde_json::json!(1), async || {
         weir.stats("site_id=e").await["total_views"].clone()
     })
