@@ -180,6 +180,15 @@ impl Process {
         self.signal("CONT");
     }
 
+    /// The process that runs now.
+    ///
+    /// # Panics
+    /// If none does.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        lock(&self.child).as_ref().expect("a process runs").id()
+    }
+
     // By the shell, whose own `kill` is there on every machine.
     fn signal(&self, name: &str) {
         self.assert_alive();
