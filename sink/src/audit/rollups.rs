@@ -58,6 +58,16 @@ const COMPARISONS: [Comparison; 4] = [
     },
 ];
 
+/// A day, and the most rows that a table has of it.
+#[derive(Debug, Clone, Copy, Row, Deserialize)]
+struct Day {
+    /// Since 1970.
+    day: u16,
+    rows: u64,
+    /// Rows of a month that begins with it.
+    month_rows: u64,
+}
+
 /// Days that one query compares, or a share of one day's keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Span {
@@ -104,13 +114,8 @@ impl Comparing<'_> {
         Ok(rollups)
     }
 
-    /// Every day that `events` or a rollup knows, with the most rows that a table has of it.
-    async fn days(&self) -> anyhow::Result<BTreeMap<u16, u64>> {
-        #[derive(Row, Deserialize)]
-        struct Day {
-            day: u16,
-            rows: u64,
-        }
+    /// Every day that `events` or a rollup knows.
+    async fn days(&self) -> anyhow::Result<Vec<Day>> {
         let days: Vec<Day> = self
             .tables
             .client()
@@ -118,15 +123,10 @@ impl Comparing<'_> {
             .fetch_all()
             .await
             .context("look which days there are")?;
-        let pairs = days.into_iter().map(|day| (day.day, day.rows));
-        Ok(pairs.collect())
+        Ok(days)
     }
 
-    async fn rollup(
-        &mut self,
-        comparison: &Comparison,
-        days: &BTreeMap<u16, u64>,
-    ) -> anyhow::Result<Rollup> {
+    async fn rollup(&mut self, comparison: &Comparison, days: &[Day]) -> anyhow::Result<Rollup> {
         let periods = periods(days, comparison.period, (self.from, self.to));
         let period = match comparison.period {
             Period::Day => "day",
@@ -280,16 +280,19 @@ fn finding(comparison: &Comparison, key: KeyOf, figures: Figures) -> Finding {
 /// The periods within bounds, by their first day, each with its last day and its rows. A month
 /// that the bounds cut is taken whole.
 fn periods(
-    days: &BTreeMap<u16, u64>,
+    days: &[Day],
     period: Period,
     (from, to): (Option<NaiveDate>, Option<NaiveDate>),
 ) -> BTreeMap<u16, (u16, u64)> {
     let mut periods: BTreeMap<u16, (u16, u64)> = BTreeMap::new();
-    for (&day, &rows) in days {
-        let at = date(day);
+    for day in days {
+        let at = date(day.day);
+        let mut rows = day.rows;
         let (first, last) = match period {
+            Period::Day if rows == 0 => continue,
             Period::Day => (at, at),
             Period::Month => {
+                rows = rows.max(day.month_rows);
                 let first = at.with_day(1).unwrap_or(at);
                 let next = first.checked_add_months(chrono::Months::new(1));
                 let last = next.and_then(|next| next.pred_opt());
@@ -361,17 +364,23 @@ mod tests {
 
     #[test]
     fn a_month_that_the_bounds_cut_is_taken_whole() {
-        let days = BTreeMap::from([
-            (day("2025-10-31"), 1),
-            (day("2025-11-03"), 2),
-            (day("2025-11-30"), 3),
-            (day("2025-12-01"), 4),
-        ]);
+        let days = [
+            ("2025-10-31", 1, 0),
+            ("2025-11-01", 0, 9),
+            ("2025-11-03", 2, 0),
+            ("2025-11-30", 3, 0),
+            ("2025-12-01", 4, 0),
+        ];
+        let days = days.map(|(date, rows, month_rows)| Day {
+            day: day(date),
+            rows,
+            month_rows,
+        });
         let bounds = (
             Some("2025-11-10".parse().unwrap()),
             Some("2025-11-30".parse().unwrap()),
         );
-        let november = (day("2025-11-01"), (day("2025-11-30"), 5));
+        let november = (day("2025-11-01"), (day("2025-11-30"), 14));
         assert_eq!(
             periods(&days, Period::Month, bounds),
             BTreeMap::from([november])
