@@ -49,6 +49,7 @@ pub(crate) async fn run(config: &Config, options: &Options) -> anyhow::Result<()
         from: options.from,
         to: options.to,
         patience: Duration::from_secs(options.patience.into()),
+        ..Default::default()
     };
     let line = progress();
     let begun = std::time::Instant::now();

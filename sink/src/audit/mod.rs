@@ -42,6 +42,11 @@ pub struct Options {
     /// What looks wrong is looked at again for so long before it is called wrong: rows may be on
     /// their way into the ledger, and into rollups. Those of a busy sink get three times as long.
     pub patience: Duration,
+    /// So many ranges of the ledger are looked at together. This and the next one bound the memory
+    /// of an audit, here and in ClickHouse.
+    pub ranges_at_once: u32,
+    /// So many rows of `events` are compared with a rollup together.
+    pub rows_at_once: u64,
 }
 
 impl Default for Options {
@@ -51,6 +56,8 @@ impl Default for Options {
             from: None,
             to: None,
             patience: Duration::from_secs(5),
+            ranges_at_once: 100_000,
+            rows_at_once: 2_000_000,
         }
     }
 }
@@ -67,7 +74,7 @@ pub async fn audit(
     options: &Options,
     progress: &(dyn Fn(&str) + Sync),
 ) -> anyhow::Result<Report> {
-    let tables = Tables::new(clickhouse);
+    let tables = Tables::new(clickhouse, options.ranges_at_once);
     let mut notes = Vec::new();
     match crate::tables::check(tables.client()).await {
         Ok(None) => {}
@@ -115,8 +122,7 @@ pub async fn audit(
     }
     let rollups = Comparing {
         tables: &tables,
-        from: options.from,
-        to: options.to,
+        options,
         findings: &mut findings,
         patience: &mut Patience::new(options.patience * 3),
         progress,

@@ -4,8 +4,8 @@
 use super::log::Position;
 use super::narrow::Narrowing;
 use super::report::{Fault, Finding, Findings, Kind, Offsets, Partition, Subject, Wrong};
-use super::segments::{Flaw, Segment, Stray, Sum, assign, flaws, gap, segments};
-use super::tables::{Extent, Patience, Place, RANGES_PER_CHUNK, Tables};
+use super::segments::{Before, Flaw, Segment, Stray, Sum, assign, flaws, gap, segments};
+use super::tables::{Extent, Patience, Place, Tables};
 
 /// So many places are named in a sentence.
 const FAULTS_IN_TEXT: usize = 5;
@@ -69,25 +69,20 @@ impl Walk<'_> {
             committed: position.and_then(|position| position.committed),
             ..Default::default()
         };
-        let reached = if self.known.ledgered.rows > 0 {
-            Some(self.ledger(&mut partition).await?)
-        } else {
-            self.without_ledger(&mut partition).await?;
-            None
-        };
+        let reached = self.ledger(&mut partition).await?;
         self.committed(reached);
         partition.sound = self.findings.count() == before;
         Ok(partition)
     }
 
-    /// Goes through all ranges; returns the end of the last one.
-    async fn ledger(&mut self, partition: &mut Partition) -> anyhow::Result<u64> {
-        let mut reached = self.beginning();
+    /// Goes through all ranges; returns the end of the last one, None where there is none.
+    async fn ledger(&mut self, partition: &mut Partition) -> anyhow::Result<Option<u64>> {
+        let mut before = Before::Unknown;
+        let mut reached = None;
         let (mut next, mut from) = (0, 0);
-        let mut is_first = true;
         loop {
             let entries = self.tables.entries(self.place, next).await?;
-            let is_last = entries.len() < RANGES_PER_CHUNK as usize;
+            let is_last = entries.len() < self.tables.ranges_at_once as usize;
             let last_from = entries.iter().map(|entry| entry.from).max().unwrap_or(next);
             let mut segments = segments(entries);
             let mut to = u64::MAX;
@@ -103,34 +98,40 @@ impl Walk<'_> {
             }
             let chunk = Chunk { segments, from, to };
             for segment in &chunk.segments {
-                if is_first {
+                if reached.is_none() {
                     partition.from_offset = segment.from;
-                    is_first = false;
+                    before = self.beginning(segment.from);
                 }
-                for flaw in flaws(segment, reached) {
+                for flaw in flaws(segment, before) {
                     self.flaw(&flaw);
                 }
                 add(partition, segment);
-                reached = Some(segment.to);
+                let end = segment.to.max(reached.unwrap_or(0));
+                (reached, before) = (Some(end), Before::Segment(end));
             }
             let strays = self.chunk(&chunk, partition).await?;
-            self.strays(strays, reached, is_last).await?;
+            self.strays(strays, reached.unwrap_or(0), is_last).await?;
             if is_last {
                 break;
             }
             from = to;
         }
         partition.to_offset = reached.unwrap_or(0);
-        Ok(partition.to_offset)
+        Ok(reached)
     }
 
-    /// The offset that the ledger should begin with, or before.
-    fn beginning(&self) -> Option<u64> {
-        let position = self.known.position.as_ref()?;
-        let first = self.known.ledgered.first;
+    /// What lies before the ledger's first range.
+    fn beginning(&self, first: u64) -> Before {
+        let Some(position) = &self.known.position else {
+            return Before::Unknown;
+        };
         let unlogged = self.known.unlogged;
         let is_from_before = unlogged.rows > 0 && unlogged.last < first;
-        (!is_from_before).then_some(position.from)
+        if is_from_before {
+            Before::Unknown
+        } else {
+            Before::Log(position.from)
+        }
     }
 
     /// Compares rows with what the ledger promises; returns those that it does not know.
@@ -231,10 +232,9 @@ impl Walk<'_> {
     async fn strays(
         &mut self,
         mut strays: Vec<Stray>,
-        reached: Option<u64>,
+        reached: u64,
         is_last: bool,
     ) -> anyhow::Result<()> {
-        let reached = reached.unwrap_or(0);
         let may_come = |stray: &Stray| is_last && stray.last >= reached;
         while strays.iter().any(may_come) && self.patience.wait().await {
             let end = self.tables.ledgered_end(self.place).await?;
@@ -255,20 +255,6 @@ impl Walk<'_> {
             self.push(kind, "events", stray.first, to, found, Vec::new(), text);
         }
         Ok(())
-    }
-
-    async fn without_ledger(&mut self, partition: &mut Partition) -> anyhow::Result<()> {
-        let stored = self.known.stored;
-        partition.rows_found = stored.rows;
-        if stored.rows == 0 {
-            return Ok(());
-        }
-        let stray = Stray {
-            rows: stored.rows,
-            first: stored.first,
-            last: stored.last,
-        };
-        self.strays(vec![stray], None, true).await
     }
 
     /// Holds where the group stands against where the ledger ends.

@@ -57,7 +57,7 @@ pub struct Partition {
     pub events: u64,
     /// Rows that the ledger says were stored.
     pub rows: u64,
-    /// Rows that stand in `events`.
+    /// Rows that stand in `events`, within the ledger's ranges.
     pub rows_found: u64,
     pub repeats: u64,
     /// Rows that were taken out again as repeats from beyond the window.

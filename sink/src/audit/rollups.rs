@@ -8,12 +8,10 @@ use chrono::{Datelike, NaiveDate};
 use clickhouse::Row;
 use serde::Deserialize;
 
+use super::Options;
 use super::report::{Finding, Findings, Key, Kind, Rollup, Subject};
 use super::tables::{Patience, Tables};
 use crate::mend::date;
-
-/// Rows that one query compares, raw and rolled up together.
-const ROWS_PER_QUERY: u64 = 2_000_000;
 
 /// A difference that stays the same over so many further looks is none that is on its way.
 const STEADY_LOOKS: u32 = 2;
@@ -96,8 +94,7 @@ type KeyOf = (String, String, String, String);
 /// Compares all rollups.
 pub(super) struct Comparing<'a> {
     pub(super) tables: &'a Tables,
-    pub(super) from: Option<NaiveDate>,
-    pub(super) to: Option<NaiveDate>,
+    pub(super) options: &'a Options,
     pub(super) findings: &'a mut Findings,
     pub(super) patience: &'a mut Patience,
     pub(super) progress: &'a (dyn Fn(&str) + Sync),
@@ -127,7 +124,11 @@ impl Comparing<'_> {
     }
 
     async fn rollup(&mut self, comparison: &Comparison, days: &[Day]) -> anyhow::Result<Rollup> {
-        let periods = periods(days, comparison.period, (self.from, self.to));
+        let periods = periods(
+            days,
+            comparison.period,
+            (self.options.from, self.options.to),
+        );
         let period = match comparison.period {
             Period::Day => "day",
             Period::Month => "month",
@@ -141,7 +142,7 @@ impl Comparing<'_> {
             keys_differing: 0,
             sound: true,
         };
-        for span in spans(&periods) {
+        for span in spans(&periods, self.options.rows_at_once) {
             rollup.periods += span.periods;
             let (first, all) = (date(span.from), periods.len());
             let done = rollup.periods;
@@ -310,7 +311,8 @@ fn periods(
 }
 
 /// Periods together, as far as they fit one query; one that is too large for it is divided.
-fn spans(periods: &BTreeMap<u16, (u16, u64)>) -> Vec<Span> {
+fn spans(periods: &BTreeMap<u16, (u16, u64)>, rows_at_once: u64) -> Vec<Span> {
+    let rows_at_once = rows_at_once.max(1);
     let mut spans: Vec<Span> = Vec::new();
     let mut room = 0;
     for (&from, &(to, rows)) in periods {
@@ -324,9 +326,9 @@ fn spans(periods: &BTreeMap<u16, (u16, u64)>) -> Vec<Span> {
                     from,
                     to,
                     periods: 1,
-                    shares: rows.div_ceil(ROWS_PER_QUERY).max(1),
+                    shares: rows.div_ceil(rows_at_once).max(1),
                 });
-                room = ROWS_PER_QUERY.saturating_sub(rows);
+                room = rows_at_once.saturating_sub(rows);
             }
         }
     }
@@ -337,6 +339,8 @@ fn spans(periods: &BTreeMap<u16, (u16, u64)>) -> Vec<Span> {
 mod tests {
     use super::*;
 
+    const ROWS: u64 = 100;
+
     fn day(text: &str) -> u16 {
         let date: NaiveDate = text.parse().unwrap();
         date.signed_duration_since(super::date(0)).num_days() as u16
@@ -345,14 +349,14 @@ mod tests {
     #[test]
     fn small_periods_share_a_query_and_a_large_one_is_divided() {
         let periods = BTreeMap::from([
-            (1, (1, ROWS_PER_QUERY - 1)),
+            (1, (1, ROWS - 1)),
             (2, (2, 1)),
             (5, (5, 1)),
-            (6, (6, ROWS_PER_QUERY + 1)),
+            (6, (6, ROWS + 1)),
             (7, (7, 0)),
             (8, (8, 1)),
         ]);
-        let spans: Vec<_> = spans(&periods)
+        let spans: Vec<_> = spans(&periods, ROWS)
             .iter()
             .map(|span| (span.from, span.to, span.periods, span.shares))
             .collect();

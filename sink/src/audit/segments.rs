@@ -104,14 +104,36 @@ pub(super) fn segments(mut entries: Vec<Entry>) -> Vec<Segment> {
     segments
 }
 
-/// The flaws of one segment that follows `reached`, the end of the one before it (None: it is the
-/// first one, and what it should begin with is not known).
-pub(super) fn flaws(segment: &Segment, reached: Option<u64>) -> Vec<Flaw> {
+/// What lies before a segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Before {
+    /// It is the first one, and where the log began is not known.
+    Unknown,
+    /// It is the first one, and the log has no offsets before this one.
+    Log(u64),
+    /// Another segment, with this end.
+    Segment(u64),
+}
+
+/// The flaws of one segment.
+pub(super) fn flaws(segment: &Segment, before: Before) -> Vec<Flaw> {
     let mut flaws = Vec::new();
-    if let Some(reached) = reached
+    if let Before::Log(reached) | Before::Segment(reached) = before
         && reached < segment.from
     {
         flaws.push(gap(reached, segment.from));
+    }
+    if let Before::Segment(reached) = before
+        && segment.from < reached
+    {
+        flaws.push(Flaw {
+            kind: Kind::Overlap,
+            from: segment.from,
+            to: reached.min(segment.to),
+            expected: None,
+            found: None,
+            text: "overlap: a range before them holds them too".to_owned(),
+        });
     }
     for pair in segment.entries.windows(2) {
         flaws.extend(overlap(&pair[0], &pair[1]));
@@ -261,12 +283,12 @@ mod tests {
         }
     }
 
-    fn all_flaws(entries: Vec<Entry>, mut reached: Option<u64>) -> Vec<(Kind, u64, u64)> {
+    fn all_flaws(entries: Vec<Entry>, mut before: Before) -> Vec<(Kind, u64, u64)> {
         let mut all = Vec::new();
         for segment in segments(entries) {
-            let flaws = flaws(&segment, reached);
+            let flaws = flaws(&segment, before);
             all.extend(flaws.iter().map(|flaw| (flaw.kind, flaw.from, flaw.to)));
-            reached = Some(segment.to);
+            before = Before::Segment(segment.to);
         }
         all
     }
@@ -289,7 +311,7 @@ mod tests {
             }
             entries.reverse();
             prop_assert_eq!(segments(entries.clone()).len(), count);
-            prop_assert_eq!(all_flaws(entries, Some(0)), []);
+            prop_assert_eq!(all_flaws(entries, Before::Log(0)), []);
         }
 
         #[test]
@@ -306,7 +328,7 @@ mod tests {
             let end = *entries.last().unwrap();
             let gone = entries.remove(gone.index(entries.len()));
             let expected = if gone == end { vec![] } else { vec![(Kind::Gap, gone.from, gone.to)] };
-            prop_assert_eq!(all_flaws(entries, Some(0)), expected);
+            prop_assert_eq!(all_flaws(entries, Before::Log(0)), expected);
         }
     }
 
@@ -314,9 +336,21 @@ mod tests {
     fn two_cuts_of_the_same_offsets_overlap_there_and_promise_nothing() {
         let entries = vec![entry(0, 10, 1), entry(8, 20, 2), entry(20, 21, 3)];
         assert_eq!(segments(entries.clone())[0].expected(), None);
-        assert_eq!(all_flaws(entries, Some(0)), [(Kind::Overlap, 8, 10)]);
+        assert_eq!(all_flaws(entries, Before::Log(0)), [(Kind::Overlap, 8, 10)]);
         let same = vec![entry(0, 10, 1), entry(0, 10, 2)];
-        assert_eq!(all_flaws(same, Some(0)), [(Kind::Overlap, 0, 10)]);
+        assert_eq!(all_flaws(same, Before::Log(0)), [(Kind::Overlap, 0, 10)]);
+    }
+
+    #[test]
+    fn a_log_may_begin_after_the_ledger_but_no_range_before_another_ends() {
+        let segment = &segments(vec![entry(5, 10, 1)])[0];
+        assert_eq!(flaws(segment, Before::Log(7)), []);
+        assert_eq!(flaws(segment, Before::Log(4))[0].kind, Kind::Gap);
+        let overlap = &flaws(segment, Before::Segment(7))[0];
+        assert_eq!(
+            (overlap.kind, overlap.from, overlap.to),
+            (Kind::Overlap, 5, 7)
+        );
     }
 
     #[test]
@@ -325,7 +359,10 @@ mod tests {
         other.rows = 8;
         other.repeats = 2;
         let entries = vec![entry(0, 10, 1), other];
-        assert_eq!(all_flaws(entries, None), [(Kind::Contradiction, 0, 10)]);
+        assert_eq!(
+            all_flaws(entries, Before::Unknown),
+            [(Kind::Contradiction, 0, 10)]
+        );
     }
 
     #[test]
@@ -336,7 +373,7 @@ mod tests {
         holed.records = 9;
         let empty = entry(20, 20, 1);
         assert_eq!(
-            all_flaws(vec![lossy, holed, empty], Some(0)),
+            all_flaws(vec![lossy, holed, empty], Before::Log(0)),
             [
                 (Kind::Unbalanced, 0, 10),
                 (Kind::OffsetsWithoutRecord, 10, 20),

@@ -9,9 +9,6 @@ use uuid::Uuid;
 
 use super::segments::{Entry, Group, Sum};
 
-/// Ranges of the ledger that are looked at together.
-pub(super) const RANGES_PER_CHUNK: u32 = 100_000;
-
 /// A partition of one life of the topic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Place {
@@ -23,6 +20,8 @@ pub(super) struct Place {
 #[derive(Clone)]
 pub(super) struct Tables {
     client: Client,
+    /// Ranges of the ledger that are looked at together.
+    pub(super) ranges_at_once: u32,
 }
 
 /// What a place has in one table.
@@ -54,7 +53,7 @@ pub(super) struct PlaceRows {
 }
 
 impl Tables {
-    pub(super) fn new(config: &infra::clickhouse::Config) -> Self {
+    pub(super) fn new(config: &infra::clickhouse::Config, ranges_at_once: u32) -> Self {
         let client = infra::clickhouse::client(config)
             .with_product_info("weir-audit", env!("CARGO_PKG_VERSION"));
         // An audit runs beside everything else: it takes its time, and little room.
@@ -68,7 +67,10 @@ impl Tables {
         let client = settings.into_iter().fold(client, |client, (name, value)| {
             client.with_setting(name, value)
         });
-        Self { client }
+        Self {
+            client,
+            ranges_at_once: ranges_at_once.max(1),
+        }
     }
 
     pub(super) fn client(&self) -> &Client {
@@ -124,7 +126,7 @@ impl Tables {
             .param("log", place.log)
             .param("partition", place.partition)
             .param("from", from)
-            .param("limit", RANGES_PER_CHUNK)
+            .param("limit", self.ranges_at_once)
             .fetch_all()
             .await
             .with_context(|| format!("read the ledger of partition {}", place.partition))?;
