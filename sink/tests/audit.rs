@@ -612,6 +612,27 @@ async fn an_earlier_life_of_the_topic_is_held_against_its_own_ledger() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn rows_from_before_there_was_a_ledger_count_where_it_took_them_in() {
+    let world = stored().await;
+    sql(
+        &world,
+        "ALTER TABLE events UPDATE _log = 0 WHERE _offset < 6",
+    )
+    .await;
+    let report = look(&world, &at_once()).await.unwrap();
+    assert!(report.is_sound(), "{:#?}", report.findings);
+    assert_eq!(report.partitions[0].rows_found, 60);
+    sql(&world, "DELETE FROM ledger WHERE from_offset = 0").await;
+    let report = look(&world, &at_once()).await.unwrap();
+    assert!(report.is_sound(), "{:#?}", report.findings);
+    assert!(
+        report.notes[0].contains("from before there was a ledger"),
+        "{:?}",
+        report.notes
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_audit_beside_a_busy_sink_finds_nothing() {
     let mut world = World::new(4).await;
     world.config.cut.age_max = Duration::from_millis(20);

@@ -6,13 +6,13 @@ SELECT
     (_offset, _index) IN (
         SELECT _offset, _index
         FROM removed_repeats
-        WHERE _log = {log:UInt32}
+        WHERE _log IN ({unlogged:UInt32}, {log:UInt32})
             AND _partition = {partition:UInt16}
             AND _offset >= {from:UInt64}
             AND _offset < {to:UInt64}
     ) AS is_removed
 FROM events
-WHERE _log = {log:UInt32}
+WHERE _log IN ({unlogged:UInt32}, {log:UInt32})
     AND _partition = {partition:UInt16}
     AND _offset >= {from:UInt64}
     AND _offset < {to:UInt64}

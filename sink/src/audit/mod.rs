@@ -117,7 +117,7 @@ pub async fn audit(
     let unlogged: u64 = unlogged.map(|(_, known)| known.stored.rows).sum();
     if unlogged > 0 {
         notes.push(format!(
-            "{unlogged} rows of events are from before there was a ledger: rollups are compared with them, but nothing vouches for them"
+            "{unlogged} rows of events are from before there was a ledger: what it did not take in since, nothing vouches for"
         ));
     }
     let rollups = Comparing {
@@ -174,7 +174,9 @@ async fn known(
     }
     for extent in stored.iter().filter(|extent| extent.log == UNLOGGED) {
         for (place, known) in &mut known {
-            if place.partition == extent.partition {
+            // They are of the life that there was when rows began to know theirs.
+            let may_be_of_it = log.is_none_or(|log| log.id == place.log);
+            if place.partition == extent.partition && may_be_of_it {
                 known.unlogged = *extent;
             }
         }

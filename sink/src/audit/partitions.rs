@@ -5,7 +5,7 @@ use super::log::Position;
 use super::narrow::Narrowing;
 use super::report::{Fault, Finding, Findings, Kind, Offsets, Partition, Subject, Wrong};
 use super::segments::{Before, Flaw, Segment, Stray, Sum, assign, flaws, gap, segments};
-use super::tables::{Extent, Patience, Place, Tables};
+use super::tables::{Extent, Patience, Place, Tables, Window};
 
 /// So many places are named in a sentence.
 const FAULTS_IN_TEXT: usize = 5;
@@ -126,7 +126,7 @@ impl Walk<'_> {
             return Before::Unknown;
         };
         let unlogged = self.known.unlogged;
-        let is_from_before = unlogged.rows > 0 && unlogged.last < first;
+        let is_from_before = unlogged.rows > 0 && unlogged.first < first;
         if is_from_before {
             Before::Unknown
         } else {
@@ -159,15 +159,28 @@ impl Walk<'_> {
         Ok(counted.strays)
     }
 
+    fn window(&self, from: u64, to: u64) -> Window {
+        let has_unlogged = self.known.unlogged.rows > 0;
+        Window {
+            place: self.place,
+            unlogged: if has_unlogged { 0 } else { self.place.log },
+            from,
+            to,
+        }
+    }
+
     async fn count(&self, chunk: &Chunk) -> anyhow::Result<Counted> {
-        let groups = self.tables.groups(self.place, chunk.from, chunk.to).await?;
+        let groups = self
+            .tables
+            .groups(self.window(chunk.from, chunk.to))
+            .await?;
         let (sums, strays) = assign(&chunk.segments, &groups);
         let removed = self.known.removed;
         let has_removed =
             removed.rows > 0 && removed.first < chunk.to && removed.last >= chunk.from;
         let groups = if has_removed {
-            let (from, to) = (chunk.from, chunk.to);
-            self.tables.removed_groups(self.place, from, to).await?
+            let window = self.window(chunk.from, chunk.to);
+            self.tables.removed_groups(window).await?
         } else {
             Vec::new()
         };
@@ -190,7 +203,7 @@ impl Walk<'_> {
             let push = |row: super::tables::PlaceRows| {
                 narrowing.push(row.offset, row.index, row.rows, row.is_removed);
             };
-            self.tables.places(self.place, from, to, push).await?;
+            self.tables.places(self.window(from, to), push).await?;
             let repeats = segment.entries.iter().any(|entry| entry.repeats > 0);
             let narrowed = narrowing.finish(repeats || removed.rows > 0);
             (faults, is_all) = (narrowed.faults, narrowed.is_all);

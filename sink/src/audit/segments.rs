@@ -228,6 +228,8 @@ pub(super) struct Group {
     /// The least and the greatest offset of them.
     pub(super) first: u64,
     pub(super) last: u64,
+    /// Whether they are from before rows knew their log.
+    pub(super) is_unlogged: bool,
 }
 
 /// Rows that no segment holds.
@@ -250,6 +252,8 @@ pub(super) fn assign(segments: &[Segment], groups: &[Group]) -> (Vec<Sum>, Vec<S
             Some((index, segment)) if group.first < segment.to => {
                 sums[index] = sums[index].plus(group.sum);
             }
+            // The ledger knows of them only what it took in.
+            _ if group.is_unlogged => {}
             _ => {
                 let stray = Stray {
                     rows: group.sum.rows,
@@ -389,6 +393,7 @@ mod tests {
             sum: Sum { rows: 3, places: 1 },
             first,
             last,
+            is_unlogged: false,
         };
         let groups = [
             group(2, 4),
@@ -410,6 +415,7 @@ mod tests {
             sum: Sum { rows: 2, places: 0 },
             first: 8,
             last: 9,
+            is_unlogged: false,
         };
         let (sums, strays) = assign(&segments, &[behind]);
         assert_eq!((sums[0].rows, strays.len()), (2, 0));

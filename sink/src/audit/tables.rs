@@ -16,6 +16,16 @@ pub(super) struct Place {
     pub(super) partition: u16,
 }
 
+/// Offsets of a place that are looked at.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Window {
+    pub(super) place: Place,
+    /// 0 where rows from before rows knew their log may be of this one, else the log itself.
+    pub(super) unlogged: u32,
+    pub(super) from: u64,
+    pub(super) to: u64,
+}
+
 /// Asks. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Tables {
@@ -145,38 +155,28 @@ impl Tables {
     }
 
     /// Rows with offsets `from..to`, summed per range of the ledger.
-    pub(super) async fn groups(
-        &self,
-        place: Place,
-        from: u64,
-        to: u64,
-    ) -> anyhow::Result<Vec<Group>> {
+    pub(super) async fn groups(&self, window: Window) -> anyhow::Result<Vec<Group>> {
         let sql = include_str!("../../sql/audit/groups.sql");
-        self.grouped(sql, "events", place, from, to).await
+        self.grouped(sql, "events", window).await
     }
 
     /// Removed repeats with offsets `from..to`, summed per range of the ledger.
-    pub(super) async fn removed_groups(
-        &self,
-        place: Place,
-        from: u64,
-        to: u64,
-    ) -> anyhow::Result<Vec<Group>> {
+    pub(super) async fn removed_groups(&self, window: Window) -> anyhow::Result<Vec<Group>> {
         let sql = include_str!("../../sql/audit/removed_groups.sql");
-        self.grouped(sql, "removed_repeats", place, from, to).await
+        self.grouped(sql, "removed_repeats", window).await
     }
 
-    async fn grouped(
-        &self,
-        sql: &str,
-        table: &str,
-        place: Place,
-        from: u64,
-        to: u64,
-    ) -> anyhow::Result<Vec<Group>> {
+    async fn grouped(&self, sql: &str, table: &str, window: Window) -> anyhow::Result<Vec<Group>> {
+        let Window {
+            place,
+            unlogged,
+            from,
+            to,
+        } = window;
         #[derive(Row, Deserialize)]
         struct Line {
             rows: u64,
+            is_unlogged: bool,
             places: u64,
             first: u64,
             last: u64,
@@ -186,6 +186,7 @@ impl Tables {
             .query(sql)
             .param("log", place.log)
             .param("partition", place.partition)
+            .param("unlogged", unlogged)
             .param("from", from)
             .param("to", to)
             .fetch_all()
@@ -203,6 +204,7 @@ impl Tables {
             },
             first: line.first,
             last: line.last,
+            is_unlogged: line.is_unlogged,
         };
         Ok(lines.into_iter().map(group).collect())
     }
@@ -210,17 +212,22 @@ impl Tables {
     /// Every place of offsets `from..to`, in order; handed to `each` as they come.
     pub(super) async fn places(
         &self,
-        place: Place,
-        from: u64,
-        to: u64,
+        window: Window,
         mut each: impl FnMut(PlaceRows),
     ) -> anyhow::Result<()> {
+        let Window {
+            place,
+            unlogged,
+            from,
+            to,
+        } = window;
         let attempt = || format!("read places {from}..{to} of partition {}", place.partition);
         let mut rows = self
             .client
             .query(include_str!("../../sql/audit/places.sql"))
             .param("log", place.log)
             .param("partition", place.partition)
+            .param("unlogged", unlogged)
             .param("from", from)
             .param("to", to)
             .fetch::<PlaceRows>()
