@@ -1,199 +1,185 @@
-//! `weir audit`: the report on the terminal, or as JSON.
+//! `weir audit`: what `sink::audit` found, as tables and sentences or as JSON.
 
 use std::io::IsTerminal;
-use std::process::ExitCode;
+use std::time::Duration;
 
-use anyhow::Context;
-use sink::audit::{Options as Look, Report};
+use anyhow::{Context, ensure};
+use chrono::NaiveDate;
+use indicatif::{ProgressBar, ProgressStyle};
+use sink::audit::{Partition, Report, Rollup};
 
 use crate::config::Config;
 
-/// Checks that every event counts once. It asks Kafka how far the sink is, follows the ledger from
-/// the first offset to the last (every range once, none left out), counts the rows of each range
-/// and compares them with what the ledger says, and computes every rollup anew from the rows and
-/// compares it key by key. It changes nothing and may run while events come in.
-///
-/// Exits with 0 if all is well, with 1 if something is wrong (and says where), with 2 if it could
-/// not look.
+/// Exit status for what could not be looked at; 1 says that something was found.
+pub(crate) const COULD_NOT_LOOK: u8 = 2;
+/// A progress line appears once an audit has taken so long.
+const QUIET: Duration = Duration::from_secs(1);
+
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Print one JSON object instead of tables.
+    /// One JSON object instead of tables.
     #[arg(long)]
     json: bool,
-    /// Do not ask Kafka: compare ledger, rows and rollups alone.
+    /// Ask ClickHouse alone, where Kafka cannot be reached: the ledger is then not held against
+    /// what Kafka has and what the sink has committed.
     #[arg(long)]
     without_kafka: bool,
-    /// Compare rollups from this month on, as 2025-01; the ledger is always followed whole.
-    #[arg(long, value_name = "MONTH", value_parser = month)]
-    from: Option<u32>,
-    /// Compare rollups up to this month.
-    #[arg(long, value_name = "MONTH", value_parser = month)]
-    to: Option<u32>,
+    /// Compare rollups of this day in UTC and later ones only.
+    #[arg(long, value_name = "DATE")]
+    from: Option<NaiveDate>,
+    /// Compare rollups of this day in UTC and earlier ones only.
+    #[arg(long, value_name = "DATE")]
+    to: Option<NaiveDate>,
+    /// Seconds to look again at what looks wrong and may only be on its way.
+    #[arg(long, default_value_t = 5, value_name = "SECONDS")]
+    patience: u16,
 }
 
-fn month(text: &str) -> Result<u32, String> {
-    let date: chrono::NaiveDate = format!("{text}-01")
-        .parse()
-        .map_err(|_| format!("{text} is not a month such as 2025-01"))?;
-    let text = date.format("%Y%m").to_string();
-    text.parse().map_err(|_| "a month of year 0".to_owned())
-}
+/// Something was found, and told.
+#[derive(Debug, thiserror::Error)]
+#[error("not every event counts once")]
+pub(crate) struct Unsound;
 
-/// What the exit code says: that it looked, and what it found.
-pub(crate) async fn run(config: &Config, options: Options) -> ExitCode {
-    let look = Look {
+pub(crate) async fn run(config: &Config, options: &Options) -> anyhow::Result<()> {
+    if let (Some(from), Some(to)) = (options.from, options.to) {
+        ensure!(from <= to, "--from {from} is after --to {to}");
+    }
+    let wanted = sink::audit::Options {
         without_kafka: options.without_kafka,
-        from_month: options.from,
-        to_month: options.to,
+        from: options.from,
+        to: options.to,
+        patience: Duration::from_secs(options.patience.into()),
+        ..Default::default()
     };
-    let shows_progress = std::io::stderr().is_terminal();
-    let progress = |what: &str| {
-        if shows_progress {
-            eprint!("\r\x1b[Klooking at {what}");
+    let line = progress();
+    let begun = std::time::Instant::now();
+    let tell = |what: &str| {
+        if begun.elapsed() > QUIET {
+            line.set_message(what.to_owned());
+            line.tick();
         }
     };
-    let report = sink::audit::audit(
-        &config.sink.group,
-        &config.kafka,
-        &config.clickhouse,
-        &look,
-        &progress,
-    )
-    .await;
-    if shows_progress {
-        eprint!("\r\x1b[K");
-    }
-    let printed = report.and_then(|report| {
-        print(&report, options.json)?;
-        Ok(report.sound)
-    });
-    match printed {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => ExitCode::from(1),
-        Err(error) => {
-            eprintln!("error: audit: {error:#}");
-            ExitCode::from(2)
-        }
-    }
-}
-
-#[expect(clippy::print_stdout, reason = "the command's answer")]
-fn print(report: &Report, json: bool) -> anyhow::Result<()> {
-    let text = if json {
-        serde_json::to_string_pretty(report).context("write the report as JSON")?
+    let (kafka, clickhouse) = (&config.kafka, &config.clickhouse);
+    let report = sink::audit::audit(&config.sink, kafka, clickhouse, &wanted, &tell).await;
+    line.finish_and_clear();
+    let report = report?;
+    if options.json {
+        print_json(&report)?;
     } else {
-        tables(report)
-    };
-    println!("{text}");
+        print(&report);
+    }
+    ensure!(report.is_sound(), Unsound);
     Ok(())
 }
 
-fn tables(report: &Report) -> String {
-    let verdict = |is_sound: bool| if is_sound { "ok" } else { "WRONG" }.to_owned();
-    let mut partitions = vec![
-        [
-            "partition",
-            "log",
-            "offsets",
-            "group at",
-            "records",
-            "events",
-            "rows",
-            "repeats",
-            "removed",
-            "dead letters",
-            "",
-        ]
-        .map(str::to_owned)
-        .to_vec(),
-    ];
-    for line in &report.partitions {
-        partitions.push(vec![
-            line.partition.to_string(),
-            if line.is_current {
-                "current"
-            } else {
-                "earlier"
-            }
-            .to_owned(),
-            format!("{}..{}", line.from_offset, line.to_offset),
-            line.committed
-                .map_or("-".to_owned(), |offset| offset.to_string()),
-            line.records.to_string(),
-            line.events.to_string(),
-            line.rows.to_string(),
-            line.repeats.to_string(),
-            line.removed.to_string(),
-            line.dead_letters.to_string(),
-            verdict(line.sound),
-        ]);
+/// A line on a terminal's stderr; nothing elsewhere.
+fn progress() -> ProgressBar {
+    if !std::io::stderr().is_terminal() {
+        return ProgressBar::hidden();
     }
-    let mut rollups = vec![
-        ["rollup", "months", "keys", "events", "differing", ""]
-            .map(str::to_owned)
-            .to_vec(),
-    ];
-    for line in &report.rollups {
-        rollups.push(vec![
-            line.table.to_owned(),
-            line.months.to_string(),
-            line.keys.to_string(),
-            line.events.to_string(),
-            line.differing.to_string(),
-            verdict(line.differing == 0),
-        ]);
-    }
-    let mut text = format!("{}\n\n{}\n", table(&partitions), table(&rollups));
-    for finding in &report.findings {
-        text.push_str(&format!(
-            "\n{}: {}: {}",
-            finding.table, finding.place, finding.fault
-        ));
-    }
-    let unnamed = report.findings_total - report.findings.len();
-    if unnamed > 0 {
-        text.push_str(&format!("\nand {unnamed} more"));
-    }
-    let sum = |of: fn(&sink::audit::PartitionReport) -> u64| -> u64 {
-        report.partitions.iter().map(of).sum()
-    };
-    let verdict = if report.sound {
-        format!(
-            "\nEvery event counts once: {} events in {} records of {} partitions are {} rows, {} repeats that were dropped and {} that were removed; {} unreadable records were set aside; every rollup is what its rows add up to.",
-            sum(|line| line.events),
-            sum(|line| line.records),
-            report.partitions.len(),
-            sum(|line| line.rows),
-            sum(|line| line.repeats),
-            sum(|line| line.removed),
-            sum(|line| line.dead_letters),
-        )
-    } else {
-        format!("\n\n{} faults.", report.findings_total)
-    };
-    text + &verdict
+    let style = ProgressStyle::with_template("{spinner} {elapsed} {msg}");
+    ProgressBar::new_spinner().with_style(style.expect("the template is a constant"))
 }
 
-/// Columns as wide as they must be, numbers to the right.
-fn table(lines: &[Vec<String>]) -> String {
-    let columns = lines.first().map_or(0, Vec::len);
-    let width = |column: usize| {
-        let widths = lines.iter().map(|line| line[column].chars().count());
-        widths.max().unwrap_or(0)
+#[expect(clippy::print_stdout, reason = "the command's answer")]
+fn print_json(report: &Report) -> anyhow::Result<()> {
+    let json = serde_json::to_string_pretty(report).context("write the report as JSON")?;
+    println!("{json}");
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "the command's answer")]
+fn print(report: &Report) {
+    let mut lines = vec![row([
+        "partition",
+        "ranges",
+        "offsets",
+        "records",
+        "events",
+        "rows",
+        "repeats",
+        "removed",
+        "dead letters",
+        "",
+    ])];
+    lines.extend(report.partitions.iter().map(partition));
+    println!("{}", aligned(&lines));
+    let mut lines = vec![row(["rollup", "compared", "keys", "events", ""])];
+    lines.extend(report.rollups.iter().map(rollup));
+    println!("{}", aligned(&lines));
+    for finding in &report.findings {
+        println!("{}", finding.text);
+    }
+    if report.findings_omitted > 0 {
+        println!("... and {} more", report.findings_omitted);
+    }
+    for note in &report.notes {
+        println!("note: {note}");
+    }
+    println!("{}", report.verdict);
+}
+
+fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
+    cells.map(str::to_owned).to_vec()
+}
+
+fn partition(partition: &Partition) -> Vec<String> {
+    let name = if partition.is_current {
+        partition.partition.to_string()
+    } else {
+        format!("{} of log {}", partition.partition, partition.log)
     };
-    let widths: Vec<usize> = (0..columns).map(width).collect();
-    let lines = lines.iter().map(|line| {
-        let cells = line.iter().zip(&widths).enumerate();
-        let cells = cells.map(|(column, (cell, width))| {
-            if column == 0 || column + 1 == columns {
+    vec![
+        name,
+        partition.ranges.to_string(),
+        format!("{}..{}", partition.from_offset, partition.to_offset),
+        partition.records.to_string(),
+        partition.events.to_string(),
+        partition.rows_found.to_string(),
+        partition.repeats.to_string(),
+        partition.removed.to_string(),
+        partition.dead_letters.to_string(),
+        word(partition.sound),
+    ]
+}
+
+fn rollup(rollup: &Rollup) -> Vec<String> {
+    let plural = if rollup.periods == 1 { "" } else { "s" };
+    vec![
+        rollup.table.to_owned(),
+        format!("{} {}{plural}", rollup.periods, rollup.period),
+        rollup.keys.to_string(),
+        rollup.events.to_string(),
+        word(rollup.sound),
+    ]
+}
+
+fn word(is_sound: bool) -> String {
+    if is_sound { "ok" } else { "WRONG" }.to_owned()
+}
+
+/// Columns as wide as their widest cell; numbers and ranges stand to the right, the first and the
+/// last column to the left.
+fn aligned(lines: &[Vec<String>]) -> String {
+    let columns = lines.first().map_or(0, Vec::len);
+    let width = |column: usize| lines.iter().map(|line| line[column].len()).max();
+    let widths: Vec<usize> = (0..columns).filter_map(width).collect();
+    let mut text = String::new();
+    for line in lines {
+        let mut columns = String::new();
+        for (column, (cell, &width)) in line.iter().zip(&widths).enumerate() {
+            let cell = if column == 0 || column + 1 == widths.len() {
                 format!("{cell:<width$}")
             } else {
                 format!("{cell:>width$}")
-            }
-        });
-        cells.collect::<Vec<_>>().join("  ").trim_end().to_owned()
-    });
-    lines.collect::<Vec<_>>().join("\n")
+            };
+            columns.push_str(&cell);
+            columns.push_str("  ");
+        }
+        text.push_str(columns.trim_end());
+        text.push('\n');
+    }
+    text
 }
 
 #[cfg(test)]
@@ -201,22 +187,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn columns_stand_below_each_other() {
-        let lines = [["a", "n", ""], ["bcd", "12345", "ok"], ["e", "6", "WRONG"]];
-        let lines: Vec<Vec<String>> = lines
-            .iter()
-            .map(|line| line.map(str::to_owned).to_vec())
-            .collect();
-        assert_eq!(
-            table(&lines),
-            "a        n\nbcd  12345  ok\ne        6  WRONG"
-        );
-    }
-
-    #[test]
-    fn months_are_read_and_nonsense_is_refused() {
-        assert_eq!(month("2025-01"), Ok(202_501));
-        assert!(month("2025-13").is_err());
-        assert!(month("202501").is_err());
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let lines = [row(["name", "n", ""]), row(["a", "1234", "ok"])];
+        assert_eq!(aligned(&lines), "name     n\na     1234  ok\n");
     }
 }

@@ -36,8 +36,8 @@ enum Attempt {
 pub(crate) enum Progress {
     UnderWay,
     Landed,
-    /// Somebody else owns a partition of it by now: it is no longer this sink's to store.
-    Fenced,
+    /// The server refused the block as a whole: nothing of it landed.
+    Fenced(Fenced),
     Failed(anyhow::Error),
 }
 
@@ -132,10 +132,15 @@ impl Flight {
         }
         match std::mem::replace(&mut self.attempt, Attempt::None) {
             Attempt::Done(Ok(())) => Progress::Landed,
-            Attempt::Done(Err(error)) if error.chain().any(|cause| cause.is::<Fenced>()) => {
-                Progress::Fenced
+            Attempt::Done(Err(error)) => {
+                let fenced = error
+                    .chain()
+                    .find_map(|cause| cause.downcast_ref::<Fenced>());
+                match fenced.cloned() {
+                    Some(fenced) => Progress::Fenced(fenced),
+                    None => Progress::Failed(error),
+                }
             }
-            Attempt::Done(Err(error)) => Progress::Failed(error),
             waiting => {
                 self.attempt = waiting;
                 Progress::UnderWay

@@ -2,7 +2,7 @@
 //! the token cannot vouch for it, row by row.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::Context;
 use tokio_util::sync::CancellationToken;
@@ -15,7 +15,7 @@ use crate::fences::Fences;
 use crate::flight;
 use crate::gather::{Cut, Head, Slice};
 use crate::ledger::Entry;
-use crate::mend::Mender;
+use crate::mend::{Mender, Mending};
 use crate::plan::{Plan, Range};
 use crate::reader::{ReadError, Reader};
 use crate::stored::Stored;
@@ -48,7 +48,7 @@ pub(crate) struct Claim {
     /// Which life of the topic it is.
     pub(crate) log: u32,
     /// When rollups were last made anew, in milliseconds since 1970.
-    pub(crate) mended_at: Option<i64>,
+    pub(crate) mended_at: i64,
     pub(crate) cancelled: CancellationToken,
 }
 
@@ -59,11 +59,6 @@ pub(crate) enum Followed {
     /// The server says that it had the block, and does not hold all its rows.
     Short,
 }
-
-/// Days that differ are looked at so often, that long apart: what other sinks insert reaches the
-/// rows some milliseconds before the rollups.
-const LOOKS: usize = 8;
-const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(250);
 
 impl Recovery {
     /// Makes a planned cut again and inserts it under its token, whoever owns its partitions now.
@@ -96,7 +91,7 @@ impl Recovery {
         }
         // Another sink may be following the same plan: what it has in hand is not there yet.
         self.fences.drain(Instant::now()).await?;
-        if !self.verify(plan, cut.rows as u64).await? {
+        if !self.verify(plan, cut.rows as u64, claim).await? {
             return Ok(Followed::Short);
         }
         // Those who own the other partitions will find the plan too.
@@ -122,13 +117,11 @@ impl Recovery {
 
     /// Whether a token kept its word: ClickHouse notes it before the part it stands for is there, so
     /// a server that dies between the two drops the block when it is sent again, out of the rows or
-    /// out of a rollup. False if rows are missing; rollups are made anew where they differ.
-    async fn verify(&self, plan: &Plan, expected: u64) -> anyhow::Result<bool> {
+    /// out of a rollup. False if rows are missing; rollups that differ are made anew.
+    async fn verify(&self, plan: &Plan, expected: u64, claim: &Claim) -> anyhow::Result<bool> {
         let mut rows = 0;
-        let mut days = BTreeSet::new();
         for range in &plan.ranges {
             rows += self.stored.rows(plan.log, *range).await?;
-            days.extend(self.stored.days(plan.log, *range).await?);
         }
         if rows > expected {
             error!(
@@ -139,36 +132,27 @@ impl Recovery {
         if rows < expected {
             return Ok(false);
         }
-        for look in 0..LOOKS {
-            if look > 0 {
-                tokio::time::sleep(LOOK_AGAIN_AFTER).await;
-            }
-            if days.is_empty() {
-                return Ok(true);
-            }
-            days = self.stored.differing_days(&days).await?;
-        }
-        if !days.is_empty() {
-            error!(
-                cut.id = %plan.id,
-                "ClickHouse remembers the token of a planned cut and lost blocks of it in rollups of {} days",
-                days.len()
-            );
-            self.mender
-                .mend(&days, "ClickHouse lost blocks whose tokens it remembered")
-                .await?;
-        }
+        self.settle(plan.log, &plan.ranges, claim).await?;
         Ok(true)
     }
 
+    /// Sees to it that rollups are right on every day that these ranges count on.
+    async fn settle(&self, log: u32, ranges: &[Range], claim: &Claim) -> anyhow::Result<()> {
+        let mut days = BTreeSet::new();
+        for range in ranges {
+            days.extend(self.stored.days(log, *range).await?);
+        }
+        let reason = "a cut was stored, and nobody knew which rollups it had reached";
+        self.mender.settle(&days, claim.owner, reason).await
+    }
+
     /// Stores what is not stored yet of a range of a partition of `claim`, by asking which of its
-    /// rows are there. Where some are, their days of the rollups are made anew: nobody knows which
-    /// of these they reached.
+    /// rows are there. Nobody knows which rollups those had reached that were, or those that were
+    /// lost: their days are compared, and made anew where they differ.
     pub(crate) async fn repair(&self, range: Range, claim: &Claim) -> Result<(), ReadError> {
         self.fences.drain(claim.raised).await?;
         let partition = range.partition;
         let mut memory = self.memory(claim.log, range, self.repeat_window).await?;
-        let mut days = BTreeSet::new();
         let mut cuts: Vec<Cut> = Vec::new();
         let mut from = range.from;
         let mut missing = 0;
@@ -179,8 +163,7 @@ impl Recovery {
                 to: range.to.min(from + RECORDS_AT_A_TIME),
             };
             let places = self.stored.places(claim.log, part).await?;
-            days.extend(places.days);
-            let slice = Slice::new(partition, from, claim.owner).beside(places.places);
+            let slice = Slice::new(partition, from, claim.owner).beside(places);
             let (mut slices, mut memories) = self
                 .read(
                     vec![part],
@@ -211,13 +194,7 @@ impl Recovery {
             cut.block = bytes::Bytes::new();
             cuts.push(cut);
         }
-        if !days.is_empty() {
-            let reason = format!(
-                "rows of {}..{} of partition {partition} were stored without a ledger entry",
-                range.from, range.to
-            );
-            self.mender.mend(&days, &reason).await?;
-        }
+        self.settle(claim.log, &[range], claim).await?;
         for cut in &cuts {
             self.writer
                 .enter(flight::page(cut), &cut.entries, Some(claim.owner))
@@ -226,10 +203,9 @@ impl Recovery {
         metrics::counter!("weir_sink_ranges_repaired_total").increment(1);
         error!(
             kafka.partition = partition,
-            "offsets {}..{} of partition {partition} are stored now: {missing} rows were missing, {} days of the rollups were made anew",
+            "offsets {}..{} of partition {partition} are stored now: {missing} rows were missing",
             range.from,
-            range.to,
-            days.len()
+            range.to
         );
         Ok(())
     }
@@ -295,11 +271,6 @@ impl Recovery {
         })
     }
 }
-
-/// Rollups are being mended: nobody inserts until that is over.
-#[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("rollups are being made anew; nothing is inserted meanwhile")]
-pub(crate) struct Mending;
 
 /// Whether trying again at once may help: another sink, or a mend, was quicker.
 pub(crate) fn is_contention(error: &anyhow::Error) -> bool {

@@ -53,7 +53,8 @@ pub async fn seal(
     if let Some(sentence) = tables::check(&client).await? {
         bail!(sentence);
     }
-    let (first, last) = (day(first)?, day(last)?);
+    let dates = (first, last);
+    let (first, last) = (mend::day(first)?, mend::day(last)?);
     if first > last || last - first > DAYS_MAX {
         bail!("seal between 1 and {DAYS_MAX} days, the first of them first");
     }
@@ -66,7 +67,7 @@ pub async fn seal(
     let repeats = remove(&client, &noted).await?;
     let mut days: BTreeSet<u16> = noted.into_values().flatten().collect();
     // Rollups were found to differ also where an earlier call was cut off.
-    days.extend(audit::differing_days(&client, first, last).await?);
+    days.extend(audit::differing_days(clickhouse, dates).await?);
     if !days.is_empty() {
         mender.mend(&days, "sealed").await?;
     }
@@ -74,12 +75,6 @@ pub async fn seal(
         repeats,
         days: days.into_iter().map(mend::date).collect(),
     })
-}
-
-/// Days since 1970, as ClickHouse's Date has them.
-fn day(date: NaiveDate) -> anyhow::Result<u16> {
-    let days = date.signed_duration_since(mend::date(0)).num_days();
-    u16::try_from(days).with_context(|| format!("{date} is not between 1970 and 2149"))
 }
 
 async fn note_repeats(client: &Client, first: u16, last: u16) -> anyhow::Result<()> {
@@ -124,7 +119,7 @@ async fn noted(client: &Client) -> anyhow::Result<BTreeMap<u32, BTreeSet<u16>>> 
 async fn remove(client: &Client, noted: &BTreeMap<u32, BTreeSet<u16>>) -> anyhow::Result<u64> {
     let count = async || -> anyhow::Result<u64> {
         let rows = client
-            .query(include_str!("../sql/audit/unfinished_removals.sql"))
+            .query(include_str!("../sql/seal/unfinished_removals.sql"))
             .fetch_all::<u64>()
             .await
             .context("count repeats")?;

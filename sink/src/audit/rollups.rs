@@ -1,348 +1,395 @@
-//! Each rollup against its recomputation from the rows, key by key and month by month.
+//! Every rollup against what the raw rows give, key by key, in spans of days that bound the memory
+//! of each query.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use anyhow::Context;
-use clickhouse::{Client, Row};
-use serde::{Deserialize, Serialize};
+use chrono::{Datelike, NaiveDate};
+use clickhouse::Row;
+use serde::Deserialize;
 
-use super::{Findings, LOOK_AGAIN_AFTER, LOOKS, Options};
+use super::Options;
+use super::report::{Finding, Findings, Key, Kind, Rollup, Subject};
+use super::tables::{Patience, Tables};
+use crate::mend::date;
 
-/// One rollup.
-#[derive(Debug, Clone, Serialize)]
-pub struct RollupReport {
-    pub table: &'static str,
-    /// Months compared.
-    pub months: usize,
-    /// Keys that stand in the rows or in the rollup.
-    pub keys: u64,
-    /// Events that the rollup counts.
-    pub events: u64,
-    /// Keys that differ.
-    pub differing: u64,
+/// A difference that stays the same over so many further looks is none that is on its way.
+const STEADY_LOOKS: u32 = 2;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Period {
+    Day,
+    Month,
 }
 
-/// How a rollup's rows follow from `events`.
-pub(crate) struct Rollup {
-    pub(crate) table: &'static str,
-    /// Its key, from its own columns.
-    key: &'static str,
-    /// The same, from those of `events`.
-    key_of_row: &'static str,
-    month: &'static str,
-    has_users: bool,
-    /// Whether its keys are of months, not of days.
-    is_of_months: bool,
+struct Comparison {
+    table: &'static str,
+    period: Period,
+    has_path: bool,
+    sql: &'static str,
 }
 
-static ROLLUPS: [Rollup; 4] = [
-    Rollup {
+const COMPARISONS: [Comparison; 4] = [
+    Comparison {
         table: "stats_quarter_hour",
-        key: "concat(site_id, ' ', toString(time), ' ', event_type)",
-        key_of_row: "concat(site_id, ' ', toString(toStartOfFifteenMinutes(timestamp)), ' ', event_type)",
-        month: "toYYYYMM(time)",
-        has_users: true,
-        is_of_months: false,
+        period: Period::Day,
+        has_path: false,
+        sql: include_str!("../../sql/audit/stats_quarter_hour.sql"),
     },
-    Rollup {
+    Comparison {
         table: "stats_day",
-        key: "concat(site_id, ' ', toString(date), ' ', event_type)",
-        key_of_row: "concat(site_id, ' ', toString(toDate(timestamp)), ' ', event_type)",
-        month: "toYYYYMM(date)",
-        has_users: true,
-        is_of_months: false,
+        period: Period::Day,
+        has_path: false,
+        sql: include_str!("../../sql/audit/stats_day.sql"),
     },
-    Rollup {
+    Comparison {
         table: "paths_day",
-        key: "concat(site_id, ' ', toString(date), ' ', event_type, ' ', path)",
-        key_of_row: "concat(site_id, ' ', toString(toDate(timestamp)), ' ', event_type, ' ', path)",
-        month: "toYYYYMM(date)",
-        has_users: false,
-        is_of_months: false,
+        period: Period::Day,
+        has_path: true,
+        sql: include_str!("../../sql/audit/paths_day.sql"),
     },
-    Rollup {
+    Comparison {
         table: "paths_month",
-        key: "concat(site_id, ' ', toString(month), ' ', event_type, ' ', path)",
-        key_of_row: "concat(site_id, ' ', toString(toDate(toStartOfMonth(timestamp))), ' ', event_type, ' ', path)",
-        month: "toYYYYMM(month)",
-        has_users: false,
-        is_of_months: true,
+        period: Period::Month,
+        has_path: true,
+        sql: include_str!("../../sql/audit/paths_month.sql"),
     },
 ];
 
-/// So many differing keys of a month are looked at; the others are counted.
-const KEYS_LOOKED_AT: u64 = 1000;
-
-#[derive(Debug, Clone, PartialEq, Eq, Row, Deserialize)]
-struct Difference {
-    key: String,
-    row_events: u64,
-    events: u64,
-    row_users: u64,
-    users: u64,
+/// A day, and the most rows that a table has of it.
+#[derive(Debug, Clone, Copy, Row, Deserialize)]
+struct Day {
+    /// Since 1970.
+    day: u16,
+    rows: u64,
+    /// Rows of a month that begins with it.
+    month_rows: u64,
 }
 
-impl Difference {
-    /// What stays the same while events come in, if it is a fault.
-    fn amount(&self) -> (i128, i128) {
-        (
-            i128::from(self.events) - i128::from(self.row_events),
-            i128::from(self.users) - i128::from(self.row_users),
-        )
-    }
-
-    fn fault(&self) -> String {
-        let Self {
-            row_events,
-            events,
-            row_users,
-            users,
-            ..
-        } = self;
-        let mut faults = Vec::new();
-        if events != row_events {
-            faults.push(format!(
-                "it counts {events} events, the rows are {row_events}"
-            ));
-        }
-        if users != row_users {
-            faults.push(format!(
-                "it counts {users} users, the rows have {row_users}"
-            ));
-        }
-        faults.join("; ")
-    }
+/// Days that one query compares, or a share of one day's keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Span {
+    /// Days since 1970; both are part of it.
+    from: u16,
+    to: u16,
+    periods: u64,
+    /// Into so many shares the keys are divided.
+    shares: u64,
 }
 
-#[derive(Row, Deserialize)]
-struct Totals {
+/// What a query says of a span.
+#[derive(Debug, Default, Row, Deserialize)]
+struct Compared {
     keys: u64,
-    counted: u64,
+    events: u64,
     differing: u64,
-}
-
-impl Rollup {
-    /// Key by key, what the rows of a month say and what the rollup says.
-    fn comparison(&self) -> String {
-        let Self {
-            table,
-            key,
-            key_of_row,
-            month,
-            has_users,
-            is_of_months: _,
-        } = self;
-        let (row_users, users) = if *has_users {
-            (
-                "uniqCombined64If(17)(user_id, user_id != '')",
-                "uniqCombined64Merge(17)(users)",
-            )
-        } else {
-            ("toUInt64(0)", "toUInt64(0)")
-        };
-        format!(
-            "SELECT key, sum(r) AS row_events, sum(e) AS events, sum(ru) AS row_users, sum(u) AS users \
-             FROM ( \
-                 SELECT {key_of_row} AS key, count() AS r, toUInt64(0) AS e, {row_users} AS ru, toUInt64(0) AS u \
-                 FROM events WHERE toYYYYMM(timestamp) = {{month:UInt32}} GROUP BY key \
-                 UNION ALL \
-                 SELECT {key} AS key, toUInt64(0) AS r, sum({table}.events) AS e, toUInt64(0) AS ru, {users} AS u \
-                 FROM {table} WHERE {month} = {{month:UInt32}} GROUP BY key \
-             ) GROUP BY key"
-        )
-    }
-
-    async fn totals(&self, client: &Client, month: u32) -> anyhow::Result<Totals> {
-        let sql = format!(
-            "SELECT count() AS keys, sum(events) AS counted, countIf(row_events != events OR row_users != users) AS differing FROM ({})",
-            self.comparison()
-        );
-        let totals = client
-            .query(&sql)
-            .param("month", month)
-            .fetch_all::<Totals>()
-            .await
-            .with_context(|| format!("compare {} of {month} with the rows", self.table))?;
-        totals
-            .into_iter()
-            .next()
-            .with_context(|| format!("no totals of {}", self.table))
-    }
-
-    async fn differences(&self, client: &Client, month: u32) -> anyhow::Result<Vec<Difference>> {
-        let sql = format!(
-            "SELECT * FROM ({}) WHERE row_events != events OR row_users != users ORDER BY key LIMIT {KEYS_LOOKED_AT}",
-            self.comparison()
-        );
-        client
-            .query(&sql)
-            .param("month", month)
-            .fetch_all::<Difference>()
-            .await
-            .with_context(|| format!("compare {} of {month} with the rows", self.table))
-    }
-}
-
-/// A month of a rollup with keys that differ.
-struct Suspect {
-    rollup: &'static Rollup,
-    month: u32,
+    /// Some of those that differ.
     differences: Vec<Difference>,
 }
 
-/// What is left of `suspects` after they were looked at again and again: keys that differ by the
-/// same amount each time. A row may be seen some milliseconds before its rollups, and more rows
-/// come in meanwhile.
-async fn lasting(client: &Client, mut suspects: Vec<Suspect>) -> anyhow::Result<Vec<Suspect>> {
-    for _ in 1..LOOKS {
-        suspects.retain(|suspect| !suspect.differences.is_empty());
-        if suspects.is_empty() {
-            break;
-        }
-        tokio::time::sleep(LOOK_AGAIN_AFTER).await;
-        for suspect in &mut suspects {
-            let again = suspect.rollup.differences(client, suspect.month).await?;
-            let again: BTreeMap<&str, &Difference> = again
-                .iter()
-                .map(|difference| (difference.key.as_str(), difference))
-                .collect();
-            suspect.differences.retain(|before| {
-                again
-                    .get(before.key.as_str())
-                    .is_some_and(|now| now.amount() == before.amount())
-            });
-        }
-    }
-    Ok(suspects)
+/// Site, time, type, path; events expected and found, users expected and found.
+type Difference = (String, String, String, String, u64, u64, u64, u64);
+type KeyOf = (String, String, String, String);
+
+/// Compares all rollups.
+pub(super) struct Comparing<'a> {
+    pub(super) tables: &'a Tables,
+    pub(super) options: &'a Options,
+    pub(super) findings: &'a mut Findings,
+    pub(super) patience: &'a mut Patience,
+    pub(super) progress: &'a (dyn Fn(&str) + Sync),
 }
 
-pub(super) async fn compare(
-    client: &Client,
-    options: &Options,
-    findings: &mut Findings,
-    progress: &dyn Fn(&str),
-) -> anyhow::Result<Vec<RollupReport>> {
-    let months = months(client, options).await?;
-    let mut reports = Vec::with_capacity(ROLLUPS.len());
-    let mut suspects = Vec::new();
-    for rollup in &ROLLUPS {
-        let mut report = RollupReport {
-            table: rollup.table,
-            months: months.len(),
+impl Comparing<'_> {
+    pub(super) async fn run(mut self) -> anyhow::Result<Vec<Rollup>> {
+        (self.progress)("look which days there are");
+        let days = self.days().await?;
+        let mut rollups = Vec::with_capacity(COMPARISONS.len());
+        for comparison in &COMPARISONS {
+            rollups.push(self.rollup(comparison, &days).await?);
+        }
+        Ok(rollups)
+    }
+
+    /// Every day that `events` or a rollup knows.
+    async fn days(&self) -> anyhow::Result<Vec<Day>> {
+        let days: Vec<Day> = self
+            .tables
+            .client()
+            .query(include_str!("../../sql/audit/days.sql"))
+            .fetch_all()
+            .await
+            .context("look which days there are")?;
+        Ok(days)
+    }
+
+    async fn rollup(&mut self, comparison: &Comparison, days: &[Day]) -> anyhow::Result<Rollup> {
+        let periods = periods(
+            days,
+            comparison.period,
+            (self.options.from, self.options.to),
+        );
+        let period = match comparison.period {
+            Period::Day => "day",
+            Period::Month => "month",
+        };
+        let mut rollup = Rollup {
+            table: comparison.table,
+            periods: 0,
+            period,
             keys: 0,
             events: 0,
-            differing: 0,
+            keys_differing: 0,
+            sound: true,
         };
-        for &month in &months {
-            progress(&format!("{} of {month}", rollup.table));
-            let totals = rollup.totals(client, month).await?;
-            report.keys += totals.keys;
-            report.events = report.events.wrapping_add(totals.counted);
-            if totals.differing > 0 {
-                let differences = rollup.differences(client, month).await?;
-                suspects.push(Suspect {
-                    rollup,
-                    month,
-                    differences,
+        for span in spans(&periods, self.options.rows_at_once) {
+            rollup.periods += span.periods;
+            let (first, all) = (date(span.from), periods.len());
+            let done = rollup.periods;
+            let step = format!("{}: {first}, {period} {done} of {all}", comparison.table);
+            (self.progress)(&step);
+            for share in 0..span.shares {
+                self.span(comparison, span, share, &mut rollup).await?;
+            }
+        }
+        rollup.sound = rollup.keys_differing == 0;
+        Ok(rollup)
+    }
+
+    /// Compares a span. A reader may see raw rows some milliseconds before their rollups, and the
+    /// sink goes on: what differs is looked at again until it does not, or stays as it is.
+    async fn span(
+        &mut self,
+        comparison: &Comparison,
+        span: Span,
+        share: u64,
+        rollup: &mut Rollup,
+    ) -> anyhow::Result<()> {
+        let mut compared = self.compare(comparison, span, share).await?;
+        let mut suspects = suspects(std::mem::take(&mut compared.differences));
+        let mut steady = 0;
+        while !suspects.is_empty() && steady < STEADY_LOOKS && self.patience.wait().await {
+            compared = self.compare(comparison, span, share).await?;
+            let now = self::suspects(std::mem::take(&mut compared.differences));
+            let count = suspects.len();
+            let is_same = |(key, figures): (&KeyOf, &Figures)| {
+                now.get(key).is_some_and(|now| now.gap() == figures.gap())
+            };
+            let is_steady = count == now.len() && suspects.iter().all(is_same);
+            steady = if is_steady { steady + 1 } else { 0 };
+            suspects = now
+                .into_iter()
+                .filter(|(key, _)| suspects.contains_key(key))
+                .collect();
+        }
+        rollup.keys += compared.keys;
+        rollup.events += compared.events;
+        if suspects.is_empty() {
+            return Ok(());
+        }
+        rollup.keys_differing += compared.differing;
+        self.findings.omitted += compared.differing.saturating_sub(suspects.len() as u64);
+        for (key, figures) in suspects {
+            self.findings.push(finding(comparison, key, figures));
+        }
+        Ok(())
+    }
+
+    async fn compare(
+        &self,
+        comparison: &Comparison,
+        span: Span,
+        share: u64,
+    ) -> anyhow::Result<Compared> {
+        self.tables
+            .client()
+            .query(comparison.sql)
+            .param("from", span.from)
+            .param("to", span.to)
+            .param("shares", span.shares)
+            .param("share", share)
+            .fetch_one()
+            .await
+            .with_context(|| {
+                let (from, to) = (date(span.from), date(span.to));
+                format!(
+                    "compare {} from {from} to {to} with events",
+                    comparison.table
+                )
+            })
+    }
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Figures {
+    events: (u64, u64),
+    users: (u64, u64),
+}
+
+impl Figures {
+    fn gap(self) -> (u64, u64) {
+        let of = |(expected, found): (u64, u64)| expected.wrapping_sub(found);
+        (of(self.events), of(self.users))
+    }
+}
+
+fn suspects(differences: Vec<Difference>) -> BTreeMap<KeyOf, Figures> {
+    let suspect = |(site, time, kind, path, events, events_found, users, users_found)| {
+        let figures = Figures {
+            events: (events, events_found),
+            users: (users, users_found),
+        };
+        ((site, time, kind, path), figures)
+    };
+    differences.into_iter().map(suspect).collect()
+}
+
+fn finding(comparison: &Comparison, key: KeyOf, figures: Figures) -> Finding {
+    let (site_id, time, event_type, path) = key;
+    let Figures { events, users } = figures;
+    let table = comparison.table;
+    let what = if events.0 == 0 {
+        format!("{} events that are not in events", events.1)
+    } else if events.0 != events.1 {
+        format!("{} events instead of {}", events.1, events.0)
+    } else {
+        format!("{} users instead of {}", users.1, users.0)
+    };
+    let named = if comparison.has_path {
+        format!("{site_id} {event_type} {path:?}")
+    } else {
+        format!("{site_id} {event_type}")
+    };
+    let users = (!comparison.has_path).then_some(users);
+    Finding {
+        kind: Kind::Rollup,
+        text: format!("{table}, {time}, {named}: {what}"),
+        subject: Subject::Key(Box::new(Key {
+            table,
+            site_id,
+            time,
+            event_type,
+            path: comparison.has_path.then_some(path),
+            events_expected: events.0,
+            events_found: events.1,
+            users_expected: users.map(|users| users.0),
+            users_found: users.map(|users| users.1),
+        })),
+    }
+}
+
+/// The periods within bounds, by their first day, each with its last day and its rows. A month
+/// that the bounds cut is taken whole.
+fn periods(
+    days: &[Day],
+    period: Period,
+    (from, to): (Option<NaiveDate>, Option<NaiveDate>),
+) -> BTreeMap<u16, (u16, u64)> {
+    let mut periods: BTreeMap<u16, (u16, u64)> = BTreeMap::new();
+    for day in days {
+        let at = date(day.day);
+        let mut rows = day.rows;
+        let (first, last) = match period {
+            Period::Day if rows == 0 => continue,
+            Period::Day => (at, at),
+            Period::Month => {
+                rows = rows.max(day.month_rows);
+                let first = at.with_day(1).unwrap_or(at);
+                let next = first.checked_add_months(chrono::Months::new(1));
+                let last = next.and_then(|next| next.pred_opt());
+                (first, last.unwrap_or(at))
+            }
+        };
+        if from.is_some_and(|from| last < from) || to.is_some_and(|to| first > to) {
+            continue;
+        }
+        let number = |at: NaiveDate| at.signed_duration_since(date(0)).num_days() as u16;
+        let all = periods.entry(number(first)).or_insert((number(last), 0));
+        all.1 = all.1.saturating_add(rows);
+    }
+    periods
+}
+
+/// Periods together, as far as they fit one query; one that is too large for it is divided.
+fn spans(periods: &BTreeMap<u16, (u16, u64)>, rows_at_once: u64) -> Vec<Span> {
+    let rows_at_once = rows_at_once.max(1);
+    let mut spans: Vec<Span> = Vec::new();
+    let mut room = 0;
+    for (&from, &(to, rows)) in periods {
+        match spans.last_mut() {
+            Some(span) if rows <= room => {
+                (span.to, span.periods) = (to, span.periods + 1);
+                room -= rows;
+            }
+            _ => {
+                spans.push(Span {
+                    from,
+                    to,
+                    periods: 1,
+                    shares: rows.div_ceil(rows_at_once).max(1),
                 });
+                room = rows_at_once.saturating_sub(rows);
             }
         }
-        reports.push(report);
     }
-    progress("what differed, again");
-    for suspect in lasting(client, suspects).await? {
-        let table = suspect.rollup.table;
-        for difference in suspect.differences {
-            for report in reports.iter_mut().filter(|report| report.table == table) {
-                report.differing += 1;
-            }
-            let fault = difference.fault();
-            findings.add(table, difference.key, fault);
-        }
-    }
-    Ok(reports)
-}
-
-/// Days since 1970, of a range of them, on which a rollup differs from the rows.
-pub(crate) async fn differing_days(
-    client: &Client,
-    first: u16,
-    last: u16,
-) -> anyhow::Result<BTreeSet<u16>> {
-    let months = client
-        .query("SELECT DISTINCT toUInt32(toYYYYMM(toDate(day))) FROM (SELECT toUInt16({first:UInt16} + number) AS day FROM numbers(toUInt64({last:UInt16}) - {first:UInt16} + 1))")
-        .param("first", first)
-        .param("last", last)
-        .fetch_all::<u32>()
-        .await
-        .context("list months")?;
-    let mut suspects = Vec::new();
-    for rollup in &ROLLUPS {
-        for &month in &months {
-            let differences = rollup.differences(client, month).await?;
-            suspects.push(Suspect {
-                rollup,
-                month,
-                differences,
-            });
-        }
-    }
-    let mut days = BTreeSet::new();
-    let mut months = BTreeSet::new();
-    for Suspect {
-        rollup,
-        month,
-        differences,
-    } in lasting(client, suspects).await?
-    {
-        if rollup.is_of_months && !differences.is_empty() {
-            months.insert(month);
-        } else {
-            days.extend(differences.iter().filter_map(|found| day_of(&found.key)));
-        }
-    }
-    days.retain(|day| (first..=last).contains(day));
-    // Any day of a month stands for the month, where none does yet.
-    let month_of = |day: u16| crate::mend::date(day).format("%Y%m").to_string();
-    for month in months {
-        let is_of_it = |day: &u16| month_of(*day) == month.to_string();
-        if !days.iter().any(is_of_it) {
-            days.extend((first..=last).find(is_of_it));
-        }
-    }
-    Ok(days)
-}
-
-/// The day in a key, which follows the site: in days since 1970.
-fn day_of(key: &str) -> Option<u16> {
-    let date = key.split(' ').nth(1)?;
-    let date: chrono::NaiveDate = date.parse().ok()?;
-    let days = date.signed_duration_since(crate::mend::date(0)).num_days();
-    u16::try_from(days).ok()
-}
-
-async fn months(client: &Client, options: &Options) -> anyhow::Result<Vec<u32>> {
-    let months = client
-        .query(include_str!("../../sql/audit/months.sql"))
-        .fetch_all::<u32>()
-        .await
-        .context("list the months of rows and rollups")?;
-    let first = options.from_month.unwrap_or(0);
-    let last = options.to_month.unwrap_or(u32::MAX);
-    Ok(months
-        .into_iter()
-        .filter(|month| (first..=last).contains(month))
-        .collect())
+    spans
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const ROWS: u64 = 100;
+
+    fn day(text: &str) -> u16 {
+        let date: NaiveDate = text.parse().unwrap();
+        date.signed_duration_since(super::date(0)).num_days() as u16
+    }
+
     #[test]
-    fn a_key_names_its_day() {
-        assert_eq!(day_of("site 1970-01-03 00:15:00 view"), Some(2));
-        assert_eq!(day_of("site 2025-01-01 view /a b"), Some(20_089));
-        assert_eq!(day_of("nonsense"), None);
+    fn small_periods_share_a_query_and_a_large_one_is_divided() {
+        let periods = BTreeMap::from([
+            (1, (1, ROWS - 1)),
+            (2, (2, 1)),
+            (5, (5, 1)),
+            (6, (6, ROWS + 1)),
+            (7, (7, 0)),
+            (8, (8, 1)),
+        ]);
+        let spans: Vec<_> = spans(&periods, ROWS)
+            .iter()
+            .map(|span| (span.from, span.to, span.periods, span.shares))
+            .collect();
+        assert_eq!(
+            spans,
+            [(1, 2, 2, 1), (5, 5, 1, 1), (6, 7, 2, 2), (8, 8, 1, 1)]
+        );
+    }
+
+    #[test]
+    fn a_month_that_the_bounds_cut_is_taken_whole() {
+        let days = [
+            ("2025-10-31", 1, 0),
+            ("2025-11-01", 0, 9),
+            ("2025-11-03", 2, 0),
+            ("2025-11-30", 3, 0),
+            ("2025-12-01", 4, 0),
+        ];
+        let days = days.map(|(date, rows, month_rows)| Day {
+            day: day(date),
+            rows,
+            month_rows,
+        });
+        let bounds = (
+            Some("2025-11-10".parse().unwrap()),
+            Some("2025-11-30".parse().unwrap()),
+        );
+        let november = (day("2025-11-01"), (day("2025-11-30"), 14));
+        assert_eq!(
+            periods(&days, Period::Month, bounds),
+            BTreeMap::from([november])
+        );
+        let last = (day("2025-11-30"), (day("2025-11-30"), 3));
+        assert_eq!(periods(&days, Period::Day, bounds), BTreeMap::from([last]));
     }
 }

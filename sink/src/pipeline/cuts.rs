@@ -10,11 +10,14 @@ use super::{BUSY, Pipeline};
 use crate::flight::{self, Flight, Progress};
 use crate::gather::Head;
 use crate::membership::{self, Position};
+use crate::writer::Fenced;
 
 /// A plan this old is committed again before its INSERT: the group answers whether this member may
 /// still insert. Far below the time in which a deduplication window passes.
 const PLAN_AGE_MAX: Duration = Duration::from_secs(30);
 const COMMIT_RETRY: Duration = Duration::from_millis(200);
+/// Rollups are seen to within moments, as a rule.
+const GATE_RETRY: Duration = Duration::from_millis(100);
 
 /// What was gathered at shutdown is given this long to be stored; Kafka keeps the rest.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
@@ -88,10 +91,14 @@ impl Pipeline {
         };
         match flight.progress() {
             Progress::UnderWay => {}
-            Progress::Fenced => {
+            Progress::Fenced(Fenced::Gate) => {
+                // Nothing of it landed, so its token is as good as new.
+                flight.postpone(Instant::now() + GATE_RETRY);
+            }
+            Progress::Fenced(Fenced::Owner) => {
                 metrics::counter!("weir_sink_cuts_fenced_total").increment(1);
                 info!(
-                    "a partition was taken over by another sink, or rollups are being made anew: finding out where the cut's partitions stand"
+                    "a partition was taken over by another sink: finding out where the cut's partitions stand"
                 );
                 self.take_over_the_flight_anew();
             }
