@@ -1,8 +1,10 @@
 //! The one binary: each command is one arm.
 
+mod audit;
 mod config;
 mod health;
 mod import;
+mod seal;
 mod servers;
 mod up;
 
@@ -41,8 +43,21 @@ enum Command {
     Clickhouse(servers::ClickhouseOptions),
     /// Create topics and tables, or bring them to this version; does nothing twice.
     Migrate,
+    /// Prove that every event counts once; exits with 1 and says where if one does not.
+    ///
+    /// Three things are compared. Kafka against the ledger: every offset up to what the sink has
+    /// committed stands in exactly one range of the table `ledger`, and every event of a range was
+    /// stored or dropped as a repeat. The ledger against `events`: each range has as many rows as it
+    /// should, and the very ones. `events` against every rollup: events and users of each key are
+    /// what the raw rows give. Nothing is changed, and a sink may go on meanwhile.
+    ///
+    /// Exit status: 0 every event counts once, 1 something was found, 2 Kafka or ClickHouse could
+    /// not be asked.
+    Audit(audit::Options),
     /// Send a web server's access log as page views; the same file twice changes nothing.
     Import(import::Options),
+    /// Close days: remove repeats from beyond the window, make rollups anew that differ.
+    Seal(seal::Options),
     /// Ask a URL and exit with 0 if it answers with success; for container health checks.
     Health(health::Options),
     /// Print the configuration in force, secrets redacted.
@@ -51,13 +66,20 @@ enum Command {
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run(Cli::parse()).await {
+    let cli = Cli::parse();
+    let failure = match cli.command {
+        Command::Audit(_) => audit::COULD_NOT_LOOK,
+        _ => 1,
+    };
+    match run(cli).await {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) if error.is::<up::AlreadyTold>() => ExitCode::FAILURE,
+        Err(error) if error.is::<up::AlreadyTold>() || error.is::<audit::Unsound>() => {
+            ExitCode::FAILURE
+        }
         Err(error) => {
             // One line: the attempt, then its causes.
             eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            ExitCode::from(failure)
         }
     }
 }
@@ -76,7 +98,9 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Broker(options) => servers::broker(config, options).await,
         Command::Clickhouse(options) => servers::clickhouse(config, options).await,
         Command::Migrate => servers::migrate(&config).await,
+        Command::Audit(options) => audit::run(&config, &options).await,
         Command::Import(options) => import::run(config.import, options).await,
+        Command::Seal(options) => seal::run(&config, options).await,
         Command::Health(options) => health::run(options).await,
         Command::Config => unreachable!("answered above"),
     }

@@ -13,6 +13,9 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use crate::free_port;
 use node::Node;
 
+pub(crate) use jars::jars;
+pub(crate) use node::{CLUSTER_ID, OPTIONS, settings};
+
 const START_TIMEOUT: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(50);
 
@@ -31,7 +34,7 @@ impl ApacheKafka {
     #[must_use]
     pub fn start(nodes: usize) -> Self {
         assert!(matches!(nodes, 1 | 3), "one node or three, not {nodes}");
-        let jars = jars::jars();
+        let jars = jars();
         let ports: Vec<_> = (0..nodes).map(|_| (free_port(), free_port())).collect();
         let nodes = std::thread::scope(|scope| {
             let starting: Vec<_> = (0..nodes)
@@ -90,7 +93,7 @@ impl ApacheKafka {
     /// If it cannot be started.
     pub fn restart(&mut self, node: usize) {
         self.nodes[node].kill();
-        self.nodes[node].run(jars::jars());
+        self.nodes[node].run(jars());
     }
 
     /// Whether the node's process is there, be it paused.

@@ -14,12 +14,14 @@ pub fn weir() -> &'static Path {
 
 /// Where cargo builds what these tests belong to.
 pub(crate) fn profile_folder() -> PathBuf {
-    let test = std::env::current_exe().expect("a test has a path");
-    // target/<profile>/deps/<test>
-    let profile = test.ancestors().nth(2);
-    profile
-        .expect("a test lies in target/<profile>/deps")
-        .to_owned()
+    let program = std::env::current_exe().expect("a program has a path");
+    // target/<profile>/deps/<test>, or target/<profile>/<program>.
+    let folder = program.parent().expect("a program lies in a folder");
+    let profile = match folder.file_name() {
+        Some(name) if name == "deps" => folder.parent(),
+        _ => Some(folder),
+    };
+    profile.expect("deps lie in target/<profile>").to_owned()
 }
 
 // Cargo hands a package's tests the path of that package's binaries alone, and this is another

@@ -5,12 +5,8 @@
 /// # Panics
 /// If something else is asked for.
 #[must_use]
-#[expect(
-    clippy::disallowed_methods,
-    reason = "it configures the tests, not weir"
-)]
 pub fn is_apache() -> bool {
-    let Some(asked) = std::env::var_os("WEIR_E2E_KAFKA") else {
+    let Some(asked) = crate::environment::text("WEIR_E2E_KAFKA") else {
         return false;
     };
     match asked.to_str() {

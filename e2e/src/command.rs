@@ -12,6 +12,8 @@ use crate::weir;
 #[derive(Debug)]
 pub struct Finished {
     pub success: bool,
+    /// None if it was killed.
+    pub code: Option<i32>,
     pub stdout: String,
     pub stderr: String,
 }
@@ -73,6 +75,7 @@ pub fn run(mut command: Command) -> Finished {
         .expect("stderr is text");
     Finished {
         success: status.success(),
+        code: status.code(),
         stdout: text,
         stderr,
     }

@@ -1,103 +1,82 @@
-//! One Kafka alone: the embedded broker as `weir broker`, or Apache Kafka on one node.
+//! The Kafka of a fleet, node by node: the embedded broker, or nodes of Apache Kafka.
 
-use std::net::TcpStream;
-use std::time::{Duration, Instant};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::Command;
 
-use tempfile::TempDir;
+use crate::process::{Door, Process};
+use crate::{apache, free_port};
 
-use crate::{ApacheKafka, Leash, command, free_port, is_apache, leash};
+/// The nodes of Apache Kafka that stand in for each other. One may be down: a record is acknowledged
+/// by two.
+const APACHE_NODES: usize = 3;
 
-const START_TIMEOUT: Duration = Duration::from_secs(60);
-const POLL: Duration = Duration::from_millis(20);
-
-/// What `WEIR_E2E_KAFKA` asks for.
+/// Its processes.
 #[derive(Debug)]
-pub enum Kafka {
-    Embedded(EmbeddedBroker),
-    Apache(ApacheKafka),
+pub struct Kafka {
+    pub nodes: Vec<Process>,
+    addresses: Vec<SocketAddr>,
 }
 
 impl Kafka {
-    /// Starts one and waits until it answers.
-    ///
-    /// # Panics
-    /// If it does not come up.
+    /// `weir broker`; nothing runs yet.
     #[must_use]
-    pub fn start() -> Self {
-        if is_apache() {
-            Self::Apache(ApacheKafka::start(1))
-        } else {
-            Self::Embedded(EmbeddedBroker::start())
+    pub fn embedded(folder: &Path, settings: &[(&'static str, String)]) -> Self {
+        let address = loopback(free_port());
+        let mut settings = settings.to_vec();
+        settings.push(("WEIR_BROKER__LISTEN", address.to_string()));
+        let data = folder.join("kafka").display().to_string();
+        let arguments = ["broker", "--data-dir", &data];
+        let door = Door::Tcp(address);
+        Self {
+            nodes: vec![Process::new("kafka-1", folder, &arguments, settings, door)],
+            addresses: vec![address],
         }
     }
 
-    /// `host:port`.
+    /// Three nodes of Apache Kafka, each a broker and a controller. Their folders are formatted;
+    /// nothing runs yet.
+    ///
+    /// # Panics
+    /// If Java or Maven are missing, or a folder cannot be formatted.
     #[must_use]
-    pub fn bootstrap(&self) -> String {
-        match self {
-            Self::Embedded(broker) => broker.address.clone(),
-            Self::Apache(cluster) => cluster.bootstrap(),
+    pub fn apache(folder: &Path) -> Self {
+        let ports: Vec<(u16, u16)> = (0..APACHE_NODES)
+            .map(|_| (free_port(), free_port()))
+            .collect();
+        let class_path = apache::jars().join("*").display().to_string();
+        let nodes = (0..APACHE_NODES).map(|index| {
+            let name = format!("kafka-{}", index + 1);
+            let file = folder.join(format!("{name}.properties"));
+            let settings = apache::settings(index, &ports, &folder.join(&name));
+            std::fs::write(&file, settings).expect("a temporary folder can be written");
+            let file = file.display().to_string();
+            let formatted = Command::new("java")
+                .args(["-cp", &class_path, "kafka.tools.StorageTool", "format"])
+                .args(["-t", apache::CLUSTER_ID, "-c", &file])
+                .output()
+                .expect("there is a Java");
+            assert!(formatted.status.success(), "format {name}: {formatted:?}");
+            let mut arguments = apache::OPTIONS.to_vec();
+            arguments.extend(["-cp", &class_path, "kafka.Kafka", &file]);
+            let door = Door::Tcp(loopback(ports[index].0));
+            Process::of_others(&name, folder, "java", &arguments, door)
+        });
+        Self {
+            nodes: nodes.collect(),
+            addresses: ports.iter().map(|(port, _)| loopback(*port)).collect(),
         }
     }
 
-    /// kill -9, then the same again on its data.
-    ///
-    /// # Panics
-    /// If it does not come up again.
-    pub fn kill9_and_restart(&mut self) {
-        match self {
-            Self::Embedded(broker) => {
-                if let Some(process) = broker.process.take() {
-                    process.kill();
-                }
-                broker.run();
-            }
-            Self::Apache(cluster) => {
-                cluster.kill9(0);
-                cluster.restart(0);
-                cluster.wait_for_all();
-            }
-        }
+    /// What clients are told.
+    #[must_use]
+    pub fn brokers(&self) -> String {
+        let addresses = self.addresses.iter().map(ToString::to_string);
+        addresses.collect::<Vec<_>>().join(",")
     }
 }
 
-/// `weir broker` in a folder of its own.
-#[derive(Debug)]
-pub struct EmbeddedBroker {
-    folder: TempDir,
-    address: String,
-    process: Option<Leash>,
-}
-
-impl EmbeddedBroker {
-    fn start() -> Self {
-        let mut broker = Self {
-            folder: tempfile::tempdir().expect("a temporary folder"),
-            address: format!("127.0.0.1:{}", free_port()),
-            process: None,
-        };
-        broker.run();
-        broker
-    }
-
-    fn run(&mut self) {
-        let mut program = command(self.folder.path());
-        program
-            .args(["broker", "--listen", &self.address, "--data-dir"])
-            .arg(self.folder.path().join("data"))
-            // Tests let members' sessions expire.
-            .env("WEIR_BROKER__SESSION_MIN", "100ms");
-        let own = self.folder.path().join("process-broker");
-        let process = Leash::start(&own, &program);
-        let give_up_at = Instant::now() + START_TIMEOUT;
-        while TcpStream::connect(&self.address).is_err() {
-            assert!(
-                process.is_running() && Instant::now() < give_up_at,
-                "weir broker does not come up: {}",
-                leash::log(&own)
-            );
-            std::thread::sleep(POLL);
-        }
-        self.process = Some(process);
-    }
+/// Where a server of the tests listens.
+pub(crate) fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
 }

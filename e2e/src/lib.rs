@@ -4,12 +4,19 @@
 
 mod apache;
 mod binary;
+pub mod chaos;
 mod choice;
 mod clickhouse;
 mod command;
+mod environment;
+mod fleet;
+mod group;
 mod kafka;
 mod leash;
+pub mod ledger;
 mod ports;
+mod process;
+mod proxy;
 mod wait;
 mod weir;
 
@@ -18,8 +25,13 @@ pub use binary::weir;
 pub use choice::is_apache;
 pub use clickhouse::ClickHouse;
 pub use command::{Finished, command, file, run};
+pub use environment::number;
+pub use fleet::{Fleet, Plan, Sink};
+pub use group::{Group, Standing};
 pub use kafka::Kafka;
 pub use leash::Leash;
 pub use ports::free_port;
+pub use process::{Door, Process};
+pub use proxy::{Proxy, Seen, Way};
 pub use wait::eventually;
 pub use weir::{Topics, Weir};

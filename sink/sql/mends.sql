@@ -1,8 +1,9 @@
--- Every mend ever begun: whether it is being made, and whether whoever made it said that it ended.
+-- Everybody who ever saw to the rollups: whether they do now, whether they said that they were done,
+-- and when they last made days anew.
 SELECT
     id,
     argMax(until, at) > now64(3) AS is_active,
     argMax(reason, at) = 'ended' AS has_ended,
-    toUnixTimestamp64Milli(max(at)) AS last_at
+    if(max(notEmpty(dates)), toUnixTimestamp64Milli(max(at)), 0) AS last_at
 FROM mends
 GROUP BY id

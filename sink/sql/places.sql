@@ -1,5 +1,5 @@
--- Which places of a range are stored, and on which days they count.
-SELECT _offset, _index, toUInt32(toUInt16(toDate(timestamp))) AS day
+-- Which places of a range are stored.
+SELECT _offset, _index
 FROM events
 WHERE _partition = {partition:UInt16}
     AND _log IN (0, {log:UInt32})

@@ -27,10 +27,18 @@ struct Fence {
     owner: u64,
 }
 
-/// A new owner's number; never 0, which is nobody's.
+/// A number for who takes partitions over, and as long as that lasts. Never 0, which is nobody's.
 pub(crate) fn draw_owner() -> u64 {
-    Uuid::new_v4().as_u64_pair().1 | 1
+    Uuid::new_v4().as_u64_pair().1 | TAKEOVER
 }
+
+/// The number under which a takeover goes on once it is done.
+pub(crate) fn settled(owner: u64) -> u64 {
+    owner ^ TAKEOVER
+}
+
+/// Set in the number of a takeover under way.
+const TAKEOVER: u64 = 1;
 
 impl Fences {
     pub(crate) fn new(client: Client, insert_timeout: Duration) -> Self {
@@ -73,6 +81,23 @@ impl Fences {
         Ok(self.owners().await?.get(&EVERY_PARTITION) == Some(&gate))
     }
 
+    /// Takes their partitions from all takeovers under way but `keep`: they have to begin again.
+    pub(crate) async fn shut_takeovers_out(&self, keep: Option<u64>) -> anyhow::Result<()> {
+        let partitions: Vec<u16> = self
+            .owners()
+            .await?
+            .into_iter()
+            .filter(|(partition, owner)| {
+                *partition != EVERY_PARTITION && owner & TAKEOVER != 0 && Some(*owner) != keep
+            })
+            .map(|(partition, _)| partition)
+            .collect();
+        if partitions.is_empty() {
+            return Ok(());
+        }
+        self.raise(partitions, draw_owner()).await
+    }
+
     /// Lets the owners insert again.
     pub(crate) async fn open(&self) -> anyhow::Result<()> {
         self.raise([EVERY_PARTITION], 0).await
@@ -90,6 +115,18 @@ impl Fences {
             .into_iter()
             .map(|fence| (fence.partition, fence.owner))
             .collect())
+    }
+
+    /// Whether all these partitions are still `owner`'s.
+    pub(crate) async fn are_of(
+        &self,
+        partitions: impl IntoIterator<Item = u16>,
+        owner: u64,
+    ) -> anyhow::Result<bool> {
+        let owners = self.owners().await?;
+        Ok(partitions
+            .into_iter()
+            .all(|partition| owners.get(&partition) == Some(&owner)))
     }
 
     /// Waits until every INSERT into `events` that began before `raised` has ended.

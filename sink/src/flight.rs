@@ -1,10 +1,10 @@
-//! The cut under way: planned, its dead letters set aside, inserted; tried until it has landed.
+//! The cut under way: planned, its dead letters set aside, inserted, entered into the ledger. Tried
+//! once: where that fails nobody knows what landed, and the plan is followed as any other one.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
-use infra::retry::Backoff;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
@@ -23,7 +23,6 @@ pub(crate) struct Flight {
     planned_at: Option<Instant>,
     /// No step before this.
     not_before: Instant,
-    failures: u32,
     attempt: Attempt,
 }
 
@@ -37,8 +36,8 @@ enum Attempt {
 pub(crate) enum Progress {
     UnderWay,
     Landed,
-    /// Somebody else owns a partition of it by now: it is no longer this sink's to store.
-    Fenced,
+    /// The server refused the block as a whole: nothing of it landed.
+    Fenced(Fenced),
     Failed(anyhow::Error),
 }
 
@@ -51,7 +50,6 @@ impl Flight {
             begun_at: now,
             planned_at: None,
             not_before: now,
-            failures: 0,
             attempt: Attempt::None,
         }
     }
@@ -100,10 +98,6 @@ impl Flight {
         matches!(self.attempt, Attempt::Done(Ok(())))
     }
 
-    pub(crate) fn has_failed(&self) -> bool {
-        self.failures > 0 || matches!(self.attempt, Attempt::Done(Err(_)))
-    }
-
     /// Starts an attempt beside the loop.
     pub(crate) fn begin(&mut self, runtime: &Handle, writer: Writer, dead_letters: DeadLetters) {
         let (done, result) = oneshot::channel();
@@ -138,24 +132,20 @@ impl Flight {
         }
         match std::mem::replace(&mut self.attempt, Attempt::None) {
             Attempt::Done(Ok(())) => Progress::Landed,
-            Attempt::Done(Err(error)) if error.chain().any(|cause| cause.is::<Fenced>()) => {
-                Progress::Fenced
+            Attempt::Done(Err(error)) => {
+                let fenced = error
+                    .chain()
+                    .find_map(|cause| cause.downcast_ref::<Fenced>());
+                match fenced.cloned() {
+                    Some(fenced) => Progress::Fenced(fenced),
+                    None => Progress::Failed(error),
+                }
             }
-            Attempt::Done(Err(error)) => Progress::Failed(error),
             waiting => {
                 self.attempt = waiting;
                 Progress::UnderWay
             }
         }
-    }
-
-    /// Notes a failed attempt; returns the wait before the next one.
-    pub(crate) fn failed(&mut self, backoff: &Backoff) -> Duration {
-        self.failures = self.failures.saturating_add(1);
-        let wait = backoff.after(self.failures);
-        self.not_before = Instant::now() + wait;
-        metrics::counter!("weir_sink_insert_failures_total").increment(1);
-        wait
     }
 
     /// Counts a cut that has landed.
@@ -210,7 +200,7 @@ async fn store(cut: &Cut, writer: &Writer, dead_letters: &DeadLetters) -> anyhow
         metrics::histogram!("weir_sink_insert_duration_seconds").record(begun.elapsed());
     }
     // Last: what stands in the ledger is in every table.
-    writer.enter(page(cut), &cut.entries).await
+    writer.enter(page(cut), &cut.entries, None).await
 }
 
 async fn set_aside(letters: &[DeadLetter], dead_letters: &DeadLetters) -> anyhow::Result<()> {

@@ -10,6 +10,7 @@
 //! Whoever finds a plan beside an offset makes the same cut again and inserts it under the same
 //! token (`recovery`): between 2 and 4 anything may be killed and repeated.
 
+pub mod audit;
 mod config;
 mod dead_letters;
 mod fences;
@@ -24,6 +25,7 @@ mod pipeline;
 mod plan;
 mod reader;
 mod recovery;
+pub mod seal;
 mod stored;
 mod tables;
 mod takeover;

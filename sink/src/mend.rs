@@ -12,6 +12,7 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use crate::fences::Fences;
+use crate::stored::Stored;
 
 /// A mend whose maker has died holds the sinks up for so long.
 const LEASE: Duration = Duration::from_secs(60);
@@ -22,13 +23,19 @@ const RENEW_EVERY: Duration = Duration::from_secs(10);
 pub(crate) struct Mender {
     client: Client,
     fences: Fences,
+    stored: Stored,
 }
+
+/// Somebody sees to the rollups: nobody inserts until that is over.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("rollups are being seen to; nothing is inserted meanwhile")]
+pub(crate) struct Mending;
 
 /// What is known of mends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Mends {
-    /// When something was last done about one, in milliseconds since 1970.
-    pub(crate) last_at: Option<i64>,
+    /// When rollups were last made anew, in milliseconds since 1970; 0 for never.
+    pub(crate) last_at: i64,
     /// Whether one is being made: no sink may insert.
     pub(crate) is_active: bool,
 }
@@ -112,9 +119,19 @@ pub(crate) fn date(day: u16) -> NaiveDate {
     DateTime::UNIX_EPOCH.date_naive() + TimeDelta::days(day.into())
 }
 
+/// Days since 1970, as ClickHouse's Date has them.
+pub(crate) fn day(date: NaiveDate) -> anyhow::Result<u16> {
+    let days = date.signed_duration_since(self::date(0)).num_days();
+    u16::try_from(days).with_context(|| format!("{date} is not between 1970 and 2149"))
+}
+
 impl Mender {
     pub(crate) fn new(client: Client, fences: Fences) -> Self {
-        Self { client, fences }
+        Self {
+            stored: Stored::new(client.clone()),
+            client,
+            fences,
+        }
     }
 
     /// How mends stand. One that was left behind is put away first.
@@ -130,7 +147,7 @@ impl Mender {
             }
         }
         Ok(Mends {
-            last_at: mends.iter().map(|mend| mend.last_at).max(),
+            last_at: mends.iter().map(|mend| mend.last_at).max().unwrap_or(0),
             is_active: mends.iter().any(|mend| mend.is_active),
         })
     }
@@ -143,40 +160,90 @@ impl Mender {
             .context("ask for mends of rollups")
     }
 
-    /// Makes `days` of every rollup anew. Sinks wait meanwhile.
+    /// Makes `days` of every rollup anew.
     pub(crate) async fn mend(&self, days: &BTreeSet<u16>, reason: &str) -> anyhow::Result<()> {
+        let work = async |id| self.make_anew(id, days, None, reason).await;
+        self.alone(reason, work).await
+    }
+
+    /// Compares `days` of every rollup with the rows, and makes those anew that differ. For the
+    /// takeover that owns its partitions as `owner`.
+    pub(crate) async fn settle(
+        &self,
+        days: &BTreeSet<u16>,
+        owner: u64,
+        reason: &str,
+    ) -> anyhow::Result<()> {
+        if days.is_empty() {
+            return Ok(());
+        }
+        let work = async |id| {
+            self.fences.close().await?;
+            self.fences.drain(Instant::now()).await?;
+            // Nobody inserts now, so a difference is one for good.
+            let differing = self.stored.differing_days(days).await?;
+            if differing.is_empty() {
+                return Ok(());
+            }
+            warn!(
+                "rollups of {} of {} days differ from their rows: {reason}",
+                differing.len(),
+                days.len()
+            );
+            self.make_anew(id, &differing, Some(owner), reason).await
+        };
+        self.alone(reason, work).await
+    }
+
+    /// Does `work` while nobody else does the like, and lets the sinks go on after it.
+    async fn alone(
+        &self,
+        reason: &str,
+        work: impl AsyncFnOnce(Uuid) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
         let id = Uuid::new_v4();
-        let begun = Instant::now();
-        self.note(id, LEASE, days, reason).await?;
+        let none = BTreeSet::new();
+        self.note(id, LEASE, &none, reason).await?;
         let others = self.all().await?;
         if others.iter().any(|mend| mend.is_active && mend.id < id) {
             self.put_away(id).await?;
-            bail!("rollups are being made anew by somebody else");
+            return Err(Mending.into());
         }
-        let work = async {
-            let gate = self.fences.close().await?;
-            self.fences.drain(Instant::now()).await?;
-            for rollup in &ROLLUPS {
-                for (partition, days) in rollup.unit.places(days) {
-                    self.rebuild(id, rollup, partition, &days, gate).await?;
-                }
-            }
-            anyhow::Ok(())
-        };
         let renew = async {
             loop {
                 tokio::time::sleep(RENEW_EVERY).await;
-                if let Err(error) = self.note(id, LEASE, days, reason).await {
+                if let Err(error) = self.note(id, LEASE, &none, reason).await {
                     return error;
                 }
             }
         };
         let worked = tokio::select! {
-            worked = work => worked,
+            worked = work(id) => worked,
             error = renew => Err(error),
         };
         self.put_away(id).await?;
-        worked.with_context(|| format!("make rollups anew: {reason}"))?;
+        worked.with_context(|| format!("see to the rollups: {reason}"))
+    }
+
+    async fn make_anew(
+        &self,
+        id: Uuid,
+        days: &BTreeSet<u16>,
+        keep: Option<u64>,
+        reason: &str,
+    ) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        // From here on plans that were made before are not trusted. A takeover that has trusted
+        // one already is shut out, and looks again.
+        self.note(id, LEASE, days, reason).await?;
+        let gate = self.fences.close().await?;
+        self.fences.shut_takeovers_out(keep).await?;
+        self.fences.drain(Instant::now()).await?;
+        for rollup in &ROLLUPS {
+            for (partition, days) in rollup.unit.places(days) {
+                self.rebuild(id, rollup, partition, &days, gate).await?;
+            }
+        }
         metrics::counter!("weir_sink_mends_total").increment(1);
         info!(
             mend.id = %id,

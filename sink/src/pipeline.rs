@@ -135,6 +135,7 @@ impl Pipeline {
             },
             readiness: readiness.clone(),
             backoff: config.retry,
+            exactly_once: config.exactly_once,
         };
         let (taken_over_to, taken_over) = mpsc::channel(64);
         readiness.unavailable("kafka", "not reached yet");

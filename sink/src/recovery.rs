@@ -14,7 +14,8 @@ use crate::dead_letters::DeadLetters;
 use crate::fences::Fences;
 use crate::flight;
 use crate::gather::{Cut, Head, Slice};
-use crate::mend::Mender;
+use crate::ledger::Entry;
+use crate::mend::{Mender, Mending};
 use crate::plan::{Plan, Range};
 use crate::reader::{ReadError, Reader};
 use crate::stored::Stored;
@@ -47,7 +48,7 @@ pub(crate) struct Claim {
     /// Which life of the topic it is.
     pub(crate) log: u32,
     /// When rollups were last made anew, in milliseconds since 1970.
-    pub(crate) mended_at: Option<i64>,
+    pub(crate) mended_at: i64,
     pub(crate) cancelled: CancellationToken,
 }
 
@@ -55,8 +56,7 @@ pub(crate) struct Claim {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Followed {
     Stored,
-    /// The server says that it had the block, and does not hold its rows: its log of tokens
-    /// outlived them.
+    /// The server says that it had the block, and does not hold all its rows.
     Short,
 }
 
@@ -89,21 +89,21 @@ impl Recovery {
                 .await
                 .with_context(|| format!("insert {} rows of a planned cut again", cut.rows))?;
         }
-        let mut rows = 0;
-        for range in &plan.ranges {
-            rows += self.stored.rows(plan.log, *range).await?;
-        }
-        let expected = cut.rows as u64;
-        if rows < expected {
+        // Another sink may be following the same plan: what it has in hand is not there yet.
+        self.fences.drain(Instant::now()).await?;
+        if !self.verify(plan, cut.rows as u64, claim).await? {
             return Ok(Followed::Short);
         }
-        if rows > expected {
-            error!(
-                cut.id = %plan.id,
-                "{rows} rows of a planned cut of {expected} are stored: run weir audit, which says which, and weir seal"
-            );
-        }
-        self.writer.enter(flight::page(&cut), &cut.entries).await?;
+        // Those who own the other partitions will find the plan too.
+        let entries: Vec<Entry> = cut
+            .entries
+            .iter()
+            .filter(|entry| entry.owner == claim.owner)
+            .cloned()
+            .collect();
+        self.writer
+            .enter(flight::page(&cut), &entries, Some(claim.owner))
+            .await?;
         metrics::counter!("weir_sink_cuts_recovered_total").increment(1);
         info!(
             cut.id = %plan.id,
@@ -115,14 +115,44 @@ impl Recovery {
         Ok(Followed::Stored)
     }
 
+    /// Whether a token kept its word: ClickHouse notes it before the part it stands for is there, so
+    /// a server that dies between the two drops the block when it is sent again, out of the rows or
+    /// out of a rollup. False if rows are missing; rollups that differ are made anew.
+    async fn verify(&self, plan: &Plan, expected: u64, claim: &Claim) -> anyhow::Result<bool> {
+        let mut rows = 0;
+        for range in &plan.ranges {
+            rows += self.stored.rows(plan.log, *range).await?;
+        }
+        if rows > expected {
+            error!(
+                cut.id = %plan.id,
+                "{rows} rows of a planned cut of {expected} are stored: run weir audit, which says which"
+            );
+        }
+        if rows < expected {
+            return Ok(false);
+        }
+        self.settle(plan.log, &plan.ranges, claim).await?;
+        Ok(true)
+    }
+
+    /// Sees to it that rollups are right on every day that these ranges count on.
+    async fn settle(&self, log: u32, ranges: &[Range], claim: &Claim) -> anyhow::Result<()> {
+        let mut days = BTreeSet::new();
+        for range in ranges {
+            days.extend(self.stored.days(log, *range).await?);
+        }
+        let reason = "a cut was stored, and nobody knew which rollups it had reached";
+        self.mender.settle(&days, claim.owner, reason).await
+    }
+
     /// Stores what is not stored yet of a range of a partition of `claim`, by asking which of its
-    /// rows are there. Where some are, their days of the rollups are made anew: nobody knows which
-    /// of these they reached.
+    /// rows are there. Nobody knows which rollups those had reached that were, or those that were
+    /// lost: their days are compared, and made anew where they differ.
     pub(crate) async fn repair(&self, range: Range, claim: &Claim) -> Result<(), ReadError> {
         self.fences.drain(claim.raised).await?;
         let partition = range.partition;
         let mut memory = self.memory(claim.log, range, self.repeat_window).await?;
-        let mut days = BTreeSet::new();
         let mut cuts: Vec<Cut> = Vec::new();
         let mut from = range.from;
         let mut missing = 0;
@@ -133,8 +163,7 @@ impl Recovery {
                 to: range.to.min(from + RECORDS_AT_A_TIME),
             };
             let places = self.stored.places(claim.log, part).await?;
-            days.extend(places.days);
-            let slice = Slice::new(partition, from, claim.owner).beside(places.places);
+            let slice = Slice::new(partition, from, claim.owner).beside(places);
             let (mut slices, mut memories) = self
                 .read(
                     vec![part],
@@ -165,23 +194,18 @@ impl Recovery {
             cut.block = bytes::Bytes::new();
             cuts.push(cut);
         }
-        if !days.is_empty() {
-            let reason = format!(
-                "rows of {}..{} of partition {partition} were stored without a ledger entry",
-                range.from, range.to
-            );
-            self.mender.mend(&days, &reason).await?;
-        }
+        self.settle(claim.log, &[range], claim).await?;
         for cut in &cuts {
-            self.writer.enter(flight::page(cut), &cut.entries).await?;
+            self.writer
+                .enter(flight::page(cut), &cut.entries, Some(claim.owner))
+                .await?;
         }
         metrics::counter!("weir_sink_ranges_repaired_total").increment(1);
         error!(
             kafka.partition = partition,
-            "offsets {}..{} of partition {partition} are stored now: {missing} rows were missing, {} days of the rollups were made anew",
+            "offsets {}..{} of partition {partition} are stored now: {missing} rows were missing",
             range.from,
-            range.to,
-            days.len()
+            range.to
         );
         Ok(())
     }
@@ -247,11 +271,6 @@ impl Recovery {
         })
     }
 }
-
-/// Rollups are being mended: nobody inserts until that is over.
-#[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("rollups are being made anew; nothing is inserted meanwhile")]
-pub(crate) struct Mending;
 
 /// Whether trying again at once may help: another sink, or a mend, was quicker.
 pub(crate) fn is_contention(error: &anyhow::Error) -> bool {

@@ -26,15 +26,6 @@ pub(crate) struct Coverage {
     pub(crate) gaps: Vec<Range>,
 }
 
-/// Rows of a range.
-#[derive(Debug, Default)]
-pub(crate) struct Places {
-    /// Offset and index of each.
-    pub(crate) places: HashSet<(u64, u16)>,
-    /// Days since 1970 on which they count.
-    pub(crate) days: BTreeSet<u16>,
-}
-
 impl Stored {
     pub(crate) fn new(client: Client) -> Self {
         Self { client }
@@ -238,13 +229,16 @@ impl Stored {
         Ok(reach.into_iter().next().filter(|reach| *reach > 0))
     }
 
-    /// Which rows of a range are stored.
-    pub(crate) async fn places(&self, log: u32, range: Range) -> anyhow::Result<Places> {
+    /// Which rows of a range are stored: offset and index of each.
+    pub(crate) async fn places(
+        &self,
+        log: u32,
+        range: Range,
+    ) -> anyhow::Result<HashSet<(u64, u16)>> {
         #[derive(Row, Deserialize)]
         struct Place {
             _offset: u64,
             _index: u16,
-            day: u32,
         }
         let Range {
             partition,
@@ -262,10 +256,9 @@ impl Stored {
             .param("to", to)
             .fetch::<Place>()
             .with_context(context)?;
-        let mut places = Places::default();
+        let mut places = HashSet::new();
         while let Some(place) = cursor.next().await.with_context(context)? {
-            places.places.insert((place._offset, place._index));
-            places.days.insert(place.day as u16);
+            places.insert((place._offset, place._index));
         }
         Ok(places)
     }
@@ -283,6 +276,35 @@ impl Stored {
             .await
             .with_context(|| format!("count rows of partition {}", range.partition))?;
         Ok(rows.into_iter().sum())
+    }
+
+    /// On which days, since 1970, a range counts.
+    pub(crate) async fn days(&self, log: u32, range: Range) -> anyhow::Result<Vec<u16>> {
+        self.client
+            .query(include_str!("../sql/days.sql"))
+            .param("log", log)
+            .param("partition", range.partition)
+            .param("from", range.from)
+            .param("to", range.to)
+            .fetch_all::<u16>()
+            .await
+            .with_context(|| format!("list the days of partition {}", range.partition))
+    }
+
+    /// Which of these days, since 1970, differ between the rows and a rollup.
+    pub(crate) async fn differing_days(
+        &self,
+        days: &BTreeSet<u16>,
+    ) -> anyhow::Result<BTreeSet<u16>> {
+        let days: Vec<u16> = days.iter().copied().collect();
+        let differing = self
+            .client
+            .query(include_str!("../sql/differing_days.sql"))
+            .param("days", days.as_slice())
+            .fetch_all::<u16>()
+            .await
+            .context("compare rollups with the rows")?;
+        Ok(differing.into_iter().collect())
     }
 
     /// How many blocks at most went into one table since a moment in milliseconds since 1970.

@@ -15,7 +15,9 @@ use rdkafka::error::KafkaError;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::fences;
 use crate::membership::{self, Committed, GroupConsumer};
+use crate::mend::Mending;
 use crate::plan::{Plan, Range};
 use crate::reader::ReadError;
 use crate::recovery::{self, Claim, Followed, Recovery};
@@ -66,6 +68,8 @@ pub(crate) struct Takeovers {
     pub(crate) recovery: Recovery,
     pub(crate) readiness: Readiness,
     pub(crate) backoff: Backoff,
+    /// Off: begin where the group stands, whatever is stored.
+    pub(crate) exactly_once: bool,
 }
 
 /// Why a token does not vouch for a plan.
@@ -167,6 +171,16 @@ impl Takeovers {
                 outcome,
             });
         }
+        // Done: whoever sees to the rollups from here on need not shut this sink out.
+        let fences = &self.recovery.fences;
+        if !fences
+            .are_of(partitions.keys().copied(), claim.owner)
+            .await?
+        {
+            return Err(Mending.into());
+        }
+        let owner = fences::settled(claim.owner);
+        fences.raise(partitions.keys().copied(), owner).await?;
         for dependency in ["kafka", "clickhouse"] {
             if self.readiness.available(dependency) {
                 info!("{dependency} can be reached");
@@ -210,6 +224,16 @@ impl Takeovers {
     ) -> Result<Start, ReadError> {
         let partition = committed.partition;
         let stored = &self.recovery.stored;
+        if !self.exactly_once {
+            let start = Start {
+                offset: committed.offset.unwrap_or(low).clamp(low, high),
+                moved: false,
+                memory: stored.memory(claim.log, partition, 0, 0).await?,
+                owner: fences::settled(claim.owner),
+                log: claim.log,
+            };
+            return Ok(start);
+        }
         let plan = self.plan(committed, claim)?;
         if let Some((plan, range)) = &plan {
             self.carry_out(plan, *range, low, claim, plans).await?;
@@ -252,7 +276,7 @@ impl Takeovers {
             offset: start,
             moved: committed.offset != Some(start) || !committed.metadata.is_empty(),
             memory,
-            owner: claim.owner,
+            owner: fences::settled(claim.owner),
             log: claim.log,
         })
     }
@@ -398,7 +422,7 @@ impl Takeovers {
 
     async fn doubt(&self, plan: &Plan, claim: &Claim) -> anyhow::Result<Option<Doubt>> {
         let since = plan.made_at.saturating_sub(CLOCKS_APART_MS);
-        if claim.mended_at.is_some_and(|at| at >= since) {
+        if claim.mended_at >= since {
             return Ok(Some(Doubt::Mended));
         }
         let age_ms = crate::flight::now_millis()

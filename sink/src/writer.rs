@@ -31,10 +31,18 @@ pub(crate) struct Writer {
 /// The server refused the whole block, by a constraint of its table: somebody else has taken one of
 /// its partitions over, or rollups are being made anew.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("refused by the constraint {0}")]
-pub(crate) struct Fenced(&'static str);
+pub(crate) enum Fenced {
+    #[error("a partition of this block was taken over by another sink")]
+    Owner,
+    #[error("rollups are being seen to; nothing is inserted meanwhile")]
+    Gate,
+}
 
-const FENCES: [&str; 2] = ["only_the_owner", "not_while_mending"];
+/// The constraints' names.
+const FENCES: [(&str, Fenced); 2] = [
+    ("only_the_owner", Fenced::Owner),
+    ("not_while_mending", Fenced::Gate),
+];
 
 impl Writer {
     pub(crate) fn new(
@@ -65,15 +73,24 @@ impl Writer {
             .context("insert a block")
     }
 
-    /// Enters a cut into the ledger, once under its token.
+    /// Enters ranges of a cut into the ledger: all of them once under the cut's token, or those of
+    /// one takeover. The same range of the same cut may stand there twice and counts once.
     ///
     /// # Errors
     /// As [`insert`](Self::insert).
-    pub(crate) async fn enter(&self, page: Page, entries: &[Entry]) -> anyhow::Result<()> {
-        if !self.deduplicates {
+    pub(crate) async fn enter(
+        &self,
+        page: Page,
+        entries: &[Entry],
+        takeover: Option<u64>,
+    ) -> anyhow::Result<()> {
+        if !self.deduplicates || entries.is_empty() {
             return Ok(());
         }
-        let token = format!("{}/{}/ledger", self.topic, page.cut.simple());
+        let takeover = takeover
+            .map(|owner| format!("/{owner}"))
+            .unwrap_or_default();
+        let token = format!("{}/{}/ledger{takeover}", self.topic, page.cut.simple());
         let block = ledger::encode(page, entries);
         self.send("ledger", ledger::COLUMNS, token, block)
             .await
@@ -160,8 +177,8 @@ fn judge(error: clickhouse::error::Error, table: &str) -> anyhow::Error {
     // UNKNOWN_TABLE, UNKNOWN_DATABASE, NO_SUCH_COLUMN_IN_TABLE.
     const SCHEMA: [&str; 3] = ["Code: 60.", "Code: 81.", "Code: 16."];
     let text = error.to_string();
-    if let Some(fence) = FENCES.iter().find(|fence| text.contains(**fence)) {
-        return Fenced(fence).into();
+    if let Some((_, fenced)) = FENCES.iter().find(|(name, _)| text.contains(name)) {
+        return fenced.clone().into();
     }
     let error = anyhow::Error::new(error);
     if SCHEMA.iter().any(|code| text.contains(code)) {

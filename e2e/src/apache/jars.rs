@@ -15,7 +15,7 @@ const POM: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../infra/kafka/pom.xml")
 static JARS: LazyLock<PathBuf> = LazyLock::new(fetch);
 
 /// The folder with all the jars.
-pub(super) fn jars() -> &'static Path {
+pub(crate) fn jars() -> &'static Path {
     &JARS
 }
 

@@ -9,11 +9,11 @@ use tempfile::TempDir;
 use crate::leash::{self, Leash};
 
 /// The ports of every node: its clients' and its controller's.
-pub(super) type Ports = [(u16, u16)];
+pub(crate) type Ports = [(u16, u16)];
 
 // Any 22 characters of this alphabet that are 16 bytes; every cluster of the tests has its own
 // ports, so they may share it.
-const CLUSTER_ID: &str = "d2Vpci1lMmUta2Fma2EtMA";
+pub(crate) const CLUSTER_ID: &str = "d2Vpci1lMmUta2Fma2EtMA";
 
 #[derive(Debug)]
 pub(super) struct Node {
@@ -98,22 +98,23 @@ impl Node {
 }
 
 /// Small and quick to start: several of them share a machine with the tests.
+pub(crate) const OPTIONS: [&str; 6] = [
+    "-Xms64m",
+    "-Xmx256m",
+    "-XX:+UseSerialGC",
+    "-XX:TieredStopAtLevel=1",
+    "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
+    "-Dorg.slf4j.simpleLogger.showDateTime=true",
+];
+
 fn java(jars: &Path) -> Command {
     let mut java = Command::new("java");
-    java.args([
-        "-Xms64m",
-        "-Xmx256m",
-        "-XX:+UseSerialGC",
-        "-XX:TieredStopAtLevel=1",
-    ])
-    .arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
-    .arg("-Dorg.slf4j.simpleLogger.showDateTime=true")
-    .arg("-classpath")
-    .arg(jars.join("*"));
+    java.args(OPTIONS).arg("-classpath").arg(jars.join("*"));
     java
 }
 
-fn settings(index: usize, ports: &Ports, data: &Path) -> String {
+/// What a node's `server.properties` holds.
+pub(crate) fn settings(index: usize, ports: &Ports, data: &Path) -> String {
     let (port, controller_port) = ports[index];
     let voters: Vec<_> = (0..)
         .zip(ports)

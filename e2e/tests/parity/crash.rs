@@ -1,12 +1,12 @@
 //! kill -9 of the broker takes nothing back that it said.
 
-use e2e::Kafka;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use crate::clients::{
     PATIENCE, client, commit, committed, consumer, create_topic, produce, wait_until,
 };
+use crate::kafka::Kafka;
 
 #[test]
 fn what_was_acknowledged_and_committed_is_there_after_a_kill() {

@@ -8,6 +8,7 @@ mod commits;
 mod crash;
 mod epochs;
 mod fencing;
+mod kafka;
 mod rebalances;
 mod topics;
 mod wire;

@@ -10,11 +10,14 @@ use super::{BUSY, Pipeline};
 use crate::flight::{self, Flight, Progress};
 use crate::gather::Head;
 use crate::membership::{self, Position};
+use crate::writer::Fenced;
 
 /// A plan this old is committed again before its INSERT: the group answers whether this member may
 /// still insert. Far below the time in which a deduplication window passes.
 const PLAN_AGE_MAX: Duration = Duration::from_secs(30);
 const COMMIT_RETRY: Duration = Duration::from_millis(200);
+/// Rollups are seen to within moments, as a rule.
+const GATE_RETRY: Duration = Duration::from_millis(100);
 
 /// What was gathered at shutdown is given this long to be stored; Kafka keeps the rest.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(10);
@@ -88,28 +91,24 @@ impl Pipeline {
         };
         match flight.progress() {
             Progress::UnderWay => {}
-            Progress::Fenced => {
-                let partitions: Vec<u16> = flight
-                    .ranges()
-                    .iter()
-                    .map(|range| range.partition)
-                    .collect();
+            Progress::Fenced(Fenced::Gate) => {
+                // Nothing of it landed, so its token is as good as new.
+                flight.postpone(Instant::now() + GATE_RETRY);
+            }
+            Progress::Fenced(Fenced::Owner) => {
                 metrics::counter!("weir_sink_cuts_fenced_total").increment(1);
                 info!(
-                    "partitions {partitions:?} were taken over by another sink, or rollups are being mended: finding out where they stand"
+                    "a partition was taken over by another sink: finding out where the cut's partitions stand"
                 );
-                self.flight = None;
-                self.restart(partitions);
+                self.take_over_the_flight_anew();
             }
             Progress::Failed(error) => {
-                let wait = flight.failed(&self.config.retry);
+                metrics::counter!("weir_sink_insert_failures_total").increment(1);
                 let reason = format!("{error:#}");
                 if self.readiness.unavailable("clickhouse", &reason) {
-                    warn!(
-                        retry_ms = wait.as_millis(),
-                        "a cut could not be stored, trying until it is: {reason}"
-                    );
+                    warn!("a cut could not be stored, finding out what landed of it: {reason}");
                 }
+                self.take_over_the_flight_anew();
             }
             Progress::Landed => {
                 if self.readiness.available("clickhouse") {
@@ -131,6 +130,14 @@ impl Pipeline {
                 }
                 self.flight = None;
             }
+        }
+    }
+
+    /// Nobody knows what landed of the cut under way: its partitions are taken over as if another
+    /// sink had left them, plan and all.
+    fn take_over_the_flight_anew(&mut self) {
+        if let Some(flight) = self.flight.take() {
+            self.restart(flight.ranges().iter().map(|range| range.partition));
         }
     }
 
@@ -192,8 +199,6 @@ impl Pipeline {
             self.advance();
             match &mut self.flight {
                 None => break,
-                // Tried once: what is planned will be followed at the next start.
-                Some(flight) if flight.has_failed() => break,
                 Some(flight) if flight.is_under_way() => self.runtime.block_on(flight.wait(BUSY)),
                 Some(_) => std::thread::sleep(BUSY),
             }

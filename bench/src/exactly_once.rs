@@ -1,0 +1,264 @@
+//! The same events in Kafka, stored again and again into empty databases by a new group: with
+//! exactly-once, without, without, with, and so on, so that a machine that slows down slows both.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use chrono::{TimeDelta, Utc};
+use e2e::{ClickHouse, Door, Process, command, free_port, run as run_command};
+use event::{Event, EventId};
+use rdkafka::ClientConfig;
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
+use uuid::Uuid;
+
+const PARTITIONS: u64 = 8;
+const POLL: Duration = Duration::from_millis(20);
+const ROUND_WITHIN: Duration = Duration::from_secs(300);
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Options {
+    /// Events in Kafka.
+    #[arg(long, default_value_t = 4_000_000)]
+    events: u64,
+    /// Events a record.
+    #[arg(long, default_value_t = 100)]
+    batch: u64,
+    /// Times each way is measured.
+    #[arg(long, default_value_t = 4)]
+    rounds: usize,
+}
+
+/// One way, once.
+#[derive(Debug, Clone, Copy)]
+struct Measured {
+    /// Events a second from the first cut to the last.
+    rate: f64,
+    /// The same per CPU-second of the sink.
+    per_cpu: f64,
+}
+
+#[expect(clippy::print_stdout, reason = "the command's answer")]
+pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
+    let folder = tempfile::tempdir().context("make a folder")?;
+    let [broker_at, engine_at] = [free_port(), free_port()].map(|port| format!("127.0.0.1:{port}"));
+    let settings = vec![
+        ("WEIR_KAFKA__BROKERS", broker_at.clone()),
+        ("WEIR_CLICKHOUSE__URL", format!("http://{engine_at}")),
+        ("WEIR_BROKER__LISTEN", broker_at.clone()),
+        ("WEIR_ENGINE__LISTEN", engine_at.clone()),
+        ("WEIR_LOG__FORMAT", "text".to_owned()),
+    ];
+    let data = |name: &str| folder.path().join(name).display().to_string();
+    let server = |name: &str, door| {
+        let arguments = [name, "--data-dir", &data(name)];
+        Process::new(name, folder.path(), &arguments, settings.clone(), door)
+    };
+    let door = Door::Tcp(broker_at.parse().context("an address")?);
+    let broker = server("broker", door);
+    let engine = server("clickhouse", Door::Http(format!("http://{engine_at}/ping")));
+    for server in [&broker, &engine] {
+        server.start();
+        server.ready().await;
+    }
+    let clickhouse = ClickHouse {
+        url: format!("http://{engine_at}"),
+        user: "default",
+    };
+    migrate(folder.path(), &settings, "filled")?;
+    fill(&broker_at, options)?;
+    println!(
+        "{} events in records of {}, {} rounds of each way",
+        options.events, options.batch, options.rounds
+    );
+    let (mut with, mut without) = (Vec::new(), Vec::new());
+    for round in 0..2 * options.rounds {
+        // With, without, without, with.
+        let exactly_once = matches!(round % 4, 0 | 3);
+        let name = format!("round{round}");
+        migrate(folder.path(), &settings, &name)?;
+        let measured = measure(
+            folder.path(),
+            &settings,
+            &clickhouse,
+            &name,
+            exactly_once,
+            options.events,
+        )
+        .await?;
+        clickhouse.text(&format!("DROP DATABASE {name} SYNC")).await;
+        println!(
+            "{:<22} {:>9.0} events/s  {:>9.0} events per CPU-second of the sink",
+            if exactly_once {
+                "exactly once"
+            } else {
+                "without"
+            },
+            measured.rate,
+            measured.per_cpu
+        );
+        if exactly_once {
+            &mut with
+        } else {
+            &mut without
+        }
+        .push(measured);
+    }
+    let ratio = |of: fn(&Measured) -> f64| {
+        100.0 * median(with.iter().map(of).collect()) / median(without.iter().map(of).collect())
+    };
+    println!(
+        "exactly once has {:.1} % of the throughput without it, and {:.1} % of the events per CPU-second of the sink (medians)",
+        ratio(|measured| measured.rate),
+        ratio(|measured| measured.per_cpu)
+    );
+    Ok(())
+}
+
+fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    let middle = figures.len() / 2;
+    if figures.len() % 2 == 1 {
+        figures[middle]
+    } else {
+        f64::midpoint(figures[middle - 1], figures[middle])
+    }
+}
+
+fn migrate(
+    folder: &Path,
+    settings: &[(&'static str, String)],
+    database: &str,
+) -> anyhow::Result<()> {
+    let mut migrate = command(folder);
+    migrate
+        .arg("migrate")
+        .envs(settings.iter().cloned())
+        .env("WEIR_CLICKHOUSE__DATABASE", database);
+    let migrated = run_command(migrate);
+    if !migrated.success {
+        bail!("weir migrate: {}", migrated.stderr);
+    }
+    Ok(())
+}
+
+/// Puts the events into Kafka: page views of a hundred sites over a day, evenly over partitions.
+fn fill(brokers: &str, options: &Options) -> anyhow::Result<()> {
+    let producer: ThreadedProducer<_> = ClientConfig::new()
+        .set("bootstrap.servers", brokers)
+        .set("enable.idempotence", "true")
+        .set("linger.ms", "20")
+        .create()
+        .context("create a producer")?;
+    let begin = Utc::now() - TimeDelta::days(1);
+    let records = options.events / options.batch;
+    for record in 0..records {
+        let mut batch = event::wire::BatchEncoder::new(Uuid::now_v7());
+        for number in record * options.batch..(record + 1) * options.batch {
+            batch.push(&event::wire::encode(&page_view(
+                number,
+                options.events,
+                begin,
+            )?));
+        }
+        let value = batch.finish();
+        let headers = OwnedHeaders::new().insert(Header {
+            key: event::wire::SCHEMA_HEADER,
+            value: Some(event::wire::SCHEMA_VERSION),
+        });
+        let partition = i32::try_from(record % PARTITIONS).context("a partition")?;
+        let mut message = BaseRecord::<(), _>::to("events")
+            .partition(partition)
+            .headers(headers)
+            .payload(&value);
+        // The queue is bounded: a full one is waited for.
+        while let Err((error, back)) = producer.send(message) {
+            if error.rdkafka_error_code() != Some(rdkafka::types::RDKafkaErrorCode::QueueFull) {
+                return Err(error).context("fill Kafka");
+            }
+            std::thread::sleep(POLL);
+            message = back;
+        }
+    }
+    producer
+        .flush(Duration::from_secs(60))
+        .context("fill Kafka")
+}
+
+fn page_view(number: u64, events: u64, begin: chrono::DateTime<Utc>) -> anyhow::Result<Event> {
+    let mixed = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
+    let millis = number * 86_400_000 / events;
+    let at = begin + TimeDelta::milliseconds(i64::try_from(millis).context("a time")?);
+    Ok(Event {
+        id: EventId::edge(Uuid::now_v7()),
+        site_id: format!("site-{}", mixed % 100).parse()?,
+        event_type: "page_view".parse()?,
+        path: format!("/articles/{}", mixed % 2000).parse()?,
+        user_id: format!("visitor-{}", mixed % 200_000),
+        timestamp: at,
+        received_at: at,
+        referrer: "https://www.example.com/".to_owned(),
+        props: vec![("plan".to_owned(), "free".to_owned())],
+    })
+}
+
+async fn measure(
+    folder: &Path,
+    settings: &[(&'static str, String)],
+    clickhouse: &ClickHouse,
+    name: &str,
+    exactly_once: bool,
+    events: u64,
+) -> anyhow::Result<Measured> {
+    let address = free_port();
+    let mut settings = settings.to_vec();
+    settings.extend([
+        ("WEIR_SINK__LISTEN", format!("127.0.0.1:{address}")),
+        ("WEIR_SINK__GROUP", name.to_owned()),
+        ("WEIR_CLICKHOUSE__DATABASE", name.to_owned()),
+        ("WEIR_SINK__EXACTLY_ONCE", exactly_once.to_string()),
+    ]);
+    let door = Door::Http(format!("http://127.0.0.1:{address}/health"));
+    let sink = Process::new(name, folder, &["sink"], settings, door);
+    sink.start();
+    let begun = Instant::now();
+    let mut first: Option<(Instant, u64, f64)> = None;
+    loop {
+        if begun.elapsed() > ROUND_WITHIN {
+            bail!("the sink did not store {events} events within {ROUND_WITHIN:?}");
+        }
+        let rows: u64 = clickhouse
+            .text(&format!("SELECT count() FROM {name}.events"))
+            .await
+            .parse()
+            .context("a count")?;
+        let now = Instant::now();
+        match first {
+            None if rows > 0 => first = Some((now, rows, cpu_seconds(&sink)?)),
+            Some((at, before, cpu)) if rows >= events => {
+                let stored = (rows - before) as f64;
+                let measured = Measured {
+                    rate: stored / (now - at).as_secs_f64(),
+                    per_cpu: stored / (cpu_seconds(&sink)? - cpu),
+                };
+                sink.kill();
+                return Ok(measured);
+            }
+            _ => {}
+        }
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+/// User and system time of a process, in seconds.
+fn cpu_seconds(process: &Process) -> anyhow::Result<f64> {
+    const TICKS_A_SECOND: f64 = 100.0;
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.pid()))
+        .context("read a process's times")?;
+    // After the name in brackets, which may hold spaces: the 12th and 13th field.
+    let (_, fields) = stat.rsplit_once(')').context("a process's name")?;
+    let fields: Vec<&str> = fields.split_whitespace().collect();
+    let ticks: f64 = fields[11].parse::<f64>()? + fields[12].parse::<f64>()?;
+    Ok(ticks / TICKS_A_SECOND)
+}

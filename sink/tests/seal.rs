@@ -1,0 +1,151 @@
+//! `seal` closes days: late repeats, and rollups that differ.
+#![expect(clippy::unwrap_used, reason = "tests, and the helpers they share")]
+
+#[expect(dead_code, reason = "shared with the other tests of the sink")]
+mod world;
+
+use sink::audit::{Options, Report};
+use world::{World, event, event_with_key, events, time};
+
+async fn audit(world: &World) -> Report {
+    let (config, kafka, clickhouse) = (&world.config, &world.kafka, &world.clickhouse);
+    sink::audit::audit(config, kafka, clickhouse, &Options::default(), &|_| {})
+        .await
+        .unwrap()
+}
+
+async fn run_sql(world: &World, sql: &str) {
+    world.db.query(sql).execute().await.unwrap();
+}
+
+/// A few cuts of two partitions over several months: 3 records each, one of them unreadable, with
+/// repeats.
+async fn stored() -> World {
+    let world = World::new(2).await;
+    for partition in 0..2 {
+        let mut some = events(0..20);
+        for (month, event) in (1..).zip(&mut some) {
+            event.timestamp = time(&format!("2024-{:02}-03T10:00:00Z", month % 12 + 1));
+        }
+        world.send(partition, &some).await;
+        let key = event_with_key(&format!("key-{partition}"));
+        world.send(partition, &[key.clone(), event(7), key]).await;
+        world.send_raw(partition, Some("1"), b"garbage").await;
+    }
+    let sink = world.start().await;
+    world.wait_until_committed(&[(0, 3), (1, 3)]).await;
+    sink.stop().await;
+    let sink = world.start().await;
+    for partition in 0..2 {
+        world.send(partition, &events(40..45)).await;
+    }
+    world.wait_until_committed(&[(0, 4), (1, 4)]).await;
+    sink.stop().await;
+    world
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_rollup_is_told_by_its_key_and_mended_by_a_seal() {
+    let world = stored().await;
+    let damages = [
+        (
+            "INSERT INTO stats_day SELECT site_id, date, event_type, 3, users FROM stats_day WHERE date = '2024-05-03'",
+            "stats_day",
+        ),
+        (
+            "INSERT INTO paths_month SELECT site_id, month, 'another_type', path, 1 FROM paths_month LIMIT 1",
+            "paths_month",
+        ),
+        (
+            "INSERT INTO stats_day SELECT site_id, date, event_type, 0, uniqCombined64StateIf(17)('nobody', 1) FROM stats_day WHERE date = '2024-05-03' GROUP BY ALL",
+            "stats_day",
+        ),
+        (
+            "ALTER TABLE paths_day DELETE WHERE date = '2024-07-03'",
+            "paths_day",
+        ),
+        (
+            "ALTER TABLE stats_quarter_hour DELETE WHERE toDate(time) = '2024-07-03'",
+            "stats_quarter_hour",
+        ),
+    ];
+    for (damage, table) in damages {
+        world
+            .db
+            .query(damage)
+            .with_setting("insert_deduplicate", "0")
+            .with_setting("mutations_sync", "2")
+            .execute()
+            .await
+            .unwrap();
+        let report = audit(&world).await;
+        let is_told = |finding: &sink::audit::Finding| finding.text.contains(table);
+        assert!(
+            report.findings.iter().any(is_told),
+            "{damage}: {:?}",
+            report.findings
+        );
+        let (first, last) = ("2024-01-01".parse().unwrap(), "2025-12-31".parse().unwrap());
+        let sealed = sink::seal::seal(&world.config, &world.clickhouse, first, last)
+            .await
+            .unwrap();
+        assert!(!sealed.days.is_empty(), "{damage}");
+        assert_eq!(sealed.repeats, 0);
+        let report = audit(&world).await;
+        assert!(report.sound, "{damage}: {:?}", report.findings);
+        world.assert_exactly(54).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn repeats_from_beyond_the_window_are_removed_by_a_seal_under_way_with_the_sink() {
+    let mut world = World::new(1).await;
+    world.config.repeat_window = 2;
+    let keys: Vec<_> = (0..10)
+        .map(|n| event_with_key(&format!("key-{n}")))
+        .collect();
+    let sink = world.start().await;
+    world.send(0, &keys).await;
+    world.wait_until_committed(&[(0, 1)]).await;
+    world.send(0, &keys).await;
+    world.send(0, &events(0..5)).await;
+    world.wait_until_committed(&[(0, 3)]).await;
+    world.assert_exactly(25).await;
+
+    let (first, last) = ("2025-11-10".parse().unwrap(), "2025-11-20".parse().unwrap());
+    let seal = || sink::seal::seal(&world.config, &world.clickhouse, first, last);
+    let sealed = seal().await.unwrap();
+    assert_eq!((sealed.repeats, sealed.days.len()), (10, 1));
+    world.send(0, &events(5..10)).await;
+    world.wait_until_committed(&[(0, 4)]).await;
+    world.assert_exactly(20).await;
+    let again = seal().await.unwrap();
+    assert_eq!(
+        (again.repeats, again.days.len()),
+        (0, 0),
+        "nothing is left to do"
+    );
+    let report = audit(&world).await;
+    assert!(report.sound, "{:?}", report.findings);
+    assert_eq!(
+        (report.partitions[0].rows, report.partitions[0].removed),
+        (20, 10)
+    );
+
+    // A removal that was cut off after it was noted.
+    run_sql(&world, "INSERT INTO removed_repeats (_log, _partition, _offset, _index, date) SELECT _log, _partition, _offset, _index, toDate(timestamp) FROM events WHERE _offset = 2 AND _index = 1").await;
+    let report = audit(&world).await;
+    assert!(!report.sound);
+    assert!(
+        report
+            .findings
+            .iter()
+            .any(|finding| finding.kind == sink::audit::Kind::UnfinishedRemoval),
+        "{:?}",
+        report.findings
+    );
+    assert_eq!(seal().await.unwrap().repeats, 1);
+    assert!(audit(&world).await.sound);
+    sink.stop().await;
+    world.assert_exactly(19).await;
+}
