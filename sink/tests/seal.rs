@@ -129,7 +129,7 @@ async fn repeats_from_beyond_the_window_are_removed_by_a_seal_under_way_with_the
     assert!(report.sound, "{:?}", report.findings);
     assert_eq!(
         (report.partitions[0].rows, report.partitions[0].removed),
-        (20, 10)
+        (30, 10)
     );
 
     // A removal that was cut off after it was noted.

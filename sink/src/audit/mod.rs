@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::bail;
-use chrono::NaiveDate;
+use chrono::{Datelike, NaiveDate};
 
 pub use report::{Fault, Finding, Key, Kind, Offsets, Partition, Report, Rollup, Subject, Wrong};
 
@@ -173,21 +173,36 @@ pub(crate) async fn differing_days(
         progress: &|_| {},
     };
     comparing.run().await?;
-    let all = || first.iter_days().take_while(|day| *day <= last);
-    let days: Vec<NaiveDate> = if findings.omitted > 0 {
+    if findings.omitted > 0 {
         // Too many to name: all of them then.
-        all().collect()
-    } else {
-        let keys = findings
-            .kept
-            .iter()
-            .filter_map(|found| match &found.subject {
-                Subject::Key(key) => key.time.get(..10)?.parse::<NaiveDate>().ok(),
-                Subject::Offsets(_) => None,
-            });
-        // A month's key is of its first day, which may lie before the first of these.
-        keys.map(|day| day.max(first)).collect()
-    };
+        let all = first.iter_days().take_while(|day| *day <= last);
+        return all.map(crate::mend::day).collect();
+    }
+    let mut days = BTreeSet::new();
+    let mut months = BTreeSet::new();
+    for finding in &findings.kept {
+        let Subject::Key(key) = &finding.subject else {
+            continue;
+        };
+        let Some(day) = key
+            .time
+            .get(..10)
+            .and_then(|day| day.parse::<NaiveDate>().ok())
+        else {
+            continue;
+        };
+        if key.table == "paths_month" {
+            months.insert(day);
+        } else {
+            days.insert(day);
+        }
+    }
+    // Any day of a month stands for it, where none does yet.
+    for month in months {
+        if !days.iter().any(|day| day.with_day(1) == Some(month)) {
+            days.insert(month.max(first));
+        }
+    }
     days.into_iter().map(crate::mend::day).collect()
 }
 
