@@ -49,6 +49,11 @@ async fn a_sink_that_wakes_after_the_takeover_inserts_nothing_that_counts() {
         Place::BeforeAnswer,
     ];
     let releases = [Release::AfterWaking, Release::BeforeWaking];
+    // Each has its share.
+    eventually(true, async || {
+        fleet.sinks.iter().all(|sink| takeovers(sink) > 0)
+    })
+    .await;
     let mut sent = 0;
     for round in 0..rounds as usize {
         let place = places[round % places.len()];
