@@ -9,7 +9,7 @@ use e2e::chaos::Random;
 use e2e::{Fleet, Plan, Way, ledger, number};
 use serde_json::json;
 
-const ROUNDS: u64 = 6;
+const ROUNDS: u64 = 4;
 const MONTHS: u64 = 200;
 const EVENTS: u64 = 4000;
 const SEED: u64 = 8;

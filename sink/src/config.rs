@@ -66,7 +66,7 @@ pub struct CutLimits {
 impl Default for CutLimits {
     fn default() -> Self {
         Self {
-            rows_max: 200_000,
+            rows_max: 300_000,
             bytes_max: 32 * 1024 * 1024,
             age_max: Duration::from_millis(500),
         }
