@@ -2,13 +2,17 @@
 //!
 //! A cut is a set of offset ranges whose rows become one INSERT. Its life:
 //!
-//! 1. records are gathered until a cut is due (`gather`);
+//! 1. records are gathered until a cut is due (`gather`, `window`, `months`);
 //! 2. its plan is committed beside the offsets where it begins (`plan`, `membership`);
-//! 3. its block is inserted under the plan's token (`native`, `writer`, `flight`);
-//! 4. its ends are committed, together with the next plan (`pipeline`).
+//! 3. its block is inserted under the plan's token (`native`, `writer`, `flight`), if this sink
+//!    still owns its partitions (`fences`);
+//! 4. it is entered into the ledger (`ledger`);
+//! 5. its ends are committed, together with the next plan (`pipeline`).
 //!
-//! Whoever finds a plan beside an offset makes the same cut again and inserts it under the same
-//! token (`recovery`): between 2 and 4 anything may be killed and repeated.
+//! Whoever takes a partition over (`takeover`) follows the plan it finds and goes on where the
+//! ledger ends; what a token cannot vouch for is asked row by row (`recovery`, `stored`,
+//! `reader`), and rollups that differ are made anew (`mend`). Between 2 and 5 anything may be killed
+//! and repeated.
 
 pub mod audit;
 mod config;
