@@ -2,6 +2,7 @@
 //! in whole: a reader sees the old days or the new ones.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -14,9 +15,9 @@ use uuid::Uuid;
 use crate::fences::Fences;
 use crate::stored::Stored;
 
-/// A mend whose maker has died holds the sinks up for so long.
-const LEASE: Duration = Duration::from_secs(60);
-const RENEW_EVERY: Duration = Duration::from_secs(10);
+/// One whose maker has died holds the sinks up for so long.
+const LEASE: Duration = Duration::from_secs(15);
+const RENEW_EVERY: Duration = Duration::from_secs(3);
 
 /// Mends rollups. Cheap to clone.
 #[derive(Clone)]
@@ -24,6 +25,28 @@ pub(crate) struct Mender {
     client: Client,
     fences: Fences,
     stored: Stored,
+    /// What this process began and could not put away: nobody has to wait for its lease.
+    left: Arc<Mutex<BTreeSet<Uuid>>>,
+}
+
+/// What was begun; left for [`Mender::mends`] unless it was put away.
+struct Begun {
+    id: Uuid,
+    left: Arc<Mutex<BTreeSet<Uuid>>>,
+    is_put_away: bool,
+}
+
+impl Drop for Begun {
+    fn drop(&mut self) {
+        if !self.is_put_away {
+            lock(&self.left).insert(self.id);
+        }
+    }
+}
+
+fn lock(left: &Mutex<BTreeSet<Uuid>>) -> MutexGuard<'_, BTreeSet<Uuid>> {
+    // A set is whole at every step.
+    left.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Somebody sees to the rollups: nobody inserts until that is over.
@@ -131,11 +154,17 @@ impl Mender {
             stored: Stored::new(client.clone()),
             client,
             fences,
+            left: Arc::default(),
         }
     }
 
     /// How mends stand. One that was left behind is put away first.
     pub(crate) async fn mends(&self) -> anyhow::Result<Mends> {
+        let left: Vec<Uuid> = lock(&self.left).iter().copied().collect();
+        for id in left {
+            self.put_away(id).await?;
+            lock(&self.left).remove(&id);
+        }
         let mends = self.all().await?;
         for mend in &mends {
             if !mend.is_active && !mend.has_ended {
@@ -202,11 +231,17 @@ impl Mender {
         work: impl AsyncFnOnce(Uuid) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         let id = Uuid::new_v4();
+        let mut begun = Begun {
+            id,
+            left: self.left.clone(),
+            is_put_away: false,
+        };
         let none = BTreeSet::new();
         self.note(id, LEASE, &none, reason).await?;
         let others = self.all().await?;
         if others.iter().any(|mend| mend.is_active && mend.id < id) {
             self.put_away(id).await?;
+            begun.is_put_away = true;
             return Err(Mending.into());
         }
         let renew = async {
@@ -222,6 +257,7 @@ impl Mender {
             error = renew => Err(error),
         };
         self.put_away(id).await?;
+        begun.is_put_away = true;
         worked.with_context(|| format!("see to the rollups: {reason}"))
     }
 
