@@ -1,7 +1,5 @@
 //! `weir audit` and `weir seal` as a person runs them.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails here")]
-
 use e2e::{Finished, Weir, command, eventually, run};
 use serde_json::{Value, json};
 
