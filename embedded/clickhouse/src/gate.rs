@@ -50,7 +50,7 @@ pub(crate) fn check(
     match (role, analysis.class) {
         // What does not parse goes to the engine, whose message says where.
         (_, Class::ReadOnly | Class::Unknown) => {}
-        (Role::Service, Class::Mutating) => {}
+        (Role::Service, Class::Mutating) => check_is_fed(sql)?,
         (Role::Service, Class::Control) if is_open_control(sql) => {}
         (Role::Service, _) => {
             return Err(denied("this statement reaches beyond the database"));
@@ -65,6 +65,23 @@ pub(crate) fn check(
     }
     if role == Role::Reader {
         check_settings_clauses(sql, limits)?;
+    }
+    Ok(())
+}
+
+/// Refuses an INSERT that reads its rows from `input()`: this engine has nothing to feed it, stores
+/// no row and reports success.
+fn check_is_fed(sql: &[u8]) -> Result<(), Exception> {
+    let tokens: Vec<Token<'_>> = tokens(sql).collect();
+    let is_insert = tokens.first().is_some_and(|token| token.is_word("INSERT"));
+    let reads_input = tokens.windows(3).any(|three| {
+        three[0].is_word("FROM") && three[1].is_word("INPUT") && three[2].is_sign(b'(')
+    });
+    if is_insert && reads_input {
+        return Err(Exception::new(
+            Code::NoMethod,
+            "INSERT ... SELECT ... FROM input() is not served by the embedded engine; send INSERT INTO table FORMAT ... with the rows",
+        ));
     }
     Ok(())
 }
@@ -279,6 +296,28 @@ mod tests {
             "SELECT 'a\\' , file('/etc/passwd'), '",
         ] {
             assert!(check_text(sql.as_bytes()).is_err(), "{sql}");
+        }
+    }
+
+    #[test]
+    fn an_insert_that_nothing_would_feed_is_refused() {
+        let mutating = Analysis {
+            statements: 1,
+            class: Class::Mutating,
+        };
+        let service = |sql: &str| check(sql.as_bytes(), mutating, Role::Service, LIMITS);
+        for sql in [
+            "INSERT INTO t SELECT a FROM input('a UInt64') FORMAT JSONEachRow {\"a\":1}",
+            "insert into t select a from INPUT ('a UInt64') format Native",
+        ] {
+            assert!(service(sql).is_err(), "{sql}");
+        }
+        for sql in [
+            "INSERT INTO t SELECT a FROM inputs",
+            "INSERT INTO input (a) SELECT 1",
+            "CREATE TABLE t (input UInt8) ORDER BY input",
+        ] {
+            assert_eq!(service(sql), Ok(()), "{sql}");
         }
     }
 
