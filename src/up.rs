@@ -47,6 +47,10 @@ pub(crate) async fn run(
     .await?;
     config.kafka.brokers = broker.local_addr().to_string();
     config.kafka.properties.clear();
+    let spool = &mut config.ingest.spool;
+    spool
+        .dir
+        .get_or_insert_with(|| options.data_dir.join("spool"));
     let engine = Engine::start(&config, config_file, options.data_dir.join("clickhouse")).await?;
     config.clickhouse.url = format!("http://{}", engine.address());
 

@@ -3,7 +3,8 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Duration;
+use std::process::Command;
+use std::time::{Duration, Instant};
 
 use reqwest::StatusCode;
 use serde_json::Value;
@@ -14,6 +15,11 @@ use crate::process::{Door, Process};
 use crate::proxy::Proxy;
 use crate::{ClickHouse, Finished, Group, command, free_port, is_apache, run};
 
+/// Where the spool lies by default, seen from where ingest runs.
+const SPOOL: &str = "data/spool";
+/// What the disk of [`Plan::has_small_spool_disk`] takes.
+pub const SMALL_DISK_BYTES: u64 = 512 << 10;
+const POLL: Duration = Duration::from_millis(50);
 /// Apache Kafka has this long to become whole.
 const KAFKA_WITHIN: Duration = Duration::from_secs(60);
 
@@ -27,6 +33,10 @@ pub struct Plan {
     pub session_timeout: Duration,
     /// Three nodes of Apache Kafka in place of the embedded broker.
     pub on_apache: bool,
+    /// Whether the disk under the spool takes no more than [`SMALL_DISK_BYTES`].
+    pub has_small_spool_disk: bool,
+    /// Further settings of all of them.
+    pub settings: Vec<(&'static str, String)>,
 }
 
 impl Default for Plan {
@@ -36,6 +46,8 @@ impl Default for Plan {
             cut_age: Duration::from_millis(100),
             session_timeout: Duration::from_secs(3),
             on_apache: is_apache(),
+            has_small_spool_disk: false,
+            settings: Vec::new(),
         }
     }
 }
@@ -93,6 +105,7 @@ impl Fleet {
             ),
             ("WEIR_SINK__RETRY__MAX", "500ms".to_owned()),
         ];
+        settings.extend(plan.settings);
         let kafka = if plan.on_apache {
             Kafka::apache(folder.path())
         } else {
@@ -117,7 +130,10 @@ impl Fleet {
         let migrated = migrate(folder.path(), &settings);
         assert!(migrated.success, "weir migrate: {}", migrated.stderr);
 
-        let ingest = process("ingest", &["ingest"], door(ingest_at));
+        let mut ingest = process("ingest", &["ingest"], door(ingest_at));
+        if plan.has_small_spool_disk {
+            ingest = ingest.behind(small_disk(&folder.path().join(SPOOL)));
+        }
         let query = process("query", &["query"], door(query_at));
         let mut sinks = Vec::with_capacity(plan.sinks);
         for number in 1..=plan.sinks {
@@ -148,6 +164,44 @@ impl Fleet {
             service.ready().await;
         }
         fleet
+    }
+
+    /// Waits until the spool is empty, everything in Kafka is stored and committed, and no plan is
+    /// left.
+    ///
+    /// # Panics
+    /// If that has not come true in time.
+    pub async fn settled(&self, within: Duration) {
+        let begun = Instant::now();
+        self.drained(within).await;
+        self.group
+            .settled(within.saturating_sub(begun.elapsed()))
+            .await;
+    }
+
+    /// Waits until the spool is empty.
+    ///
+    /// # Panics
+    /// If that has not come true in time.
+    pub async fn drained(&self, within: Duration) {
+        let give_up_at = Instant::now() + within;
+        while self.spool_bytes().await != Some(0) {
+            assert!(
+                Instant::now() < give_up_at,
+                "the spool is not empty after {within:?}"
+            );
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// What the spool holds, while ingest answers.
+    pub async fn spool_bytes(&self) -> Option<u64> {
+        let response = reqwest::get(format!("{}/metrics", self.ingest_url)).await;
+        let text = response.ok()?.text().await.ok()?;
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix("weir_ingest_spool_bytes "))?;
+        line.parse().ok()
     }
 
     pub fn processes(&self) -> impl Iterator<Item = &Process> {
@@ -238,6 +292,38 @@ impl Drop for Fleet {
             eprintln!("all logs and data: {}", self.folder.path().display());
         }
     }
+}
+
+/// Before a command: lays a small disk of its own under `spool`. Where this machine lets nobody do
+/// so, no file of the process may become larger than that, which the kernel says by another error.
+fn small_disk(spool: &Path) -> Vec<String> {
+    std::fs::create_dir_all(spool).expect("a temporary folder can be written");
+    let mount = format!(
+        "mount -t tmpfs -o size={SMALL_DISK_BYTES} none '{}'",
+        spool.display()
+    );
+    let words: &[&str] = &[
+        "unshare",
+        "--user",
+        "--map-root-user",
+        "--mount",
+        "sh",
+        "-c",
+    ];
+    let tried = Command::new(words[0])
+        .args(&words[1..])
+        .arg(&mount)
+        .output();
+    let (words, script) = if tried.is_ok_and(|tried| tried.status.success()) {
+        (words, format!("{mount} && exec \"$@\""))
+    } else {
+        let blocks = SMALL_DISK_BYTES / 512;
+        let script = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");
+        (&["sh", "-c"][..], script)
+    };
+    let mut words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+    words.extend([script, "sh".to_owned()]);
+    words
 }
 
 fn door(address: SocketAddr) -> Door {

@@ -26,7 +26,7 @@ pub use choice::is_apache;
 pub use clickhouse::ClickHouse;
 pub use command::{Finished, command, file, run};
 pub use environment::number;
-pub use fleet::{Fleet, Plan, Sink};
+pub use fleet::{Fleet, Plan, SMALL_DISK_BYTES, Sink};
 pub use group::{Group, Standing};
 pub use kafka::Kafka;
 pub use leash::Leash;

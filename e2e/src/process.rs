@@ -15,6 +15,20 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(20);
 const LOG_TAIL_LINES: usize = 25;
 
+/// `command` with `words` before it.
+fn behind(words: &[String], command: &Command) -> Command {
+    let mut whole = Command::new(&words[0]);
+    whole.args(&words[1..]).arg(command.get_program());
+    whole.args(command.get_args());
+    for (key, value) in command.get_envs() {
+        match value {
+            Some(value) => whole.env(key, value),
+            None => whole.env_remove(key),
+        };
+    }
+    whole
+}
+
 /// How a process shows that it is there.
 #[derive(Debug, Clone)]
 pub enum Door {
@@ -34,6 +48,8 @@ pub struct Process {
     program: Option<&'static str>,
     arguments: Vec<String>,
     settings: Vec<(&'static str, String)>,
+    /// Runs before the program, which it has to become.
+    before: Option<Vec<String>>,
     door: Door,
     child: Mutex<Option<Child>>,
 }
@@ -69,9 +85,17 @@ impl Process {
             program: Some(program),
             arguments: arguments.iter().map(|text| (*text).to_owned()).collect(),
             settings: Vec::new(),
+            before: None,
             door,
             child: Mutex::new(None),
         }
+    }
+
+    /// The same, with `words` before the command: a program that prepares something and becomes it.
+    #[must_use]
+    pub fn behind(mut self, words: Vec<String>) -> Self {
+        self.before = Some(words);
+        self
     }
 
     #[must_use]
@@ -95,6 +119,9 @@ impl Process {
             None => command(&self.folder),
             Some(program) => Command::new(program),
         };
+        if let Some(words) = &self.before {
+            command = behind(words, &command);
+        }
         let started = command
             .current_dir(&self.folder)
             .args(&self.arguments)

@@ -41,7 +41,7 @@ async fn chaos_loses_nothing_and_doubles_nothing() {
     let struck = begun.elapsed();
     let journal = load.finish(SETTLED_WITHIN).await;
     let accepted = begun.elapsed();
-    fleet.group().settled(SETTLED_WITHIN).await;
+    fleet.settled(SETTLED_WITHIN).await;
     let settled = begun.elapsed();
 
     let sum = |what: fn(&e2e::chaos::Sent) -> u32| journal.iter().map(what).sum::<u32>();

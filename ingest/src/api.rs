@@ -148,6 +148,7 @@ impl IntoResponse for PublishError {
     fn into_response(self) -> Response {
         unavailable(match self {
             Self::Full | Self::Unusable(_) => format!("{self}; nothing was taken, try again"),
+            Self::Refused(_) => "Kafka refused the events; nothing was taken".to_owned(),
             // The reason is in the log, once a flush: it names brokers, and there may be many
             // requests in one flush.
             Self::Unacknowledged(_) => "Kafka did not acknowledge in time; the events may or may \

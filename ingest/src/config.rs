@@ -6,6 +6,8 @@ use std::time::Duration;
 use anyhow::ensure;
 use serde::{Deserialize, Serialize};
 
+use crate::spool;
+
 /// Settings of the ingest service.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -27,7 +29,7 @@ pub struct Config {
     /// All bodies being read, unpacked and judged at one time, in bytes; beyond it the answer is
     /// 503 (`WEIR_INGEST__OPEN_BYTES_MAX`).
     pub open_bytes_max: usize,
-    /// Kafka has this long to acknowledge; after it the answer is 503
+    /// A request waits this long at most for its events to be safe; after it the answer is 503
     /// (`WEIR_INGEST__ACK_TIMEOUT=10s`).
     #[serde(with = "humantime_serde")]
     pub ack_timeout: Duration,
@@ -42,6 +44,8 @@ pub struct Config {
     pub record_bytes_max: usize,
     /// Records under way to Kafka at once (`WEIR_INGEST__FLUSHES_MAX`).
     pub flushes_max: usize,
+    /// Where events wait on the disk while Kafka does not acknowledge.
+    pub spool: spool::Config,
 }
 
 impl Default for Config {
@@ -59,6 +63,7 @@ impl Default for Config {
             pending_requests_max: 20_000,
             record_bytes_max: 900_000,
             flushes_max: 8,
+            spool: spool::Config::default(),
         }
     }
 }
@@ -84,6 +89,7 @@ impl Config {
             self.record_bytes_max >= RECORD_BYTES_MIN,
             "ingest.record_bytes_max must be at least {RECORD_BYTES_MIN}, or an event may not fit"
         );
+        self.spool.check(self.ack_timeout)?;
         // A packed body stands twice while it is unpacked.
         let one_body =
             (self.batch_bytes_max + self.batch_unpacked_bytes_max).max(2 * self.event_bytes_max);

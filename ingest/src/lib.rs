@@ -3,9 +3,11 @@
 mod api;
 mod body;
 mod config;
+mod drain;
 mod openapi;
 mod publisher;
 mod reachability;
+mod spool;
 
 use std::net::SocketAddr;
 
@@ -18,8 +20,10 @@ use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
 pub use config::Config;
+pub use spool::Config as SpoolConfig;
 
 use publisher::Publisher;
+use spool::Spool;
 
 /// The service, listening and not yet serving.
 pub struct Service {
@@ -27,22 +31,29 @@ pub struct Service {
     kafka: infra::kafka::Config,
     listener: TcpListener,
     local_addr: SocketAddr,
+    spool: Option<Spool>,
 }
 
 impl Service {
-    /// Listens. Kafka need not be there yet.
+    /// Listens, and opens the spool. Kafka need not be there yet.
     ///
     /// # Errors
-    /// If the configuration contradicts itself, or the address is in use.
+    /// If the configuration contradicts itself, the address is in use, or the spool is another
+    /// process's or another topic's.
     pub async fn bind(config: Config, kafka: infra::kafka::Config) -> anyhow::Result<Self> {
         config.check()?;
         let listener = bind(config.listen, "ingest.listen").await?;
         let local_addr = listener.local_addr()?;
+        let (spool, topic) = (config.spool.clone(), kafka.topic.clone());
+        let spool = tokio::task::spawn_blocking(move || Spool::open(&spool, &topic))
+            .await
+            .context("open the spool")??;
         Ok(Self {
             config,
             kafka,
             listener,
             local_addr,
+            spool,
         })
     }
 
@@ -58,10 +69,17 @@ impl Service {
     /// If the Kafka client cannot be made of its settings, or the listener fails.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let readiness = reachability::not_yet();
-        let (publisher, mut flushing) = Publisher::start(&self.kafka, &self.config)?;
+        let (publisher, mut flushing) =
+            Publisher::start(&self.kafka, &self.config, self.spool.clone())?;
         let mut watching = tokio::spawn(reachability::watch(
             publisher.clone(),
             readiness.clone(),
+            shutdown.clone(),
+        ));
+        let mut draining = tokio::spawn(drain_if_any(
+            self.spool,
+            publisher.clone(),
+            self.config.spool.drain_bytes_per_second,
             shutdown.clone(),
         ));
         let router: Router = Router::new()
@@ -77,6 +95,7 @@ impl Service {
             served = serve(self.listener, router, shutdown) => served,
             _ = &mut flushing => bail!("the flusher ended unasked"),
             Err(panic) = &mut watching => bail!("the watch over Kafka ended: {panic}"),
+            Err(panic) = &mut draining => bail!("the spool's drain ended: {panic}"),
         };
         // After the last answer: whoever waits for one keeps its flush going.
         publisher.stop(flushing).await.context("flush")?;
@@ -85,6 +104,21 @@ impl Service {
         if !watching.is_finished() {
             watching.await.context("watch over Kafka")?;
         }
+        if !draining.is_finished() {
+            draining.await.context("drain the spool")?;
+        }
         served
+    }
+}
+
+async fn drain_if_any(
+    spool: Option<Spool>,
+    publisher: Publisher,
+    bytes_per_second: u64,
+    shutdown: CancellationToken,
+) {
+    match spool {
+        Some(spool) => drain::run(spool, publisher, bytes_per_second, shutdown).await,
+        None => shutdown.cancelled().await,
     }
 }

@@ -5,11 +5,14 @@
 //! edge adds no delay, and a busy one sends few large records, which is what makes an acknowledged
 //! event cheap. A request waits for the flushes that hold its events, and for nothing else.
 
+mod delivery;
 mod lanes;
 mod producer;
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use bytes::Bytes;
 use event::wire;
 use infra::kafka::Config as Kafka;
 use metrics::{counter, gauge, histogram};
@@ -23,6 +26,8 @@ use tracing::warn;
 use uuid::Uuid;
 
 use crate::config::Config;
+use crate::spool::Spool;
+use delivery::Delivered;
 use lanes::{Flush, Lanes};
 use producer::Producer;
 
@@ -46,10 +51,13 @@ pub(crate) enum PublishError {
     /// Nothing was sent.
     #[error("too many events are waiting for Kafka")]
     Full,
-    /// Nothing was sent: why Kafka cannot take events now.
+    /// Nothing was sent or kept: why neither Kafka nor the spool can take events now.
     #[error("{0}")]
     Unusable(Arc<str>),
-    /// Kafka refused, or did not say in time; it may have the events.
+    /// Kafka does not take this record, and will not take it later.
+    #[error("Kafka refused the record: {0}")]
+    Refused(String),
+    /// Kafka did not say in time; it may have the events.
     #[error("Kafka did not acknowledge: {0}")]
     Unacknowledged(String),
 }
@@ -67,6 +75,11 @@ struct Inner {
     waiting: Semaphore,
     /// The topic's partitions, or why it cannot take events.
     partitions: watch::Sender<Result<u32, Arc<str>>>,
+    spool: Option<Spool>,
+    /// How long Kafka has before a flush goes to the spool.
+    spool_after: Duration,
+    /// Flushes go to the spool, without asking Kafka, until it has taken one from there.
+    is_kafka_away: AtomicBool,
     /// Something went wrong on the way to Kafka: time to look how it is.
     doubted: Arc<Notify>,
     ack_timeout: Duration,
@@ -80,7 +93,11 @@ impl Publisher {
     ///
     /// # Errors
     /// If librdkafka does not take a setting.
-    pub(crate) fn start(kafka: &Kafka, config: &Config) -> anyhow::Result<(Self, JoinHandle<()>)> {
+    pub(crate) fn start(
+        kafka: &Kafka,
+        config: &Config,
+        spool: Option<Spool>,
+    ) -> anyhow::Result<(Self, JoinHandle<()>)> {
         let doubted = Arc::new(Notify::new());
         let publisher = Self(Arc::new(Inner {
             producer: Producer::new(kafka, config, doubted.clone())?,
@@ -93,6 +110,9 @@ impl Publisher {
             places: Arc::new(Semaphore::new(config.flushes_max)),
             waiting: Semaphore::new(config.pending_requests_max),
             partitions: watch::channel(Err("Kafka has not been reached yet".into())).0,
+            is_kafka_away: AtomicBool::new(spool.as_ref().is_some_and(|spool| !spool.is_empty())),
+            spool,
+            spool_after: config.spool.after,
             doubted,
             ack_timeout: config.ack_timeout,
             record_bytes_max: config.record_bytes_max,
@@ -102,14 +122,13 @@ impl Publisher {
         Ok((publisher, flushing))
     }
 
-    /// Returns once Kafka has acknowledged all of `events`, or has not.
+    /// Returns once all of `events` are acknowledged by Kafka or safe in the spool, or are not.
     ///
     /// # Errors
     /// [`PublishError`]: nothing of `events` may be taken for stored.
     pub(crate) async fn publish(&self, events: Vec<Outgoing>) -> Result<(), PublishError> {
         let inner = &self.0;
-        let partitions = inner.partitions.borrow().clone();
-        let partitions = partitions.map_err(PublishError::Unusable)?;
+        let partitions = inner.placement().map_err(PublishError::Unusable)?;
         let Ok(_waiting) = inner.waiting.try_acquire() else {
             return Err(PublishError::Full);
         };
@@ -146,6 +165,9 @@ impl Publisher {
     /// Why Kafka cannot take events, in words for `/ready`.
     pub(crate) fn look_up_partitions(&self) -> Result<u32, Arc<str>> {
         let partitions = self.ask_for_partitions().map_err(Arc::from);
+        if let (Some(spool), Ok(partitions)) = (&self.0.spool, &partitions) {
+            spool.remember(*partitions);
+        }
         drop(self.0.partitions.send_replace(partitions.clone()));
         partitions
     }
@@ -181,6 +203,12 @@ impl Publisher {
             return Err(format!("no partition of topic {topic} has a leader"));
         }
         u32::try_from(found.partitions().len()).map_err(|error| error.to_string())
+    }
+
+    /// Whether events are taken though Kafka cannot be reached.
+    pub(crate) fn can_spool(&self) -> bool {
+        let spool = self.0.spool.as_ref();
+        spool.is_some_and(|spool| spool.partitions().is_some() && spool.has_room())
     }
 
     /// Returns when there is reason to look up the partitions again.
@@ -253,6 +281,15 @@ impl Inner {
         while flushes.join_next().await.is_some() {}
     }
 
+    /// How many partitions events are placed on, or why no event can be.
+    fn placement(&self) -> Result<u32, Arc<str>> {
+        let partitions = self.partitions.borrow().clone();
+        partitions.or_else(|reason| {
+            let known = self.spool.as_ref().and_then(Spool::partitions);
+            known.ok_or(reason)
+        })
+    }
+
     async fn send(&self, flush: Flush) {
         let Flush {
             partition,
@@ -261,25 +298,27 @@ impl Inner {
             bytes,
             outcome,
         } = flush;
-        let sent = self.producer.send(&self.topic, partition, &record).await;
-        drop(record);
-        if let Err(error) = &sent {
-            warn!(
-                flush.events = events,
-                kafka.partition = partition,
-                "a flush of {events} events failed: {error}"
-            );
-            self.doubted.notify_one();
-        }
-        counter!("weir_ingest_flushes_total", "outcome" => if sent.is_ok() { "acknowledged" } else { "failed" })
-            .increment(1);
+        let delivered = self.deliver(partition, Bytes::from(record)).await;
+        let said = match &delivered {
+            Ok(Delivered::ToKafka) => "acknowledged",
+            Ok(Delivered::ToSpool) => "spooled",
+            Err(error) => {
+                warn!(
+                    flush.events = events,
+                    kafka.partition = partition,
+                    "a flush of {events} events failed: {error}"
+                );
+                "failed"
+            }
+        };
+        counter!("weir_ingest_flushes_total", "outcome" => said).increment(1);
         counter!("weir_ingest_flushed_events_total").increment(events as u64);
         let mut lanes = self.lanes();
         lanes.done(bytes);
         gauge!("weir_ingest_pending_bytes").set(lanes.pending_bytes() as f64);
         drop(lanes);
         // Nobody may be waiting any more; that is their affair.
-        outcome.send_replace(Some(sent));
+        outcome.send_replace(Some(delivered.map(|_| ())));
     }
 
     fn lanes(&self) -> MutexGuard<'_, Lanes> {

@@ -1,4 +1,4 @@
-//! Whether Kafka can take events: asked all the time, told on `/ready`.
+//! Whether Kafka, or the spool in its place, can take events: asked all the time, told on `/ready`.
 
 use std::time::Duration;
 
@@ -28,7 +28,7 @@ pub(crate) async fn watch(publisher: Publisher, readiness: Readiness, shutdown: 
         ..Backoff::default()
     };
     let mut failures = 0;
-    let mut told = false;
+    let mut told = None;
     loop {
         let asked = publisher.clone();
         let looked = tokio::task::spawn_blocking(move || asked.look_up_partitions());
@@ -38,7 +38,7 @@ pub(crate) async fn watch(publisher: Publisher, readiness: Readiness, shutdown: 
         {
             Ok(partitions) => {
                 failures = 0;
-                told = false;
+                told = None;
                 if readiness.available(KAFKA) {
                     info!(
                         kafka.partitions = partitions,
@@ -49,10 +49,20 @@ pub(crate) async fn watch(publisher: Publisher, readiness: Readiness, shutdown: 
             }
             Err(reason) => {
                 failures += 1;
-                readiness.unavailable(KAFKA, &*reason);
-                if !told {
-                    warn!("no events can be taken: {reason}");
-                    told = true;
+                let can_spool = publisher.can_spool();
+                if can_spool {
+                    readiness.available(KAFKA);
+                } else {
+                    readiness.unavailable(KAFKA, &*reason);
+                }
+                if told != Some(can_spool) {
+                    let means = if can_spool {
+                        "events go to the spool"
+                    } else {
+                        "no events can be taken"
+                    };
+                    warn!("{means}: {reason}");
+                    told = Some(can_spool);
                 }
                 backoff.after(failures)
             }

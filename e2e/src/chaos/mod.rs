@@ -4,6 +4,7 @@ mod generator;
 mod load;
 mod random;
 mod schedule;
+mod steady;
 mod strike;
 mod truth;
 
@@ -11,5 +12,6 @@ pub use generator::{Event, Generator};
 pub use load::{Journal, Load, Sent};
 pub use random::Random;
 pub use schedule::{Fault, Kind, Target, schedule};
+pub use steady::{Answers, Steady};
 pub use strike::{Tally, strike};
 pub use truth::Truth;

@@ -73,7 +73,7 @@ impl Producer {
     /// Returns once Kafka has acknowledged the record, or has not.
     ///
     /// # Errors
-    /// [`PublishError::Full`] or [`PublishError::Unacknowledged`].
+    /// [`PublishError::Full`], [`PublishError::Refused`] or [`PublishError::Unacknowledged`].
     pub(super) async fn send(
         &self,
         topic: &str,
@@ -101,7 +101,15 @@ impl Producer {
             }
             Err((error, _)) => error,
         };
-        Err(unacknowledged(error))
+        Err(match error.rdkafka_error_code() {
+            // These say something of the record, not of the broker.
+            Some(
+                RDKafkaErrorCode::MessageSizeTooLarge
+                | RDKafkaErrorCode::InvalidMessageSize
+                | RDKafkaErrorCode::InvalidRecord,
+            ) => PublishError::Refused(error.to_string()),
+            _ => unacknowledged(error),
+        })
     }
 
     fn usable(&self) -> Result<Client, PublishError> {

@@ -18,6 +18,10 @@ struct Running {
 
 impl Running {
     async fn start(config: Config) -> Self {
+        Self::start_with(config, None).await
+    }
+
+    async fn start_with(config: Config, spool: Option<Spool>) -> Self {
         let cluster = MockCluster::new(1).unwrap();
         cluster.create_topic(TOPIC, PARTITIONS, 1).unwrap();
         let kafka = Kafka {
@@ -25,7 +29,7 @@ impl Running {
             topic: TOPIC.to_owned(),
             ..Kafka::default()
         };
-        let (publisher, flushing) = Publisher::start(&kafka, &config).unwrap();
+        let (publisher, flushing) = Publisher::start(&kafka, &config, spool).unwrap();
         let asking = publisher.clone();
         tokio::task::spawn_blocking(move || asking.look_up_partitions())
             .await
@@ -113,7 +117,7 @@ async fn a_failing_flush_tells_exactly_the_requests_it_held() {
     let third = running.publish(vec![event(None), event(Some(1))]);
     let failed = first.await.unwrap();
     assert!(
-        matches!(failed, Err(PublishError::Unacknowledged(_))),
+        matches!(failed, Err(PublishError::Refused(_))),
         "{failed:?}"
     );
     second.await.unwrap().unwrap();
@@ -256,4 +260,155 @@ async fn what_was_appended_before_the_stop_is_still_sent() {
     for published in publishing {
         published.await.unwrap().unwrap();
     }
+}
+
+fn spool_in(dir: &tempfile::TempDir, bytes_max: u64) -> Spool {
+    let config = crate::spool::Config {
+        dir: Some(dir.path().to_owned()),
+        bytes_max,
+        ..Default::default()
+    };
+    Spool::open(&config, TOPIC).unwrap().unwrap()
+}
+
+fn soon() -> Config {
+    Config {
+        spool: crate::spool::Config {
+            after: Duration::from_millis(200),
+            ..Default::default()
+        },
+        ..Config::default()
+    }
+}
+
+/// What stands in the spool: the partition, batch id and number of events of each flush.
+async fn spooled(spool: &Spool) -> Vec<(u32, Uuid, usize)> {
+    let segment = spool.oldest().await;
+    let contents = spool.read(segment).unwrap();
+    let frames = contents.frames();
+    let flushes = frames.frames.iter().map(|frame| {
+        let schema = Some(wire::SCHEMA_VERSION.as_bytes());
+        let batch = wire::decode(schema, Some(frame.record)).unwrap();
+        (frame.partition, batch.id, batch.events.len())
+    });
+    flushes.collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_kafka_is_silent_flushes_go_to_the_spool_and_later_ones_do_not_wait_for_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = spool_in(&dir, 1 << 20);
+    let running = Running::start_with(soon(), Some(spool.clone())).await;
+    running.cluster.broker_down(1).unwrap();
+    running.publisher.publish(vec![event(None)]).await.unwrap();
+    let begun_at = Instant::now();
+    running
+        .publisher
+        .publish(vec![event(Some(9)), event(Some(9))])
+        .await
+        .unwrap();
+    assert!(begun_at.elapsed() < Duration::from_millis(150));
+    let flushes = spooled(&spool).await;
+    assert_eq!(flushes.len(), 2);
+    assert_eq!((flushes[0].2, flushes[1].2), (1, 2));
+    let placed = wire::partition_of(Uuid::from_u128(9), PARTITIONS as u32);
+    assert_eq!(flushes[1].0, placed);
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kafka_is_asked_first_again_once_it_has_taken_a_flush_from_the_spool() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = spool_in(&dir, 1 << 20);
+    let running = Running::start_with(soon(), Some(spool.clone())).await;
+    running.cluster.broker_down(1).unwrap();
+    running.publisher.publish(vec![event(None)]).await.unwrap();
+    running.cluster.broker_up(1).unwrap();
+    assert!(
+        running
+            .publisher
+            .0
+            .is_kafka_away
+            .load(std::sync::atomic::Ordering::Acquire)
+    );
+    let stop = CancellationToken::new();
+    let drain = crate::drain::run(
+        spool.clone(),
+        running.publisher.clone(),
+        1 << 20,
+        stop.clone(),
+    );
+    let draining = tokio::spawn(drain);
+    running.until(|_| spool.is_empty()).await;
+    assert!(
+        !running
+            .publisher
+            .0
+            .is_kafka_away
+            .load(std::sync::atomic::Ordering::Acquire)
+    );
+    let delivered = running
+        .publisher
+        .0
+        .deliver(0, Bytes::from_static(b"live"))
+        .await;
+    assert_eq!(delivered, Ok(Delivered::ToKafka));
+    stop.cancel();
+    draining.await.unwrap();
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_record_that_kafka_will_never_take_is_refused_and_not_spooled() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = spool_in(&dir, 1 << 20);
+    let mut patient = soon();
+    patient.spool.after = Duration::from_secs(5);
+    let running = Running::start_with(patient, Some(spool.clone())).await;
+    running.cluster.request_errors(
+        RDKafkaApiKey::Produce,
+        &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_RECORD],
+    );
+    let refused = running.publisher.publish(vec![event(None)]).await;
+    assert!(
+        matches!(refused, Err(PublishError::Refused(_))),
+        "{refused:?}"
+    );
+    assert!(spool.is_empty());
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_flush_without_a_place_in_the_spool_still_waits_for_kafka() {
+    let dir = tempfile::tempdir().unwrap();
+    let running = Running::start_with(soon(), Some(spool_in(&dir, 10))).await;
+    running.slow(Duration::from_millis(600));
+    let delivered = running
+        .publisher
+        .0
+        .deliver(0, Bytes::from_static(b"slow"))
+        .await;
+    assert_eq!(delivered, Ok(Delivered::ToKafka));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_kafka_away_and_the_spool_full_events_are_refused_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = spool_in(&dir, 200);
+    let running = Running::start_with(soon(), Some(spool.clone())).await;
+    running.cluster.broker_down(1).unwrap();
+    running.publisher.publish(vec![event(None)]).await.unwrap();
+    let begun_at = Instant::now();
+    let refused = running
+        .publisher
+        .publish(vec![event(None), event(None)])
+        .await;
+    assert!(begun_at.elapsed() < Duration::from_millis(150));
+    let Err(PublishError::Unusable(why)) = refused else {
+        panic!("{refused:?}");
+    };
+    assert!(why.contains("the spool is full"), "{why}");
+    assert!(!running.publisher.can_spool());
+    running.stop().await;
 }

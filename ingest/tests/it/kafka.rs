@@ -106,9 +106,13 @@ async fn without_the_topic_it_starts_says_what_to_do_and_recovers() {
 }
 
 #[tokio::test]
-async fn while_kafka_is_away_events_are_answered_503_and_afterwards_202() {
+async fn without_a_spool_events_are_answered_503_while_kafka_is_away_and_afterwards_202() {
     let config = ingest::Config {
         ack_timeout: Duration::from_secs(3),
+        spool: ingest::SpoolConfig {
+            bytes_max: 0,
+            ..Default::default()
+        },
         ..ingest::Config::default()
     };
     let (edge, mut broker) = Edge::ready_with(config).await;

@@ -7,4 +7,5 @@ mod batches;
 mod bodies;
 mod kafka;
 mod operations;
+mod spool;
 mod support;

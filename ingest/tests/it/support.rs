@@ -89,13 +89,44 @@ impl Broker {
     /// Everything in the topic, once it holds `events` events: partition and batch.
     pub(crate) async fn read(&self, events: usize) -> Vec<(u32, EventBatch)> {
         let kafka = self.kafka();
-        tokio::task::spawn_blocking(move || read(&kafka, events))
+        let enough =
+            move |batches: &[(u32, EventBatch)], _: &BaseConsumer| count_events(batches) >= events;
+        tokio::task::spawn_blocking(move || read(&kafka, enough))
+            .await
+            .unwrap()
+    }
+
+    /// Everything in the topic at this time: partition and batch.
+    pub(crate) async fn read_all(&self) -> Vec<(u32, EventBatch)> {
+        let kafka = self.kafka();
+        let topic = kafka.topic.clone();
+        let mut records = None;
+        let all = move |batches: &[(u32, EventBatch)], consumer: &BaseConsumer| {
+            let records = *records.get_or_insert_with(|| count_records(consumer, &topic));
+            batches.len() >= records
+        };
+        tokio::task::spawn_blocking(move || read(&kafka, all))
             .await
             .unwrap()
     }
 }
 
-fn read(kafka: &infra::kafka::Config, events: usize) -> Vec<(u32, EventBatch)> {
+fn count_events(batches: &[(u32, EventBatch)]) -> usize {
+    batches.iter().map(|(_, batch)| batch.events.len()).sum()
+}
+
+fn count_records(consumer: &BaseConsumer, topic: &str) -> usize {
+    let end = |partition: u16| {
+        let marks = consumer.fetch_watermarks(topic, partition.into(), DEADLINE);
+        usize::try_from(marks.unwrap().1).unwrap()
+    };
+    (0..PARTITIONS).map(end).sum()
+}
+
+fn read(
+    kafka: &infra::kafka::Config,
+    mut is_enough: impl FnMut(&[(u32, EventBatch)], &BaseConsumer) -> bool,
+) -> Vec<(u32, EventBatch)> {
     let consumer: BaseConsumer = kafka
         .client("test-reader")
         .set("group.id", "test-reader")
@@ -111,12 +142,7 @@ fn read(kafka: &infra::kafka::Config, events: usize) -> Vec<(u32, EventBatch)> {
     consumer.assign(&places).unwrap();
     let begun_at = Instant::now();
     let mut batches: Vec<(u32, EventBatch)> = Vec::new();
-    while batches
-        .iter()
-        .map(|(_, batch)| batch.events.len())
-        .sum::<usize>()
-        < events
-    {
+    while !is_enough(&batches, &consumer) {
         assert!(begun_at.elapsed() < DEADLINE, "the events are not in Kafka");
         let Some(message) = consumer.poll(Duration::from_millis(100)) else {
             continue;
@@ -138,6 +164,8 @@ pub(crate) struct Edge {
     pub(crate) address: SocketAddr,
     pub(crate) client: reqwest::Client,
     running: Running,
+    /// Where its spool lies, unless the test has named a folder.
+    _spool: TempDir,
 }
 
 impl Edge {
@@ -156,6 +184,11 @@ impl Edge {
 
     pub(crate) async fn start(mut config: ingest::Config, kafka: infra::kafka::Config) -> Self {
         config.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        let spool = tempfile::tempdir().unwrap();
+        config
+            .spool
+            .dir
+            .get_or_insert_with(|| spool.path().to_owned());
         let service = ingest::Service::bind(config, kafka).await.unwrap();
         let address = service.local_addr();
         let shutdown = CancellationToken::new();
@@ -165,6 +198,7 @@ impl Edge {
             address,
             client: reqwest::Client::new(),
             running: Running { task, shutdown },
+            _spool: spool,
         }
     }
 
