@@ -28,6 +28,9 @@ const EVENTS_PER_REQUEST_MAX: usize = 50_000;
 const ROUNDS_MAX: usize = 100;
 const LOAD_THREADS_MAX: usize = 64;
 const WARM_UP: Duration = Duration::from_millis(500);
+/// Accepted events may take so long to arrive in Kafka.
+const FIND_WITHIN: Duration = Duration::from_secs(60);
+const FIND_AGAIN_AFTER: Duration = Duration::from_secs(2);
 
 /// Measured when nothing else is asked for: connections and events per request.
 const SCENARIOS: [(usize, usize); 3] = [(64, 1), (16, 1), (16, 100)];
@@ -280,10 +283,7 @@ async fn measure_scenario(
     let accepted = weir.all().map(|tally| tally.accepted_events).sum();
     let bare = bare.variant(plan, rate, &world.bare)?;
     let weir = weir.variant(plan, rate, &world.weir)?;
-    info!("counting the events in Kafka");
-    let kafka = world.kafka.clone();
-    let counting = tokio::task::spawn_blocking(move || found::count_events(&kafka));
-    let found = counting.await.context("count events")??;
+    let found = find_events(&world, accepted).await?;
     Ok(Scenario {
         connections,
         events_per_request,
@@ -293,6 +293,22 @@ async fn measure_scenario(
         accepted,
         found,
     })
+}
+
+/// Counts the events in Kafka, again and again while accepted ones are missing: what went into
+/// ingest's spool is on its way there.
+async fn find_events(world: &World, accepted: u64) -> anyhow::Result<u64> {
+    info!("counting the events in Kafka; {accepted} were accepted");
+    let give_up_at = Instant::now() + FIND_WITHIN;
+    loop {
+        let kafka = world.kafka.clone();
+        let counting = tokio::task::spawn_blocking(move || found::count_events(&kafka));
+        let found = counting.await.context("count events")??;
+        if found >= accepted || Instant::now() > give_up_at {
+            return Ok(found);
+        }
+        tokio::time::sleep(FIND_AGAIN_AFTER).await;
+    }
 }
 
 /// Bare, weir, weir, bare, bare, weir, and so on.
