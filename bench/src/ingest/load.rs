@@ -227,7 +227,7 @@ impl Sender {
             let now = Instant::now();
             match &mut *self.schedule.borrow_mut() {
                 None => return (now < self.window.end).then_some(now),
-                Some(schedule) => match schedule.take(now) {
+                Some(schedule) => match schedule.take_due(now) {
                     Due::At(at) => return Some(at),
                     Due::Over => return None,
                     Due::NotYet => {}

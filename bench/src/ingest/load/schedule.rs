@@ -46,7 +46,7 @@ impl Schedule {
     }
 
     /// Takes the next request if it is due at `now`.
-    pub(super) fn take(&mut self, now: Instant) -> Due {
+    pub(super) fn take_due(&mut self, now: Instant) -> Due {
         match self.peek() {
             None => Due::Over,
             Some(due) if due > now => Due::NotYet,
@@ -139,21 +139,21 @@ mod tests {
         let begin = Instant::now();
         let mut schedule = Schedule::new(begin, begin + SECOND, 2.0, 1, 1);
         let due = begin + SECOND / 2;
-        assert_eq!(schedule.take(due - TICK), Due::NotYet);
-        assert_eq!(schedule.take(due), Due::At(due));
-        assert_eq!(schedule.take(due), Due::Over);
+        assert_eq!(schedule.take_due(due - TICK), Due::NotYet);
+        assert_eq!(schedule.take_due(due), Due::At(due));
+        assert_eq!(schedule.take_due(due), Due::Over);
     }
 
     #[test]
     fn a_late_taker_gets_the_time_at_which_it_was_due() {
         let begin = Instant::now();
         let mut schedule = Schedule::new(begin, begin + SECOND, 2.0, 0, 1);
-        assert_eq!(schedule.take(begin + 10 * SECOND), Due::At(begin));
+        assert_eq!(schedule.take_due(begin + 10 * SECOND), Due::At(begin));
         assert_eq!(
-            schedule.take(begin + 10 * SECOND),
+            schedule.take_due(begin + 10 * SECOND),
             Due::At(begin + SECOND / 2)
         );
-        assert_eq!(schedule.take(begin + 10 * SECOND), Due::Over);
+        assert_eq!(schedule.take_due(begin + 10 * SECOND), Due::Over);
     }
 
     #[test]
