@@ -340,15 +340,18 @@ async fn in_turns(
 async fn measure_round(measurable: &Measurable, load: &Load) -> anyhow::Result<Round> {
     let server = &measurable.server;
     let running = load.start(measurable.address);
-    let times = || anyhow::Ok((server.cpu_time()?, process::own_cpu_time()?));
+    let times = || anyhow::Ok((Instant::now(), server.cpu_time()?, process::own_cpu_time()?));
     sleep_until(running.window.begin).await;
-    let (server_before, load_before) = times()?;
+    let (begin, server_before, load_before) = times()?;
     sleep_until(running.window.end).await;
-    let (server_after, load_after) = times()?;
+    let (end, server_after, load_after) = times()?;
+    // On a busy machine either look may come late.
+    let looked = (end - begin).max(process::cpu_tick());
+    let share = load.measured.as_secs_f64() / looked.as_secs_f64();
     Ok(Round {
         tally: running.finish().await?,
-        server_cpu: server_after.saturating_sub(server_before),
-        load_cpu: load_after.saturating_sub(load_before),
+        server_cpu: server_after.saturating_sub(server_before).mul_f64(share),
+        load_cpu: load_after.saturating_sub(load_before).mul_f64(share),
     })
 }
 

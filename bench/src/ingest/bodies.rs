@@ -192,7 +192,7 @@ mod tests {
         let requests = Requests::prepare(1, false);
         for request in &requests.all {
             let body = body(&request.bytes);
-            assert!((300..700).contains(&body.len()), "{body}");
+            assert!((250..700).contains(&body.len()), "{body}");
             judge(&serde_json::from_str(body).unwrap());
         }
     }

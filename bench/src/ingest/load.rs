@@ -15,6 +15,7 @@ use anyhow::{Context, anyhow};
 use tokio::runtime;
 use tokio::sync::Notify;
 use tokio::task::{JoinHandle, JoinSet, LocalSet};
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::bodies::{Ids, Requests};
 use connection::Answer;
@@ -45,9 +46,10 @@ pub(super) enum Pace {
     Open { rate: f64 },
 }
 
-/// A load under way.
+/// A load under way; dropping it ends it.
 pub(super) struct Running {
     pub(super) window: Window,
+    _stop: DropGuard,
     threads: Vec<JoinHandle<anyhow::Result<Tally>>>,
 }
 
@@ -72,16 +74,21 @@ impl Load {
             begin: begin + self.warm_up,
             end: begin + self.warm_up + self.measured,
         };
+        let stop = CancellationToken::new();
         let threads = self.threads.clamp(1, self.connections);
         let threads = (0..threads)
             .map(|thread| {
-                let load = self.clone();
+                let (load, stop) = (self.clone(), stop.clone());
                 tokio::task::spawn_blocking(move || {
-                    load.run_thread(address, thread, threads, begin, window)
+                    load.run_thread(address, thread, threads, window, stop)
                 })
             })
             .collect();
-        Running { window, threads }
+        Running {
+            window,
+            _stop: stop.drop_guard(),
+            threads,
+        }
     }
 
     fn run_thread(
@@ -89,8 +96,8 @@ impl Load {
         address: SocketAddr,
         thread: usize,
         threads: usize,
-        begin: Instant,
         window: Window,
+        stop: CancellationToken,
     ) -> anyhow::Result<Tally> {
         let runtime = runtime::Builder::new_current_thread()
             .enable_all()
@@ -100,6 +107,7 @@ impl Load {
             Pace::Closed => None,
             Pace::Open { rate } => {
                 let (first, step) = (thread as u64, threads as u64);
+                let begin = window.begin - self.warm_up;
                 Some(Schedule::new(begin, window.end, rate, first, step))
             }
         };
@@ -119,7 +127,14 @@ impl Load {
             ids: RefCell::new(Ids::new()),
         });
         let running = sender.clone().run(connections, schedule);
-        runtime.block_on(LocalSet::new().run_until(running))?;
+        let tasks = LocalSet::new();
+        // A run that is called off need not wait for its end.
+        runtime.block_on(async {
+            tokio::select! {
+                sent = tasks.run_until(running) => sent,
+                () = stop.cancelled() => Ok(()),
+            }
+        })?;
         sender.finish()
     }
 }

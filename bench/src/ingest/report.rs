@@ -105,6 +105,17 @@ impl Report {
     }
 }
 
+impl Scenario {
+    /// Then the requests per second are the generator's; those per CPU-second are still the
+    /// server's.
+    fn load_was_the_limit(&self, load_threads: usize) -> bool {
+        const BUSY: f64 = 0.95;
+        let most = BUSY * load_threads as f64;
+        let of = |variant: &Variant| variant.saturation.load_cpus.median;
+        of(&self.bare) >= most || of(&self.weir) >= most
+    }
+}
+
 impl Spread {
     /// # Panics
     /// If there is no figure.
@@ -150,7 +161,7 @@ impl fmt::Display for Report {
         } = &self.conditions;
         writeln!(
             f,
-            "{cpus} CPUs, {load_threads} of them for the load; Kafka's log on {filesystem}, fsynced; {rounds} rounds of {seconds} s each way; {}",
+            "{cpus} CPUs; the load from {load_threads} threads; Kafka's log on {filesystem}, fsynced; {rounds} rounds of {seconds} s each way; {}",
             if *client_ids {
                 "each event with an id of its own"
             } else {
@@ -169,6 +180,12 @@ impl fmt::Display for Report {
         }
         for scenario in &self.scenarios {
             write!(f, "\n{scenario}")?;
+            if scenario.load_was_the_limit(*load_threads) {
+                writeln!(
+                    f,
+                    "WARNING: the load generator was busy all the time; --load-threads gives it more"
+                )?;
+            }
         }
         Ok(())
     }

@@ -114,7 +114,7 @@ fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
 mod tests {
     use super::*;
 
-    const SINGLE: &str = "HTTP/1.1 202 Accepted\r\ncontent-type: application/json\r\nContent-Length: 35\r\n\r\n{\"success\":true,\"status\":\"accepted\"}";
+    const SINGLE: &str = "HTTP/1.1 202 Accepted\r\ncontent-type: application/json\r\nContent-Length: 36\r\n\r\n{\"success\":true,\"status\":\"accepted\"}";
 
     #[test]
     fn an_answer_is_complete_with_its_last_byte() {
