@@ -161,7 +161,7 @@ impl fmt::Display for Report {
         } = &self.conditions;
         writeln!(
             f,
-            "{cpus} CPUs; the load from {load_threads} threads; Kafka's log on {filesystem}, fsynced; {rounds} rounds of {seconds} s each way; {}",
+            "{cpus} CPUs, load threads: {load_threads}; Kafka's log on {filesystem}, fsynced; {rounds} rounds of {seconds} s each way; {}",
             if *client_ids {
                 "each event with an id of its own"
             } else {
