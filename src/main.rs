@@ -1,6 +1,7 @@
 //! The one binary: each command is one arm.
 
 mod audit;
+mod bench;
 mod config;
 mod health;
 mod import;
@@ -58,6 +59,9 @@ enum Command {
     Import(import::Options),
     /// Close days: remove repeats from beyond the window, make rollups anew that differ.
     Seal(seal::Options),
+    /// Measure weir beside what it could be at best.
+    #[command(subcommand)]
+    Bench(bench::Benchmark),
     /// Ask a URL and exit with 0 if it answers with success; for container health checks.
     Health(health::Options),
     /// Print the configuration in force, secrets redacted.
@@ -101,6 +105,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Audit(options) => audit::run(&config, &options).await,
         Command::Import(options) => import::run(config.import, options).await,
         Command::Seal(options) => seal::run(&config, options).await,
+        Command::Bench(benchmark) => bench::run(benchmark).await,
         Command::Health(options) => health::run(options).await,
         Command::Config => unreachable!("answered above"),
     }

@@ -1,4 +1,4 @@
-//! The whole, measured: ratios of two ways in one run, never a figure by itself.
+//! Measurements that need the test harness; `weir bench` has the others.
 
 mod exactly_once;
 

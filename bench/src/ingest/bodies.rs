@@ -1,0 +1,238 @@
+//! Whole HTTP requests, written before the load begins: page views as sites send them, the same
+//! ones at every run.
+
+use std::fmt::Write;
+
+use uuid::Uuid;
+
+/// Different events of single requests; and at least as many over all batches.
+const EVENTS: usize = 2048;
+const BATCHES_MIN: usize = 16;
+const SEED: u64 = 0x0077_6569_7221;
+
+/// Where a UUID goes that is written at sending.
+const ID_PLACE: &str = "00000000-0000-0000-0000-000000000000";
+
+/// Requests to send one after the other, again and again.
+#[derive(Debug)]
+pub(super) struct Requests {
+    pub(super) events_per_request: usize,
+    all: Vec<Request>,
+}
+
+/// A request's bytes, head and body.
+#[derive(Debug)]
+pub(super) struct Request {
+    bytes: Vec<u8>,
+    /// Where its events' ids go, if they bring their own.
+    id_places: Vec<usize>,
+}
+
+impl Requests {
+    /// Requests of `events_per_request` events. `client_ids`: each event brings an id of its own.
+    pub(super) fn prepare(events_per_request: usize, client_ids: bool) -> Self {
+        let mut random = Random(SEED);
+        let count = EVENTS.div_ceil(events_per_request).max(BATCHES_MIN);
+        let all = (0..count)
+            .map(|_| Request::prepare(&mut random, events_per_request, client_ids))
+            .collect();
+        Self {
+            events_per_request,
+            all,
+        }
+    }
+
+    /// The request sent as the `number`th.
+    pub(super) fn get(&self, number: u64) -> &Request {
+        let index = number % self.all.len() as u64;
+        &self.all[usize::try_from(index).expect("an index")]
+    }
+}
+
+impl Request {
+    fn prepare(random: &mut Random, events: usize, client_ids: bool) -> Self {
+        let (path, body) = if events == 1 {
+            ("/event", page_view(random, client_ids))
+        } else {
+            let events: Vec<String> = (0..events).map(|_| page_view(random, client_ids)).collect();
+            ("/events", format!("[{}]", events.join(",")))
+        };
+        let text = format!(
+            "POST {path} HTTP/1.1\r\nhost: weir\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        );
+        let id_places = text.match_indices(ID_PLACE).map(|(at, _)| at).collect();
+        Self {
+            bytes: text.into_bytes(),
+            id_places,
+        }
+    }
+
+    /// What to send. `ids` makes the next id; `scratch` is for a copy that holds ids.
+    pub(super) fn bytes<'r>(
+        &'r self,
+        scratch: &'r mut Vec<u8>,
+        mut ids: impl FnMut() -> Uuid,
+    ) -> &'r [u8] {
+        if self.id_places.is_empty() {
+            return &self.bytes;
+        }
+        scratch.clear();
+        scratch.extend_from_slice(&self.bytes);
+        for at in &self.id_places {
+            let place = &mut scratch[*at..*at + ID_PLACE.len()];
+            ids().hyphenated().encode_lower(place);
+        }
+        scratch
+    }
+}
+
+/// Ids that no other run and no other source of this run makes.
+#[derive(Debug)]
+pub(super) struct Ids(Random, u64);
+
+impl Ids {
+    pub(super) fn new() -> Self {
+        let (high, low) = Uuid::new_v4().as_u64_pair();
+        Self(Random(low), high)
+    }
+
+    pub(super) fn next(&mut self) -> Uuid {
+        uuid::Builder::from_random_bytes(Uuid::from_u64_pair(self.1, self.0.next()).into_bytes())
+            .into_uuid()
+    }
+}
+
+fn page_view(random: &mut Random, client_id: bool) -> String {
+    const SECTIONS: [&str; 6] = ["articles", "products", "docs", "blog", "help", "category"];
+    const REFERRERS: [&str; 5] = [
+        "https://www.google.com/",
+        "https://news.ycombinator.com/item?id=40212345",
+        "https://www.example.com/articles/how-to-measure-a-river",
+        "https://duckduckgo.com/",
+        "https://t.co/3jXbQ9v0aF",
+    ];
+    const AGENTS: [&str; 4] = [
+        "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/129.0.0.0 Safari/537.36",
+        "Mozilla/5.0 (iPhone; CPU iPhone OS 17_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.6 Mobile/15E148 Safari/604.1",
+        "Mozilla/5.0 (X11; Linux x86_64; rv:131.0) Gecko/20100101 Firefox/131.0",
+        "Mozilla/5.0 (Linux; Android 14; Pixel 8) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/129.0.0.0 Mobile Safari/537.36",
+    ];
+    const LANGUAGES: [&str; 4] = ["en-US", "de-DE", "fr-FR", "pt-BR"];
+    let mut json = String::with_capacity(512);
+    let written = write!(
+        json,
+        r#"{{"site_id":"site-{site}","event_type":"{event_type}","path":"/{section}/{page}","user_id":"visitor-{visitor:08x}","referrer":"{referrer}","props":{{"user_agent":"{agent}","language":"{language}","screen":"{width}x{height}","logged_in":{logged_in}}}"#,
+        site = random.below(50),
+        event_type = if random.below(10) < 8 {
+            "page_view"
+        } else {
+            "click"
+        },
+        section = SECTIONS[random.below(SECTIONS.len())],
+        page = random.below(2000),
+        visitor = random.below(200_000),
+        referrer = REFERRERS[random.below(REFERRERS.len())],
+        agent = AGENTS[random.below(AGENTS.len())],
+        language = LANGUAGES[random.below(LANGUAGES.len())],
+        width = 360 + 40 * random.below(40),
+        height = 640 + 40 * random.below(20),
+        logged_in = random.below(3) == 0,
+    );
+    written.expect("a String takes what is written");
+    if client_id {
+        json.push_str(r#","event_id":""#);
+        json.push_str(ID_PLACE);
+        json.push('"');
+    }
+    json.push('}');
+    json
+}
+
+/// SplitMix64, by Steele, Lea and Flood: small, and the same numbers everywhere.
+#[derive(Debug)]
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        mixed ^ (mixed >> 31)
+    }
+
+    fn below(&mut self, bound: usize) -> usize {
+        usize::try_from(self.next() % bound as u64).expect("below a usize")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use event::EventRequest;
+
+    use super::*;
+
+    fn body(bytes: &[u8]) -> &str {
+        let text = std::str::from_utf8(bytes).unwrap();
+        let (head, body) = text.split_once("\r\n\r\n").unwrap();
+        assert!(head.contains(&format!("content-length: {}", body.len())));
+        body
+    }
+
+    fn judge(request: &EventRequest<'_>) -> event::Event {
+        let now = "2026-01-01T00:00:00Z".parse().unwrap();
+        event::parse(request, now, Uuid::nil).unwrap()
+    }
+
+    #[test]
+    fn single_requests_hold_one_good_event_of_a_few_hundred_bytes() {
+        let requests = Requests::prepare(1, false);
+        for request in &requests.all {
+            let body = body(&request.bytes);
+            assert!((250..700).contains(&body.len()), "{body}");
+            judge(&serde_json::from_str(body).unwrap());
+        }
+    }
+
+    #[test]
+    fn batches_hold_as_many_good_events_as_asked_for() {
+        let requests = Requests::prepare(7, false);
+        for request in &requests.all {
+            let events: Vec<EventRequest<'_>> = serde_json::from_str(body(&request.bytes)).unwrap();
+            assert_eq!(events.len(), 7);
+            events.iter().for_each(|event| {
+                judge(event);
+            });
+        }
+    }
+
+    #[test]
+    fn no_two_events_share_a_clients_id_and_the_length_stays() {
+        let requests = Requests::prepare(3, true);
+        let (mut ids, mut scratch, mut seen) = (Ids::new(), Vec::new(), HashSet::new());
+        for number in 0..2000 {
+            let sent = requests.get(number).bytes(&mut scratch, || ids.next());
+            let events: Vec<EventRequest<'_>> = serde_json::from_str(body(sent)).unwrap();
+            for event in &events {
+                let id = judge(event).id;
+                assert_eq!(id.origin, event::IdOrigin::Client);
+                assert!(seen.insert(id.uuid));
+            }
+        }
+        assert_eq!(seen.len(), 6000);
+    }
+
+    #[test]
+    fn every_run_sends_the_same() {
+        let (one, other) = (Requests::prepare(1, false), Requests::prepare(1, false));
+        assert!(
+            one.all
+                .iter()
+                .zip(&other.all)
+                .all(|(a, b)| a.bytes == b.bytes)
+        );
+    }
+}

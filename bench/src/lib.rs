@@ -1,0 +1,4 @@
+//! The whole, measured: ratios of two ways in one run, never a figure by itself.
+
+pub mod ingest;
+mod process;

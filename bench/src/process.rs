@@ -1,0 +1,293 @@
+//! This binary as a server in a process of its own: started on a port that the system picks, its
+//! processor time and memory read, and ended however this process ends.
+
+use std::fs::File;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+
+const LISTENS_WITHIN: Duration = Duration::from_secs(30);
+const POLL: Duration = Duration::from_millis(10);
+const LOG_TAIL_LINES: usize = 20;
+/// What every server here logs once it is bound.
+const LISTENS_ON: &str = " listens on ";
+
+/// A server that runs; dropping it ends it.
+pub(crate) struct Server {
+    name: &'static str,
+    child: Child,
+    guard: Guard,
+    log_file: PathBuf,
+}
+
+impl Server {
+    /// Starts `weir <arguments>` in `folder`, with `settings` as its only configuration.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub(crate) fn start(
+        name: &'static str,
+        folder: &Path,
+        arguments: &[&str],
+        settings: &[(String, String)],
+    ) -> anyhow::Result<Self> {
+        let starting = || format!("start {name}");
+        let program = std::env::current_exe().with_context(starting)?;
+        let log_file = folder.join(format!("{name}.log"));
+        let log = File::create(&log_file).with_context(starting)?;
+        let mut command = Command::new(program);
+        // Neither the caller's environment nor a weir.toml of theirs: no server here may reach
+        // what they run.
+        for (key, _) in std::env::vars_os() {
+            if key.to_string_lossy().starts_with("WEIR_") {
+                command.env_remove(key);
+            }
+        }
+        // Before the child: without a guard there is nothing to be left behind.
+        let mut guard = Guard::start().with_context(starting)?;
+        let child = command
+            .current_dir(folder)
+            .args(arguments)
+            .env("WEIR_LOG__FORMAT", "text")
+            .envs(settings.iter().map(|(key, value)| (key, value)))
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().with_context(starting)?)
+            .stderr(log)
+            .spawn()
+            .with_context(starting)?;
+        guard.hold(child.id());
+        Ok(Self {
+            name,
+            child,
+            guard,
+            log_file,
+        })
+    }
+
+    /// Waits until the server has said where it listens.
+    ///
+    /// # Errors
+    /// If it ends or half a minute passes before.
+    pub(crate) async fn address(&mut self) -> anyhow::Result<SocketAddr> {
+        let give_up_at = Instant::now() + LISTENS_WITHIN;
+        loop {
+            if let Some(address) = address_in(&self.log()) {
+                return Ok(address);
+            }
+            self.check_alive()?;
+            if Instant::now() > give_up_at {
+                bail!(
+                    "{} does not listen after {LISTENS_WITHIN:?}:\n{}",
+                    self.name,
+                    self.log_tail()
+                );
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// # Errors
+    /// If the server has ended, with the end of its log.
+    pub(crate) fn check_alive(&mut self) -> anyhow::Result<()> {
+        let ended = self.child.try_wait();
+        if let Some(status) = ended.with_context(|| format!("look after {}", self.name))? {
+            bail!(
+                "{} ended by itself, {status}:\n{}",
+                self.name,
+                self.log_tail()
+            );
+        }
+        Ok(())
+    }
+
+    /// User and system time so far, of all its threads.
+    ///
+    /// # Errors
+    /// If the system does not tell.
+    pub(crate) fn cpu_time(&self) -> anyhow::Result<Duration> {
+        let stat = self.proc_file("stat")?;
+        cpu_time(&stat).with_context(|| format!("read the times of {}", self.name))
+    }
+
+    /// The most memory it ever held, in bytes.
+    ///
+    /// # Errors
+    /// If the system does not tell.
+    pub(crate) fn rss_bytes_max(&self) -> anyhow::Result<u64> {
+        let status = self.proc_file("status")?;
+        rss_bytes_max(&status).with_context(|| format!("read the memory of {}", self.name))
+    }
+
+    /// The end of what it has logged.
+    pub(crate) fn log_tail(&self) -> String {
+        let log = self.log();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(LOG_TAIL_LINES)..].join("\n")
+    }
+
+    fn log(&self) -> String {
+        let log = std::fs::read(&self.log_file).unwrap_or_default();
+        String::from_utf8_lossy(&log).into_owned()
+    }
+
+    fn proc_file(&self, file: &str) -> anyhow::Result<String> {
+        let path = format!("/proc/{}/{file}", self.child.id());
+        std::fs::read_to_string(&path).with_context(|| format!("read {path} of {}", self.name))
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // One that cannot be killed has ended already.
+        let _ = self.child.kill();
+        // Before its number may mean another process, so before it is waited for.
+        self.guard.let_go();
+        let _ = self.child.wait();
+    }
+}
+
+/// Complete lines only: an address that is still being written could be cut short.
+fn address_in(log: &str) -> Option<SocketAddr> {
+    let complete = &log[..=log.rfind('\n')?];
+    complete.lines().find_map(|line| {
+        let (_, address) = line.split_once(LISTENS_ON)?;
+        address.trim().parse().ok()
+    })
+}
+
+/// User and system time of this process so far.
+///
+/// # Errors
+/// If the system does not tell.
+pub(crate) fn own_cpu_time() -> anyhow::Result<Duration> {
+    let stat = std::fs::read_to_string("/proc/self/stat").context("read /proc/self/stat")?;
+    cpu_time(&stat).context("read the times of this process")
+}
+
+/// The step in which the system counts processor time.
+pub(crate) fn cpu_tick() -> Duration {
+    Duration::from_secs(1) / u32::try_from(rustix::param::clock_ticks_per_second()).unwrap_or(100)
+}
+
+fn cpu_time(stat: &str) -> Option<Duration> {
+    let ticks = u32::try_from(cpu_ticks(stat)?).ok()?;
+    Some(cpu_tick() * ticks)
+}
+
+/// `utime` and `stime` of `/proc/<pid>/stat`: the 14th and the 15th field, counted from behind the
+/// name, which stands in brackets and may hold anything.
+fn cpu_ticks(stat: &str) -> Option<u64> {
+    let (_, fields) = stat.rsplit_once(')')?;
+    let mut fields = fields.split_whitespace().skip(11);
+    let user: u64 = fields.next()?.parse().ok()?;
+    let system: u64 = fields.next()?.parse().ok()?;
+    Some(user + system)
+}
+
+fn rss_bytes_max(status: &str) -> Option<u64> {
+    let kbytes = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kbytes: u64 = kbytes.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kbytes * 1024)
+}
+
+/// A shell that waits for the end of its own stdin. This process holds the other end of that pipe,
+/// and the system closes it when this process is gone, be it by kill -9; then the shell kills the
+/// server, which would otherwise stay for ever.
+struct Guard {
+    shell: Child,
+    stdin: Option<ChildStdin>,
+}
+
+// Ctrl-C reaches everybody of a terminal, and must not reach the one who sees to the end.
+const GUARD: &str = r#"trap '' HUP INT TERM
+read -r held || exit 0
+read -r _ || kill -9 "$held""#;
+
+impl Guard {
+    fn start() -> anyhow::Result<Self> {
+        let mut shell = Command::new("sh")
+            .args(["-c", GUARD])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .context("start a shell")?;
+        let stdin = shell.stdin.take();
+        Ok(Self { shell, stdin })
+    }
+
+    fn hold(&mut self, pid: u32) {
+        self.tell(&pid.to_string());
+    }
+
+    fn let_go(&mut self) {
+        self.tell("let go");
+    }
+
+    fn tell(&mut self, line: &str) {
+        // Without it the run still works; it only matters if this process is killed.
+        if let Some(stdin) = &mut self.stdin {
+            let _ = writeln!(stdin, "{line}");
+        }
+    }
+}
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        drop(self.stdin.take());
+        let _ = self.shell.wait();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_counts_once_its_line_is_complete() {
+        let log = "2026-01-01T00:00:00Z  INFO the broker listens on 127.0.0.1:4711";
+        assert_eq!(address_in(log), None);
+        let complete = format!("starting\n{log}\nmore");
+        assert_eq!(
+            address_in(&complete),
+            Some("127.0.0.1:4711".parse().unwrap())
+        );
+    }
+
+    #[test]
+    fn processor_time_is_found_behind_a_name_with_spaces_and_brackets() {
+        let stat = "7 (a b) c) S 1 7 7 0 -1 4194560 9 0 0 0 250 50 0 0 20 0 3 0 1 2 3";
+        assert_eq!(cpu_ticks(stat), Some(300));
+        assert_eq!(cpu_ticks("7 (a) S 1"), None);
+    }
+
+    #[test]
+    fn memory_is_told_in_bytes() {
+        let status = "Name:\tweir\nVmHWM:\t    2048 kB\nVmRSS:\t    1024 kB\n";
+        assert_eq!(rss_bytes_max(status), Some(2 << 20));
+        assert_eq!(rss_bytes_max("Name:\tweir\n"), None);
+    }
+
+    #[test]
+    fn a_guard_kills_whom_it_holds_once_nobody_is_left_and_spares_whom_it_let_go() {
+        let mut held = Command::new("sleep").arg("1000").spawn().unwrap();
+        let mut spared = Command::new("sleep").arg("1000").spawn().unwrap();
+        let mut guard = Guard::start().unwrap();
+        guard.hold(held.id());
+        drop(guard);
+        assert!(!held.wait().unwrap().success());
+        let mut guard = Guard::start().unwrap();
+        guard.hold(spared.id());
+        guard.let_go();
+        drop(guard);
+        assert_eq!(spared.try_wait().unwrap(), None);
+        spared.kill().unwrap();
+        spared.wait().unwrap();
+    }
+}
