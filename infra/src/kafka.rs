@@ -1,6 +1,7 @@
 //! Reaching Kafka: the `kafka` section, client settings, topics.
 
 mod log_id;
+mod wakeup;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::Secret;
 
 pub use log_id::log_id;
+pub use wakeup::{Queue, Wakeup};
 
 /// Where Kafka is and what weir calls its topics.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -17,7 +17,6 @@ use event::wire;
 use infra::kafka::Config as Kafka;
 use metrics::{counter, gauge, histogram};
 use rdkafka::error::RDKafkaErrorCode;
-use rdkafka::producer::Producer as _;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Duration, Instant};
@@ -179,7 +178,7 @@ impl Publisher {
             .0
             .producer
             .current()
-            .client()
+            .native()
             .fetch_metadata(Some(topic), METADATA_TIMEOUT)
             .map_err(|error| match error.rdkafka_error_code() {
                 Some(RDKafkaErrorCode::UnknownTopicOrPartition) => missing(),

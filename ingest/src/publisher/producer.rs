@@ -5,13 +5,14 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use event::wire;
-use infra::kafka::Config as Kafka;
+use infra::kafka::{Config as Kafka, Wakeup};
 use rdkafka::ClientContext;
 use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{FutureProducer, FutureRecord, Producer as _};
-use tokio::sync::Notify;
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext};
+use tokio::sync::{Notify, oneshot};
+use tokio::task::AbortHandle;
 use tracing::{debug, error};
 
 use super::PublishError;
@@ -26,12 +27,16 @@ const DELIVERY_MARGIN: Duration = Duration::from_secs(1);
 pub(super) struct Producer {
     settings: ClientConfig,
     doubted: Arc<Notify>,
-    current: Mutex<Client>,
+    current: Mutex<Arc<Client>>,
 }
 
-pub(super) type Client = FutureProducer<Context>;
+/// A client and the task that hears from it.
+pub(super) struct Client {
+    producer: Arc<BaseProducer<Context>>,
+    hearing: AbortHandle,
+}
 
-/// Hears of librdkafka's troubles.
+/// Hears of deliveries, and of librdkafka's troubles.
 pub(super) struct Context {
     doubted: Arc<Notify>,
 }
@@ -43,8 +48,75 @@ impl ClientContext for Context {
     }
 }
 
+impl ProducerContext for Context {
+    type DeliveryOpaque = Box<oneshot::Sender<Result<(), KafkaError>>>;
+
+    fn delivery(&self, delivery: &DeliveryResult<'_>, sender: Self::DeliveryOpaque) {
+        let outcome = delivery
+            .as_ref()
+            .map(|_| ())
+            .map_err(|(error, _)| error.clone());
+        // Whoever waited has gone on without it.
+        let _ = sender.send(outcome);
+    }
+}
+
+impl Client {
+    fn create(settings: &ClientConfig, doubted: &Arc<Notify>) -> anyhow::Result<Self> {
+        let doubted = doubted.clone();
+        let producer: BaseProducer<Context> = settings
+            .create_with_context(Context { doubted })
+            .context("make a Kafka producer")?;
+        let wakeup = Wakeup::of(producer.client()).context("listen to a Kafka producer")?;
+        let producer = Arc::new(producer);
+        let hearing = tokio::spawn(hear(wakeup, producer.clone())).abort_handle();
+        Ok(Self { producer, hearing })
+    }
+
+    pub(super) fn native(&self) -> &rdkafka::client::Client<Context> {
+        self.producer.client()
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.hearing.abort();
+    }
+}
+
+/// Polls the client whenever it has something to say.
+async fn hear(wakeup: Wakeup, producer: Arc<BaseProducer<Context>>) {
+    // Declared in this order, so that the queue is let go of before the client.
+    let client = Ending(Some(producer));
+    let wakeup = wakeup;
+    let queue = wakeup.queue();
+    while let Some(producer) = &client.0 {
+        while !queue.is_empty() {
+            producer.poll(Duration::ZERO);
+        }
+        if let Err(fault) = wakeup.heard().await {
+            error!("the Kafka client cannot be heard any more: {fault}");
+            return;
+        }
+    }
+}
+
+/// The end of a client waits for its threads, which must not hold up a runtime.
+struct Ending(Option<Arc<BaseProducer<Context>>>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        let producer = self.0.take();
+        match tokio::runtime::Handle::try_current() {
+            Ok(runtime) => drop(runtime.spawn_blocking(move || drop(producer))),
+            Err(_) => drop(producer),
+        }
+    }
+}
+
 impl Producer {
-    /// Reaches nobody yet: the client connects by itself, for as long as it takes.
+    /// Reaches nobody yet: the client connects by itself, for as long as it takes. Its
+    /// acknowledgements are heard in the runtime of the caller.
     ///
     /// # Errors
     /// If librdkafka does not take a setting.
@@ -54,7 +126,7 @@ impl Producer {
         doubted: Arc<Notify>,
     ) -> anyhow::Result<Self> {
         let settings = settings(kafka, config);
-        let current = Mutex::new(create(&settings, &doubted)?);
+        let current = Mutex::new(Arc::new(Client::create(&settings, &doubted)?));
         Ok(Self {
             settings,
             doubted,
@@ -63,7 +135,7 @@ impl Producer {
     }
 
     /// The client in use now.
-    pub(super) fn current(&self) -> Client {
+    pub(super) fn current(&self) -> Arc<Client> {
         self.current
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -85,15 +157,15 @@ impl Producer {
             key: wire::SCHEMA_HEADER,
             value: Some(wire::SCHEMA_VERSION),
         });
-        let record = FutureRecord::<(), _>::to(topic)
+        let (delivered, delivery) = oneshot::channel();
+        let record = BaseRecord::<(), _, _>::with_opaque_to(topic, Box::new(delivered))
             .partition(i32::try_from(partition).unwrap_or(i32::MAX))
             .payload(record)
             .headers(headers);
-        // Not `send`: that one sleeps while the client's queue is full.
-        let error = match client.send_result(record) {
-            Ok(delivery) => match delivery.await {
-                Ok(Ok(_)) => return Ok(()),
-                Ok(Err((error, _))) => error,
+        let error = match client.producer.send(record) {
+            Ok(()) => match delivery.await {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(error)) => error,
                 Err(_) => return Err(unacknowledged("the Kafka client went away")),
             },
             Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
@@ -112,16 +184,14 @@ impl Producer {
         })
     }
 
-    fn usable(&self) -> Result<Client, PublishError> {
+    fn usable(&self) -> Result<Arc<Client>, PublishError> {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         // An idempotent producer that lost its place takes no records any more.
-        if let Some((_, reason)) = current.client().fatal_error() {
+        if let Some((_, reason)) = current.native().fatal_error() {
             error!("the Kafka client is beyond repair and is replaced: {reason}");
-            let fresh = create(&self.settings, &self.doubted)
+            let fresh = Client::create(&self.settings, &self.doubted)
                 .map_err(|error| unacknowledged(format!("{error:#}")))?;
-            let useless = std::mem::replace(&mut *current, fresh);
-            // Its end waits for its thread.
-            tokio::task::spawn_blocking(move || drop(useless));
+            *current = Arc::new(fresh);
         }
         Ok(current.clone())
     }
@@ -129,13 +199,6 @@ impl Producer {
 
 fn unacknowledged(reason: impl ToString) -> PublishError {
     PublishError::Unacknowledged(reason.to_string())
-}
-
-fn create(settings: &ClientConfig, doubted: &Arc<Notify>) -> anyhow::Result<Client> {
-    let doubted = doubted.clone();
-    settings
-        .create_with_context(Context { doubted })
-        .context("make a Kafka producer")
 }
 
 /// What a 202 rests on is set last, whatever the operator's own settings say.

@@ -154,7 +154,7 @@ async fn a_client_beyond_repair_is_replaced() {
         .publish(vec![event(None)])
         .await
         .unwrap_err();
-    assert!(broken.client().fatal_error().is_some());
+    assert!(broken.native().fatal_error().is_some());
     drop(broken);
     let mut outcome = running.publisher.publish(vec![event(None)]).await;
     let begun_at = Instant::now();
