@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use anyhow::{Context, bail};
 use axum::Router;
 use axum::middleware::from_fn;
-use infra::http::{api_docs, bind, operations, serve, with_fallbacks};
+use infra::http::{api_docs, bind, operations, serve_within, with_fallbacks};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -72,9 +72,10 @@ impl Service {
             .layer(from_fn(api::count_answer))
             .layer(CatchPanicLayer::custom(api::failed))
             .layer(api::cors());
+        let limits = self.config.connections();
         let stopped = shutdown.clone();
         let served = tokio::select! {
-            served = serve(self.listener, router, shutdown) => served,
+            served = serve_within(self.listener, router, limits, shutdown) => served,
             _ = &mut flushing => bail!("the flusher ended unasked"),
             Err(panic) = &mut watching => bail!("the watch over Kafka ended: {panic}"),
         };

@@ -5,6 +5,7 @@
 mod answers;
 mod batches;
 mod bodies;
+mod connections;
 mod kafka;
 mod operations;
 mod support;
