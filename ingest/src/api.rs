@@ -4,6 +4,7 @@ pub(crate) mod batch;
 pub(crate) mod single;
 
 use std::any::Any;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -21,8 +22,10 @@ use metrics::counter;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 use uuid::Uuid;
 
+use crate::admission::Admission;
 use crate::body::{BodyError, BodyLimits, OpenBytes};
 use crate::config::Config;
+use crate::limits::{Limited, RateLimits};
 use crate::publisher::{Outgoing, PublishError, Publisher};
 
 pub(crate) use batch::{BatchAccepted, BatchRefused, Rejected};
@@ -41,9 +44,36 @@ pub(crate) struct Edge {
     batch_limits: BodyLimits,
     batch_events_max: usize,
     open_bytes: OpenBytes,
+    limits: Option<Arc<RateLimits>>,
 }
 
-pub(crate) fn routes(publisher: Publisher, config: &Config) -> Router {
+impl Edge {
+    /// Charges the client for the request.
+    fn admit(&self, request: &Request) -> Result<Admission, Limited> {
+        let mut admission = Admission::default();
+        if let Some(limits) = &self.limits {
+            admission.site_counts = limits.admit(request)?;
+        }
+        Ok(admission)
+    }
+
+    /// Charges the sites for its events, once all of them are judged.
+    fn charge(&self, admission: &Admission) -> Result<(), Limited> {
+        match (&self.limits, &admission.site_counts) {
+            (Some(limits), Some(counts)) => limits.charge(counts),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// # Errors
+/// If the configuration contradicts itself.
+pub(crate) fn routes(publisher: Publisher, config: &Config) -> anyhow::Result<Router> {
+    let limits = RateLimits::new(
+        &config.rate_limits,
+        &config.trusted_proxies,
+        config.forwarded_header,
+    )?;
     let edge = Edge {
         publisher,
         event_limits: BodyLimits {
@@ -58,11 +88,12 @@ pub(crate) fn routes(publisher: Publisher, config: &Config) -> Router {
         },
         batch_events_max: config.batch_events_max,
         open_bytes: OpenBytes::new(config.open_bytes_max),
+        limits: limits.map(Arc::new),
     };
-    Router::new()
+    Ok(Router::new()
         .route("/event", post(single::post_event))
         .route("/events", post(batch::post_events))
-        .with_state(edge)
+        .with_state(edge))
 }
 
 /// Any site's pages send their events here. A beacon always comes with credentials, so the page's
@@ -83,8 +114,12 @@ pub(crate) fn cors() -> CorsLayer {
 }
 
 /// An event that obeys the rules, ready to go, and its id.
-fn accept(request: &EventRequest<'_>) -> Result<(Outgoing, Uuid), InvalidEvent> {
+fn accept(
+    request: &EventRequest<'_>,
+    admission: &mut Admission,
+) -> Result<(Outgoing, Uuid), InvalidEvent> {
     let event = event::parse(request, Utc::now(), Uuid::now_v7)?;
+    admission.count(&event);
     let client_id = (event.id.origin == IdOrigin::Client).then_some(event.id.uuid);
     Ok((
         Outgoing {

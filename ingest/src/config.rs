@@ -7,6 +7,8 @@ use anyhow::ensure;
 use infra::http::ConnectionLimits;
 use serde::{Deserialize, Serialize};
 
+use crate::limits::{ForwardedHeader, RateLimits, RateLimitsConfig};
+
 /// Settings of the ingest service.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -23,6 +25,15 @@ pub struct Config {
     /// A connection may stay without a request for this long (`WEIR_INGEST__IDLE_TIMEOUT=2m`).
     #[serde(with = "humantime_serde")]
     pub idle_timeout: Duration,
+    /// How much one client address and one site may send; no limit unless set.
+    pub rate_limits: RateLimitsConfig,
+    /// Proxies, by address or network, that are believed when they say whose request they hand on
+    /// (`WEIR_INGEST__TRUSTED_PROXIES=10.0.0.0/8,127.0.0.1`).
+    #[serde(deserialize_with = "infra::config::list")]
+    pub trusted_proxies: Vec<String>,
+    /// The header in which they say it: `x-forwarded-for` or `forwarded`
+    /// (`WEIR_INGEST__FORWARDED_HEADER`).
+    pub forwarded_header: ForwardedHeader,
     /// The largest body of `POST /event`, packed and unpacked (`WEIR_INGEST__EVENT_BYTES_MAX`).
     pub event_bytes_max: usize,
     /// The largest body of `POST /events` as it comes (`WEIR_INGEST__BATCH_BYTES_MAX`).
@@ -63,6 +74,9 @@ impl Default for Config {
             connections_max: connections.open_max,
             header_timeout: connections.header_timeout,
             idle_timeout: connections.idle_timeout,
+            rate_limits: RateLimitsConfig::default(),
+            trusted_proxies: Vec::new(),
+            forwarded_header: ForwardedHeader::default(),
             event_bytes_max: 256 << 10,
             batch_bytes_max: 16 << 20,
             batch_unpacked_bytes_max: 64 << 20,
@@ -101,6 +115,12 @@ impl Config {
                 "ingest.{name} must be more than nothing"
             );
         }
+        self.rate_limits.check()?;
+        RateLimits::new(
+            &self.rate_limits,
+            &self.trusted_proxies,
+            self.forwarded_header,
+        )?;
         ensure!(
             self.ack_timeout >= ACK_TIMEOUT_MIN,
             "ingest.ack_timeout must be at least {ACK_TIMEOUT_MIN:?}"

@@ -1,8 +1,10 @@
 //! HTTP -> Kafka: takes events in, judges them, and answers 202 once Kafka has them for good.
 
+mod admission;
 mod api;
 mod body;
 mod config;
+mod limits;
 mod openapi;
 mod publisher;
 mod reachability;
@@ -18,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
 pub use config::Config;
+pub use limits::{ForwardedHeader, RateConfig, RateLimitsConfig};
 
 use publisher::Publisher;
 
@@ -65,7 +68,7 @@ impl Service {
             shutdown.clone(),
         ));
         let router: Router = Router::new()
-            .merge(api::routes(publisher.clone(), &self.config))
+            .merge(api::routes(publisher.clone(), &self.config)?)
             .merge(operations("ingest", readiness))
             .merge(api_docs(openapi::document()));
         let router = with_fallbacks(router)

@@ -21,7 +21,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tower::Service;
-use tracing::{error, warn};
+use tracing::{error, info};
 
 use super::activity::{Activity, Phase, Watched};
 use super::open_files;
@@ -78,7 +78,7 @@ impl Connections {
     ) -> Self {
         let open_max = open_files::allow(limits.open_max);
         if open_max < limits.open_max {
-            warn!(
+            info!(
                 connections.max = open_max,
                 "the limit on open files allows {open_max} connections, not {}: raise `ulimit -n`",
                 limits.open_max

@@ -7,5 +7,6 @@ mod batches;
 mod bodies;
 mod connections;
 mod kafka;
+mod limits;
 mod operations;
 mod support;
