@@ -1,6 +1,7 @@
-//! `POST /event` and `POST /events`: from a body to an answer.
+//! `POST /event`, `POST /events` and `GET /pixel.gif`: from a request to an answer.
 
 pub(crate) mod batch;
+pub(crate) mod pixel;
 pub(crate) mod single;
 
 use std::any::Any;
@@ -14,7 +15,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{get, post};
 use chrono::Utc;
 use event::{EventRequest, IdOrigin, InvalidEvent, wire};
 use infra::http::error;
@@ -93,6 +94,7 @@ pub(crate) fn routes(publisher: Publisher, config: &Config) -> anyhow::Result<Ro
     Ok(Router::new()
         .route("/event", post(single::post_event))
         .route("/events", post(batch::post_events))
+        .route("/pixel.gif", get(pixel::get_pixel).head(pixel::head_pixel))
         .with_state(edge))
 }
 
@@ -102,12 +104,13 @@ pub(crate) fn routes(publisher: Publisher, config: &Config) -> anyhow::Result<Ro
 /// To be laid around the whole router: inside of it, the fallback for wrong methods would answer
 /// the preflight.
 pub(crate) fn cors() -> CorsLayer {
-    let takes_events =
-        |_: &HeaderValue, request: &Parts| matches!(request.uri.path(), "/event" | "/events");
+    let takes_events = |_: &HeaderValue, request: &Parts| {
+        matches!(request.uri.path(), "/event" | "/events" | "/pixel.gif")
+    };
     CorsLayer::new()
         .allow_origin(AllowOrigin::predicate(takes_events))
         .allow_credentials(true)
-        .allow_methods([Method::POST])
+        .allow_methods([Method::GET, Method::POST])
         .allow_headers(AllowHeaders::mirror_request())
         .expose_headers([RETRY_AFTER])
         .max_age(PREFLIGHT_AGE_MAX)

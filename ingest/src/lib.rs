@@ -7,6 +7,7 @@ mod config;
 mod limits;
 mod openapi;
 mod publisher;
+mod query_string;
 mod reachability;
 
 use std::net::SocketAddr;

@@ -9,4 +9,5 @@ mod connections;
 mod kafka;
 mod limits;
 mod operations;
+mod pixel;
 mod support;
