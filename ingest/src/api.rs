@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request};
-use axum::http::header::{ACCEPT_ENCODING, RETRY_AFTER};
+use axum::http::header::{ACCEPT_ENCODING, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
@@ -26,6 +26,7 @@ use uuid::Uuid;
 use crate::admission::Admission;
 use crate::body::{BodyError, BodyLimits, OpenBytes};
 use crate::config::Config;
+use crate::keys::{Caller, Denied, KeyRing};
 use crate::limits::{Limited, RateLimits};
 use crate::publisher::{Outgoing, PublishError, Publisher};
 
@@ -35,6 +36,7 @@ pub(crate) use single::Accepted;
 /// Browsers ask again earlier, each after a limit of its own.
 const PREFLIGHT_AGE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 const ENCODINGS: HeaderValue = HeaderValue::from_static("gzip, deflate, zstd, br");
+const BEARER: HeaderValue = HeaderValue::from_static("Bearer");
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
 
 /// What the handlers need.
@@ -45,13 +47,17 @@ pub(crate) struct Edge {
     batch_limits: BodyLimits,
     batch_events_max: usize,
     open_bytes: OpenBytes,
+    keys: Option<KeyRing>,
     limits: Option<Arc<RateLimits>>,
 }
 
 impl Edge {
-    /// Charges the client for the request.
+    /// Charges the client for the request, and sees which key it brings.
     fn admit(&self, request: &Request) -> Result<Admission, Limited> {
-        let mut admission = Admission::default();
+        let mut admission = Admission {
+            caller: self.keys.as_ref().map(|keys| Caller::new(keys, request)),
+            ..Admission::default()
+        };
         if let Some(limits) = &self.limits {
             admission.site_counts = limits.admit(request)?;
         }
@@ -69,7 +75,11 @@ impl Edge {
 
 /// # Errors
 /// If the configuration contradicts itself.
-pub(crate) fn routes(publisher: Publisher, config: &Config) -> anyhow::Result<Router> {
+pub(crate) fn routes(
+    publisher: Publisher,
+    keys: Option<KeyRing>,
+    config: &Config,
+) -> anyhow::Result<Router> {
     let limits = RateLimits::new(
         &config.rate_limits,
         &config.trusted_proxies,
@@ -89,6 +99,7 @@ pub(crate) fn routes(publisher: Publisher, config: &Config) -> anyhow::Result<Ro
         },
         batch_events_max: config.batch_events_max,
         open_bytes: OpenBytes::new(config.open_bytes_max),
+        keys,
         limits: limits.map(Arc::new),
     };
     Ok(Router::new()
@@ -99,7 +110,8 @@ pub(crate) fn routes(publisher: Publisher, config: &Config) -> anyhow::Result<Ro
 }
 
 /// Any site's pages send their events here. A beacon always comes with credentials, so the page's
-/// origin is named and they are allowed; nothing here looks at them.
+/// origin is named and they are allowed; nothing here looks at cookies, and which origins a public key
+/// is good for is judged with the event.
 ///
 /// To be laid around the whole router: inside of it, the fallback for wrong methods would answer
 /// the preflight.
@@ -112,17 +124,58 @@ pub(crate) fn cors() -> CorsLayer {
         .allow_credentials(true)
         .allow_methods([Method::GET, Method::POST])
         .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers([RETRY_AFTER])
+        .expose_headers([RETRY_AFTER, WWW_AUTHENTICATE])
         .max_age(PREFLIGHT_AGE_MAX)
+}
+
+/// Why an event is refused.
+enum Refusal {
+    Invalid(Vec<String>),
+    Denied(Denied),
+}
+
+impl Refusal {
+    fn outcome(&self) -> &'static str {
+        match self {
+            Self::Invalid(_) => "rejected",
+            Self::Denied(_) => "denied",
+        }
+    }
+
+    fn errors(self) -> Vec<String> {
+        match self {
+            Self::Invalid(errors) => errors,
+            Self::Denied(denied) => vec![denied.to_string()],
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        count(self.outcome(), 1);
+        match self {
+            Self::Invalid(errors) => error(StatusCode::BAD_REQUEST, errors),
+            Self::Denied(denied) => denied_with(denied, error(denied.status(), self.errors())),
+        }
+    }
+}
+
+/// A refusal for want of a key says which kind of key is wanted.
+fn denied_with(denied: Denied, mut response: Response) -> Response {
+    if denied == Denied::Missing {
+        response.headers_mut().insert(WWW_AUTHENTICATE, BEARER);
+    }
+    response
 }
 
 /// An event that obeys the rules, ready to go, and its id.
 fn accept(
     request: &EventRequest<'_>,
     admission: &mut Admission,
-) -> Result<(Outgoing, Uuid), InvalidEvent> {
-    let event = event::parse(request, Utc::now(), Uuid::now_v7)?;
-    admission.count(&event);
+) -> Result<(Outgoing, Uuid), Refusal> {
+    let event = event::parse(request, Utc::now(), Uuid::now_v7)
+        .map_err(|invalid| Refusal::Invalid(sentences(&invalid)))?;
+    admission.admit(&event).map_err(Refusal::Denied)?;
     let client_id = (event.id.origin == IdOrigin::Client).then_some(event.id.uuid);
     Ok((
         Outgoing {

@@ -7,6 +7,7 @@ use anyhow::ensure;
 use infra::http::ConnectionLimits;
 use serde::{Deserialize, Serialize};
 
+use crate::keys::KeysConfig;
 use crate::limits::{ForwardedHeader, RateLimits, RateLimitsConfig};
 
 /// Settings of the ingest service.
@@ -25,6 +26,8 @@ pub struct Config {
     /// A connection may stay without a request for this long (`WEIR_INGEST__IDLE_TIMEOUT=2m`).
     #[serde(with = "humantime_serde")]
     pub idle_timeout: Duration,
+    /// Who may send events of which site; anybody, unless keys are listed.
+    pub keys: KeysConfig,
     /// How much one client address and one site may send; no limit unless set.
     pub rate_limits: RateLimitsConfig,
     /// Proxies, by address or network, that are believed when they say whose request they hand on
@@ -74,6 +77,7 @@ impl Default for Config {
             connections_max: connections.open_max,
             header_timeout: connections.header_timeout,
             idle_timeout: connections.idle_timeout,
+            keys: KeysConfig::default(),
             rate_limits: RateLimitsConfig::default(),
             trusted_proxies: Vec::new(),
             forwarded_header: ForwardedHeader::default(),

@@ -4,6 +4,7 @@ mod admission;
 mod api;
 mod body;
 mod config;
+mod keys;
 mod limits;
 mod openapi;
 mod publisher;
@@ -21,14 +22,17 @@ use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
 pub use config::Config;
+pub use keys::{KeyHash, KeysConfig, Origin, SiteKeys, hash as key_hash};
 pub use limits::{ForwardedHeader, RateConfig, RateLimitsConfig};
 
+use keys::{KeyRing, read_again_on_hangup};
 use publisher::Publisher;
 
 /// The service, listening and not yet serving.
 pub struct Service {
     config: Config,
     kafka: infra::kafka::Config,
+    keys: Option<KeyRing>,
     listener: TcpListener,
     local_addr: SocketAddr,
 }
@@ -37,14 +41,16 @@ impl Service {
     /// Listens. Kafka need not be there yet.
     ///
     /// # Errors
-    /// If the configuration contradicts itself, or the address is in use.
+    /// If the configuration contradicts itself, the keys cannot be read, or the address is in use.
     pub async fn bind(config: Config, kafka: infra::kafka::Config) -> anyhow::Result<Self> {
         config.check()?;
+        let keys = KeyRing::new(&config.keys)?;
         let listener = bind(config.listen, "ingest.listen").await?;
         let local_addr = listener.local_addr()?;
         Ok(Self {
             config,
             kafka,
+            keys,
             listener,
             local_addr,
         })
@@ -69,7 +75,11 @@ impl Service {
             shutdown.clone(),
         ));
         let router: Router = Router::new()
-            .merge(api::routes(publisher.clone(), &self.config)?)
+            .merge(api::routes(
+                publisher.clone(),
+                self.keys.clone(),
+                &self.config,
+            )?)
             .merge(operations("ingest", readiness))
             .merge(api_docs(openapi::document()));
         let router = with_fallbacks(router)
@@ -80,6 +90,7 @@ impl Service {
         let stopped = shutdown.clone();
         let served = tokio::select! {
             served = serve_within(self.listener, router, limits, shutdown) => served,
+            Err(failure) = read_again_on_hangup(self.keys, self.config.keys) => Err(failure),
             _ = &mut flushing => bail!("the flusher ended unasked"),
             Err(panic) = &mut watching => bail!("the watch over Kafka ended: {panic}"),
         };

@@ -2,7 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use utoipa::OpenApi;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi};
 
 /// An event as a client sends it. Fields that are not listed are ignored.
 #[derive(Serialize, utoipa::ToSchema)]
@@ -82,6 +83,15 @@ pub(crate) struct ContentEncoding {
     content_encoding: Option<String>,
 }
 
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes what the query string is read for")]
+pub(crate) struct KeyParameter {
+    /// The write key, where no `Authorization` can be sent. Without a key in force it is ignored.
+    #[param(required = false)]
+    key: Option<String>,
+}
+
 /// The event, as text. `props` cannot be sent this way.
 #[derive(utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -141,9 +151,23 @@ pub(crate) struct PixelQuery {
     tags(
         (name = "events", description = "Events coming in"),
         (name = "operations", description = "Watching the service")
-    )
+    ),
+    modifiers(&WriteKey)
 )]
 struct Document;
+
+struct WriteKey;
+
+impl Modify for WriteKey {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let scheme = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("A write key, where the service asks for one"))
+            .build();
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("write_key", SecurityScheme::Http(scheme));
+    }
+}
 
 pub(crate) fn document() -> utoipa::openapi::OpenApi {
     Document::openapi()

@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::{Edge, count, unavailable};
+use super::{Edge, count, denied_with, unavailable};
 use crate::body;
 use cut::judge;
 
@@ -65,7 +65,8 @@ pub(crate) struct Rejected {
     post,
     path = "/events",
     tag = "events",
-    params(crate::openapi::ContentEncoding),
+    params(crate::openapi::ContentEncoding, crate::openapi::KeyParameter),
+    security((), ("write_key" = [])),
     request_body(
         content(
             (crate::openapi::BatchBody = "application/json"),
@@ -76,6 +77,8 @@ pub(crate) struct Rejected {
     responses(
         (status = 202, description = "The good ones are stored in Kafka", body = BatchAccepted),
         (status = 400, description = "None was good, or the body cannot be read", body = BatchRefused),
+        (status = 401, description = "None was good, and some lack a write key", body = BatchRefused),
+        (status = 403, description = "None was good, and some are of a site that the write key is not for, or not from this origin", body = BatchRefused),
         (status = 408, description = "The body did not arrive in time", body = infra::http::ErrorBody),
         (status = 413, description = "The body is too large, or holds too many events", body = infra::http::ErrorBody),
         (status = 415, description = "The content encoding is unknown", body = infra::http::ErrorBody),
@@ -119,7 +122,8 @@ pub(crate) async fn post_events(State(edge): State<Edge>, request: Request) -> R
         Err(refusal) => return refusal.into_response(),
     };
     let accepted = outgoing.len();
-    count("rejected", rejected.len());
+    count("rejected", rejected.len() - admission.denied_count);
+    count("denied", admission.denied_count);
     if accepted == 0 {
         let errors = vec!["no event of the batch is good".to_owned()];
         let refused = BatchRefused {
@@ -128,7 +132,10 @@ pub(crate) async fn post_events(State(edge): State<Edge>, request: Request) -> R
             errors,
             rejected,
         };
-        return (StatusCode::BAD_REQUEST, Json(refused)).into_response();
+        return match admission.denied {
+            Some(denied) => denied_with(denied, (denied.status(), Json(refused)).into_response()),
+            None => (StatusCode::BAD_REQUEST, Json(refused)).into_response(),
+        };
     }
     if let Err(limited) = edge.charge(&admission) {
         count("limited", accepted);

@@ -1,13 +1,11 @@
 //! `GET /pixel.gif`: an event from a page that runs no script.
 
 use axum::extract::{RawQuery, Request, State};
-use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use event::EventRequest;
-use infra::http::error;
 
-use super::{Edge, accept, count, sentences};
+use super::{Edge, Refusal, accept, count};
 use crate::admission::Admission;
 use crate::publisher::Outgoing;
 use crate::query_string::{self, NotText};
@@ -35,10 +33,13 @@ const EVENT_TYPE: &str = "page_view";
     get,
     path = "/pixel.gif",
     tag = "events",
-    params(crate::openapi::PixelQuery),
+    params(crate::openapi::PixelQuery, crate::openapi::KeyParameter),
+    security((), ("write_key" = [])),
     responses(
         (status = 200, description = "Accepted: the event is stored in Kafka. A transparent GIF of one point", content_type = "image/gif", body = [u8]),
         (status = 400, description = "Refused, with every fault", body = infra::http::ErrorBody),
+        (status = 401, description = "A write key is required", body = infra::http::ErrorBody),
+        (status = 403, description = "The write key is not one of this site, or not good from this origin", body = infra::http::ErrorBody),
         (status = 429, description = "Too much of this address, or of this site: try again after `Retry-After` seconds", body = infra::http::ErrorBody,
             headers(("Retry-After" = u32, description = "Seconds"))),
         (status = 503, description = "Kafka cannot take it now: try again after `Retry-After` seconds", body = infra::http::ErrorBody,
@@ -59,10 +60,7 @@ pub(crate) async fn get_pixel(
     };
     let outgoing = match judge(query.as_deref().unwrap_or_default(), &mut admission) {
         Ok(outgoing) => outgoing,
-        Err(errors) => {
-            count("rejected", 1);
-            return error(StatusCode::BAD_REQUEST, errors);
-        }
+        Err(refusal) => return refusal.into_response(),
     };
     if let Err(limited) = edge.charge(&admission) {
         count("limited", 1);
@@ -81,17 +79,18 @@ pub(crate) async fn head_pixel() -> Response {
     image()
 }
 
-fn judge(query: &str, admission: &mut Admission) -> Result<Outgoing, Vec<String>> {
+fn judge(query: &str, admission: &mut Admission) -> Result<Outgoing, Refusal> {
     let mut pairs = query_string::pairs(query)
         .collect::<Result<Vec<_>, NotText>>()
-        .map_err(|fault| vec![fault.to_string()])?;
+        .map_err(|fault| Refusal::Invalid(vec![fault.to_string()]))?;
     match pairs.iter_mut().find(|(name, _)| name == "event_type") {
         Some((_, value)) if value.is_empty() => *value = EVENT_TYPE.into(),
         Some(_) => {}
         None => pairs.push(("event_type".into(), EVENT_TYPE.into())),
     }
-    let request = EventRequest::from_pairs(pairs).map_err(|fault| vec![fault.to_string()])?;
-    let (outgoing, _) = accept(&request, admission).map_err(|invalid| sentences(&invalid))?;
+    let request = EventRequest::from_pairs(pairs)
+        .map_err(|fault| Refusal::Invalid(vec![fault.to_string()]))?;
+    let (outgoing, _) = accept(&request, admission)?;
     Ok(outgoing)
 }
 

@@ -7,6 +7,7 @@ mod batches;
 mod bodies;
 mod connections;
 mod kafka;
+mod keys;
 mod limits;
 mod operations;
 mod pixel;

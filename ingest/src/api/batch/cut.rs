@@ -9,7 +9,7 @@ use serde::de::{Deserialize, Error as _, IgnoredAny};
 
 use super::Rejected;
 use crate::admission::Admission;
-use crate::api::{accept, not_an_event, sentences, shown};
+use crate::api::{Refusal, accept, not_an_event, shown};
 use crate::body::{BodyError, bad, not_utf8};
 use crate::publisher::Outgoing;
 
@@ -129,9 +129,9 @@ impl Judge<'_> {
             return Err(BodyError(StatusCode::PAYLOAD_TOO_LARGE, sentence));
         }
         self.index += 1;
-        let judged = request.map_err(|fault| vec![fault]).and_then(|request| {
-            accept(&request, self.admission).map_err(|invalid| sentences(&invalid))
-        });
+        let judged = request
+            .map_err(|fault| vec![fault])
+            .and_then(|request| accept(&request, self.admission).map_err(Refusal::errors));
         match judged {
             Ok((event, _)) => self.good.push(event),
             Err(errors) => self.rejected.push(Rejected { index, errors }),
