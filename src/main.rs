@@ -5,6 +5,7 @@ mod bench;
 mod config;
 mod health;
 mod import;
+mod key;
 mod seal;
 mod servers;
 mod up;
@@ -64,6 +65,8 @@ enum Command {
     Bench(bench::Benchmark),
     /// Ask a URL and exit with 0 if it answers with success; for container health checks.
     Health(health::Options),
+    /// Make a write key: prints it once, and the lines of TOML that let it in.
+    Key(key::Options),
     /// Print the configuration in force, secrets redacted.
     Config,
 }
@@ -89,6 +92,10 @@ async fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> anyhow::Result<()> {
+    if let Command::Key(options) = &cli.command {
+        key::print(options);
+        return Ok(());
+    }
     let config: Config = infra::config::load(cli.config.as_deref())?;
     if let Command::Config = cli.command {
         return config::print(&config);
@@ -107,6 +114,6 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Seal(options) => seal::run(&config, options).await,
         Command::Bench(benchmark) => bench::run(benchmark).await,
         Command::Health(options) => health::run(options).await,
-        Command::Config => unreachable!("answered above"),
+        Command::Key(_) | Command::Config => unreachable!("answered above"),
     }
 }

@@ -12,6 +12,8 @@ pub enum Fault {
     Required(&'static str),
     #[error("{0} must be a string")]
     NotAString(&'static str),
+    #[error("{0} is given twice")]
+    GivenTwice(&'static str),
     #[error("site_id must be 1 to {SITE_ID_BYTES_MAX} bytes of A-Z a-z 0-9 . _ : -")]
     SiteId,
     #[error("event_type must be 1 to {EVENT_TYPE_BYTES_MAX} bytes without control characters")]

@@ -31,6 +31,47 @@ pub struct EventRequest<'a> {
     props: Value<'a>,
 }
 
+impl<'a> EventRequest<'a> {
+    /// A request from names and values, as a query string brings them. Names it does not know are
+    /// ignored, and `props` is one of them: its values are not texts. An empty value is a field
+    /// left out, because a template fills in nothing where it knows nothing.
+    ///
+    /// # Errors
+    /// If a name is given twice.
+    ///
+    /// ```
+    /// let pairs = [("site_id", "shop"), ("event_type", "page_view"), ("user_id", "")];
+    /// let pairs = pairs.map(|(name, value)| (name.into(), value.into()));
+    /// assert!(event::EventRequest::from_pairs(pairs).is_ok());
+    /// ```
+    pub fn from_pairs(
+        pairs: impl IntoIterator<Item = (Cow<'a, str>, Cow<'a, str>)>,
+    ) -> Result<Self, Fault> {
+        let mut request = Self::default();
+        let mut seen = 0_u8;
+        for (name, value) in pairs {
+            let (bit, name, field) = match &*name {
+                "site_id" => (0, "site_id", &mut request.site_id),
+                "event_type" => (1, "event_type", &mut request.event_type),
+                "path" => (2, "path", &mut request.path),
+                "user_id" => (3, "user_id", &mut request.user_id),
+                "timestamp" => (4, "timestamp", &mut request.timestamp),
+                "event_id" => (5, "event_id", &mut request.event_id),
+                "referrer" => (6, "referrer", &mut request.referrer),
+                _ => continue,
+            };
+            if seen & (1 << bit) != 0 {
+                return Err(Fault::GivenTwice(name));
+            }
+            seen |= 1 << bit;
+            if !value.is_empty() {
+                *field = Value::String(value);
+            }
+        }
+        Ok(request)
+    }
+}
+
 /// Judges a request. `edge_id` makes the id of an event that brought none.
 ///
 /// # Errors

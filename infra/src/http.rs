@@ -1,14 +1,16 @@
 //! The HTTP side every service has: binding, serving, `/health`, `/ready`, `/metrics`, the API's
 //! pages, and one shape for all errors.
 
+mod activity;
+mod connections;
 mod docs;
 mod errors;
+mod open_files;
 mod readiness;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::Context;
 use axum::Router;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
@@ -17,11 +19,13 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
+pub use connections::ConnectionLimits;
 pub use docs::api_docs;
 pub use errors::{ErrorBody, error, with_fallbacks};
 pub use readiness::Readiness;
 
 use crate::telemetry;
+use connections::Connections;
 
 /// How long open requests may take to finish once shutdown was asked for.
 const GRACE: Duration = Duration::from_secs(10);
@@ -43,34 +47,46 @@ pub async fn bind(address: SocketAddr, setting: &str) -> anyhow::Result<TcpListe
     })
 }
 
-/// Serves until `shutdown`, then lets open requests finish within a grace period.
+/// Serves until `shutdown`, then lets open requests finish within a grace period. Handlers find
+/// the client's address as [`ConnectInfo<SocketAddr>`](axum::extract::ConnectInfo).
 ///
 /// # Errors
-/// If the listener fails.
+/// None so far: what goes wrong with a connection is over with it, and a listener that cannot
+/// accept is tried again.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    let graceful = shutdown.clone();
-    let server = axum::serve(listener, router)
-        .with_graceful_shutdown(async move { graceful.cancelled().await });
-    let mut server = std::pin::pin!(server.into_future());
+    serve_within(listener, router, ConnectionLimits::default(), shutdown).await
+}
+
+/// As [`serve`], with limits of its own.
+///
+/// # Errors
+/// As [`serve`].
+pub async fn serve_within(
+    listener: TcpListener,
+    router: Router,
+    limits: ConnectionLimits,
+    shutdown: CancellationToken,
+) -> anyhow::Result<()> {
+    let mut connections = Connections::new(listener, router, limits, shutdown.clone());
     let mut upkeep = tokio::time::interval(UPKEEP_EVERY);
     loop {
         tokio::select! {
-            served = &mut server => return served.context("serve HTTP"),
+            () = connections.accept() => {}
             () = shutdown.cancelled() => break,
             _ = upkeep.tick() => telemetry::keep_up(),
         }
     }
-    match tokio::time::timeout(GRACE, server).await {
-        Ok(served) => served.context("serve HTTP"),
-        Err(_) => {
-            warn!("requests still open after {GRACE:?} were cut off");
-            Ok(())
-        }
+    if tokio::time::timeout(GRACE, connections.finish())
+        .await
+        .is_err()
+    {
+        warn!("requests still open after {GRACE:?} were cut off");
     }
+    Ok(())
 }
 
 /// `/health`, `/ready` and `/metrics`.

@@ -1,19 +1,21 @@
-//! `POST /event` and `POST /events`: from a body to an answer.
+//! `POST /event`, `POST /events` and `GET /pixel.gif`: from a request to an answer.
 
 pub(crate) mod batch;
+pub(crate) mod pixel;
 pub(crate) mod single;
 
 use std::any::Any;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{MatchedPath, Request};
-use axum::http::header::{ACCEPT_ENCODING, RETRY_AFTER};
+use axum::http::header::{ACCEPT_ENCODING, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use axum::routing::post;
+use axum::routing::{get, post};
 use chrono::Utc;
 use event::{EventRequest, IdOrigin, InvalidEvent, wire};
 use infra::http::error;
@@ -21,8 +23,11 @@ use metrics::counter;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 use uuid::Uuid;
 
+use crate::admission::Admission;
 use crate::body::{BodyError, BodyLimits, OpenBytes};
 use crate::config::Config;
+use crate::keys::{Caller, Denied, KeyRing};
+use crate::limits::{Limited, RateLimits};
 use crate::publisher::{Outgoing, PublishError, Publisher};
 
 pub(crate) use batch::{BatchAccepted, BatchRefused, Rejected};
@@ -31,6 +36,7 @@ pub(crate) use single::Accepted;
 /// Browsers ask again earlier, each after a limit of its own.
 const PREFLIGHT_AGE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 const ENCODINGS: HeaderValue = HeaderValue::from_static("gzip, deflate, zstd, br");
+const BEARER: HeaderValue = HeaderValue::from_static("Bearer");
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
 
 /// What the handlers need.
@@ -41,9 +47,44 @@ pub(crate) struct Edge {
     batch_limits: BodyLimits,
     batch_events_max: usize,
     open_bytes: OpenBytes,
+    keys: Option<KeyRing>,
+    limits: Option<Arc<RateLimits>>,
 }
 
-pub(crate) fn routes(publisher: Publisher, config: &Config) -> Router {
+impl Edge {
+    /// Charges the client for the request, and sees which key it brings.
+    fn admit(&self, request: &Request) -> Result<Admission, Limited> {
+        let mut admission = Admission {
+            caller: self.keys.as_ref().map(|keys| Caller::new(keys, request)),
+            ..Admission::default()
+        };
+        if let Some(limits) = &self.limits {
+            admission.site_counts = limits.admit(request)?;
+        }
+        Ok(admission)
+    }
+
+    /// Charges the sites for its events, once all of them are judged.
+    fn charge(&self, admission: &Admission) -> Result<(), Limited> {
+        match (&self.limits, &admission.site_counts) {
+            (Some(limits), Some(counts)) => limits.charge(counts),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// # Errors
+/// If the configuration contradicts itself.
+pub(crate) fn routes(
+    publisher: Publisher,
+    keys: Option<KeyRing>,
+    config: &Config,
+) -> anyhow::Result<Router> {
+    let limits = RateLimits::new(
+        &config.rate_limits,
+        &config.trusted_proxies,
+        config.forwarded_header,
+    )?;
     let edge = Edge {
         publisher,
         event_limits: BodyLimits {
@@ -58,33 +99,83 @@ pub(crate) fn routes(publisher: Publisher, config: &Config) -> Router {
         },
         batch_events_max: config.batch_events_max,
         open_bytes: OpenBytes::new(config.open_bytes_max),
+        keys,
+        limits: limits.map(Arc::new),
     };
-    Router::new()
+    Ok(Router::new()
         .route("/event", post(single::post_event))
         .route("/events", post(batch::post_events))
-        .with_state(edge)
+        .route("/pixel.gif", get(pixel::get_pixel).head(pixel::head_pixel))
+        .with_state(edge))
 }
 
 /// Any site's pages send their events here. A beacon always comes with credentials, so the page's
-/// origin is named and they are allowed; nothing here looks at them.
+/// origin is named and they are allowed; nothing here looks at cookies, and which origins a public key
+/// is good for is judged with the event.
 ///
 /// To be laid around the whole router: inside of it, the fallback for wrong methods would answer
 /// the preflight.
 pub(crate) fn cors() -> CorsLayer {
-    let takes_events =
-        |_: &HeaderValue, request: &Parts| matches!(request.uri.path(), "/event" | "/events");
+    let takes_events = |_: &HeaderValue, request: &Parts| {
+        matches!(request.uri.path(), "/event" | "/events" | "/pixel.gif")
+    };
     CorsLayer::new()
         .allow_origin(AllowOrigin::predicate(takes_events))
         .allow_credentials(true)
-        .allow_methods([Method::POST])
+        .allow_methods([Method::GET, Method::POST])
         .allow_headers(AllowHeaders::mirror_request())
-        .expose_headers([RETRY_AFTER])
+        .expose_headers([RETRY_AFTER, WWW_AUTHENTICATE])
         .max_age(PREFLIGHT_AGE_MAX)
 }
 
+/// Why an event is refused.
+enum Refusal {
+    Invalid(Vec<String>),
+    Denied(Denied),
+}
+
+impl Refusal {
+    fn outcome(&self) -> &'static str {
+        match self {
+            Self::Invalid(_) => "rejected",
+            Self::Denied(_) => "denied",
+        }
+    }
+
+    fn errors(self) -> Vec<String> {
+        match self {
+            Self::Invalid(errors) => errors,
+            Self::Denied(denied) => vec![denied.to_string()],
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        count(self.outcome(), 1);
+        match self {
+            Self::Invalid(errors) => error(StatusCode::BAD_REQUEST, errors),
+            Self::Denied(denied) => denied_with(denied, error(denied.status(), self.errors())),
+        }
+    }
+}
+
+/// A refusal for want of a key says which kind of key is wanted.
+fn denied_with(denied: Denied, mut response: Response) -> Response {
+    if denied == Denied::Missing {
+        response.headers_mut().insert(WWW_AUTHENTICATE, BEARER);
+    }
+    response
+}
+
 /// An event that obeys the rules, ready to go, and its id.
-fn accept(request: &EventRequest<'_>) -> Result<(Outgoing, Uuid), InvalidEvent> {
-    let event = event::parse(request, Utc::now(), Uuid::now_v7)?;
+fn accept(
+    request: &EventRequest<'_>,
+    admission: &mut Admission,
+) -> Result<(Outgoing, Uuid), Refusal> {
+    let event = event::parse(request, Utc::now(), Uuid::now_v7)
+        .map_err(|invalid| Refusal::Invalid(sentences(&invalid)))?;
+    admission.admit(&event).map_err(Refusal::Denied)?;
     let client_id = (event.id.origin == IdOrigin::Client).then_some(event.id.uuid);
     Ok((
         Outgoing {

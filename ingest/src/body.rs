@@ -17,6 +17,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// A client that is still sending does not read: what it sends is read past, within these bounds,
 /// so that the refusal reaches it instead of a reset connection.
 const READ_PAST_BYTES_MAX: usize = 256 << 20;
+/// Where the point of refusing is to save the work.
+const SKIPPED_BYTES_MAX: usize = 1 << 20;
 const READ_PAST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What RFC 9659 allows a zstd stream in HTTP to ask for: 8 MiB.
@@ -121,7 +123,7 @@ pub(crate) async fn read(
             // Such a client waits for a word before it sends: the answer is that word.
             let waits = head.headers.contains_key(EXPECT);
             if !waits && refused.0 != StatusCode::REQUEST_TIMEOUT {
-                read_past(&mut chunks).await;
+                read_past(&mut chunks, READ_PAST_BYTES_MAX).await;
             }
             Err(refused)
         }
@@ -181,12 +183,23 @@ async fn gather(
     Ok((packing, bytes, held))
 }
 
-async fn read_past(chunks: &mut BodyDataStream) {
+/// Reads past the body of a request that was refused by its head.
+pub(crate) async fn skip(request: Request) {
+    if !request.headers().contains_key(EXPECT) {
+        read_past(
+            &mut request.into_body().into_data_stream(),
+            SKIPPED_BYTES_MAX,
+        )
+        .await;
+    }
+}
+
+async fn read_past(chunks: &mut BodyDataStream, bytes_max: usize) {
     let reading = async {
         let mut bytes = 0;
         while let Some(Ok(chunk)) = chunks.next().await {
             bytes += chunk.len();
-            if bytes > READ_PAST_BYTES_MAX {
+            if bytes > bytes_max {
                 return;
             }
         }

@@ -4,8 +4,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::ensure;
+use infra::http::ConnectionLimits;
 use serde::{Deserialize, Serialize};
 
+use crate::keys::KeysConfig;
+use crate::limits::{ForwardedHeader, RateLimits, RateLimitsConfig};
 use crate::spool;
 
 /// Settings of the ingest service.
@@ -14,6 +17,27 @@ use crate::spool;
 pub struct Config {
     /// `WEIR_INGEST__LISTEN`.
     pub listen: SocketAddr,
+    /// Connections open at once; beyond it new ones wait, and idle ones are closed after
+    /// `header_timeout` (`WEIR_INGEST__CONNECTIONS_MAX`).
+    pub connections_max: usize,
+    /// A request's head has this long to arrive, and so has the first one of a connection;
+    /// otherwise the connection is closed (`WEIR_INGEST__HEADER_TIMEOUT=10s`).
+    #[serde(with = "humantime_serde")]
+    pub header_timeout: Duration,
+    /// A connection may stay without a request for this long (`WEIR_INGEST__IDLE_TIMEOUT=2m`).
+    #[serde(with = "humantime_serde")]
+    pub idle_timeout: Duration,
+    /// Who may send events of which site; anybody, unless keys are listed.
+    pub keys: KeysConfig,
+    /// How much one client address and one site may send; no limit unless set.
+    pub rate_limits: RateLimitsConfig,
+    /// Proxies, by address or network, that are believed when they say whose request they hand on
+    /// (`WEIR_INGEST__TRUSTED_PROXIES=10.0.0.0/8,127.0.0.1`).
+    #[serde(deserialize_with = "infra::config::list")]
+    pub trusted_proxies: Vec<String>,
+    /// The header in which they say it: `x-forwarded-for` or `forwarded`
+    /// (`WEIR_INGEST__FORWARDED_HEADER`).
+    pub forwarded_header: ForwardedHeader,
     /// The largest body of `POST /event`, packed and unpacked (`WEIR_INGEST__EVENT_BYTES_MAX`).
     pub event_bytes_max: usize,
     /// The largest body of `POST /events` as it comes (`WEIR_INGEST__BATCH_BYTES_MAX`).
@@ -50,8 +74,16 @@ pub struct Config {
 
 impl Default for Config {
     fn default() -> Self {
+        let connections = ConnectionLimits::default();
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 3000)),
+            connections_max: connections.open_max,
+            header_timeout: connections.header_timeout,
+            idle_timeout: connections.idle_timeout,
+            keys: KeysConfig::default(),
+            rate_limits: RateLimitsConfig::default(),
+            trusted_proxies: Vec::new(),
+            forwarded_header: ForwardedHeader::default(),
             event_bytes_max: 256 << 10,
             batch_bytes_max: 16 << 20,
             batch_unpacked_bytes_max: 64 << 20,
@@ -72,6 +104,7 @@ impl Config {
     /// What no single field can say for itself.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
         for (name, limit) in [
+            ("connections_max", self.connections_max),
             ("event_bytes_max", self.event_bytes_max),
             ("batch_bytes_max", self.batch_bytes_max),
             ("batch_events_max", self.batch_events_max),
@@ -81,6 +114,21 @@ impl Config {
         ] {
             ensure!(limit > 0, "ingest.{name} must be at least 1");
         }
+        for (name, timeout) in [
+            ("header_timeout", self.header_timeout),
+            ("idle_timeout", self.idle_timeout),
+        ] {
+            ensure!(
+                timeout > Duration::ZERO,
+                "ingest.{name} must be more than nothing"
+            );
+        }
+        self.rate_limits.check()?;
+        RateLimits::new(
+            &self.rate_limits,
+            &self.trusted_proxies,
+            self.forwarded_header,
+        )?;
         ensure!(
             self.ack_timeout >= ACK_TIMEOUT_MIN,
             "ingest.ack_timeout must be at least {ACK_TIMEOUT_MIN:?}"
@@ -98,6 +146,16 @@ impl Config {
             "ingest.open_bytes_max must be at least {one_body}: one body packed and unpacked"
         );
         Ok(())
+    }
+}
+
+impl Config {
+    pub(crate) fn connections(&self) -> ConnectionLimits {
+        ConnectionLimits {
+            open_max: self.connections_max,
+            header_timeout: self.header_timeout,
+            idle_timeout: self.idle_timeout,
+        }
     }
 }
 

@@ -1,11 +1,15 @@
 //! HTTP -> Kafka: takes events in, judges them, and answers 202 once Kafka has them for good.
 
+mod admission;
 mod api;
 mod body;
 mod config;
 mod drain;
+mod keys;
+mod limits;
 mod openapi;
 mod publisher;
+mod query_string;
 mod reachability;
 mod spool;
 
@@ -14,14 +18,17 @@ use std::net::SocketAddr;
 use anyhow::{Context, bail};
 use axum::Router;
 use axum::middleware::from_fn;
-use infra::http::{api_docs, bind, operations, serve, with_fallbacks};
+use infra::http::{api_docs, bind, operations, serve_within, with_fallbacks};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
 pub use config::Config;
+pub use keys::{KeyHash, KeysConfig, Origin, SiteKeys, hash as key_hash};
+pub use limits::{ForwardedHeader, RateConfig, RateLimitsConfig};
 pub use spool::Config as SpoolConfig;
 
+use keys::{KeyRing, read_again_on_hangup};
 use publisher::Publisher;
 use spool::Spool;
 
@@ -29,6 +36,7 @@ use spool::Spool;
 pub struct Service {
     config: Config,
     kafka: infra::kafka::Config,
+    keys: Option<KeyRing>,
     listener: TcpListener,
     local_addr: SocketAddr,
     spool: Option<Spool>,
@@ -38,10 +46,11 @@ impl Service {
     /// Listens, and opens the spool. Kafka need not be there yet.
     ///
     /// # Errors
-    /// If the configuration contradicts itself, the address is in use, or the spool is another
-    /// process's or another topic's.
+    /// If the configuration contradicts itself, the keys cannot be read, the address is in use, or
+    /// the spool is another process's or another topic's.
     pub async fn bind(config: Config, kafka: infra::kafka::Config) -> anyhow::Result<Self> {
         config.check()?;
+        let keys = KeyRing::new(&config.keys)?;
         let listener = bind(config.listen, "ingest.listen").await?;
         let local_addr = listener.local_addr()?;
         let (spool, topic) = (config.spool.clone(), kafka.topic.clone());
@@ -51,6 +60,7 @@ impl Service {
         Ok(Self {
             config,
             kafka,
+            keys,
             listener,
             local_addr,
             spool,
@@ -83,16 +93,22 @@ impl Service {
             shutdown.clone(),
         ));
         let router: Router = Router::new()
-            .merge(api::routes(publisher.clone(), &self.config))
+            .merge(api::routes(
+                publisher.clone(),
+                self.keys.clone(),
+                &self.config,
+            )?)
             .merge(operations("ingest", readiness))
             .merge(api_docs(openapi::document()));
         let router = with_fallbacks(router)
             .layer(from_fn(api::count_answer))
             .layer(CatchPanicLayer::custom(api::failed))
             .layer(api::cors());
+        let limits = self.config.connections();
         let stopped = shutdown.clone();
         let served = tokio::select! {
-            served = serve(self.listener, router, shutdown) => served,
+            served = serve_within(self.listener, router, limits, shutdown) => served,
+            Err(failure) = read_again_on_hangup(self.keys, self.config.keys) => Err(failure),
             _ = &mut flushing => bail!("the flusher ended unasked"),
             Err(panic) = &mut watching => bail!("the watch over Kafka ended: {panic}"),
             Err(panic) = &mut draining => bail!("the spool's drain ended: {panic}"),

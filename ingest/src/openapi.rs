@@ -2,7 +2,8 @@
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
-use utoipa::OpenApi;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi};
 
 /// An event as a client sends it. Fields that are not listed are ignored.
 #[derive(Serialize, utoipa::ToSchema)]
@@ -82,6 +83,48 @@ pub(crate) struct ContentEncoding {
     content_encoding: Option<String>,
 }
 
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes what the query string is read for")]
+pub(crate) struct KeyParameter {
+    /// The write key, where no `Authorization` can be sent. Without a key in force it is ignored.
+    #[param(required = false)]
+    key: Option<String>,
+}
+
+/// The event, as text. `props` cannot be sent this way.
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes what the query string is read for")]
+pub(crate) struct PixelQuery {
+    /// Whose traffic it is.
+    #[param(
+        example = "my-site",
+        min_length = 1,
+        max_length = 128,
+        pattern = "^[A-Za-z0-9._:-]+$"
+    )]
+    site_id: String,
+    /// What happened.
+    #[param(required = false, default = "page_view", max_length = 64)]
+    event_type: Option<String>,
+    /// At most 2048 bytes before `?` or `#`, where it is cut.
+    #[param(required = false, example = "/pricing")]
+    path: Option<String>,
+    /// The visitor, at most 256 bytes.
+    #[param(required = false, max_length = 256)]
+    user_id: Option<String>,
+    /// When it happened; default: the time of receipt.
+    #[param(required = false, example = "2025-11-15T10:00:00Z")]
+    timestamp: Option<DateTime<Utc>>,
+    /// Your idempotency key: a repeat counts once.
+    #[param(required = false, max_length = 128)]
+    event_id: Option<String>,
+    /// Where the visitor came from, at most 2048 bytes.
+    #[param(required = false, max_length = 2048)]
+    referrer: Option<String>,
+}
+
 #[derive(OpenApi)]
 #[openapi(
     info(
@@ -91,6 +134,7 @@ pub(crate) struct ContentEncoding {
     paths(
         crate::api::single::post_event,
         crate::api::batch::post_events,
+        crate::api::pixel::get_pixel,
         health,
         ready,
         metrics
@@ -107,9 +151,23 @@ pub(crate) struct ContentEncoding {
     tags(
         (name = "events", description = "Events coming in"),
         (name = "operations", description = "Watching the service")
-    )
+    ),
+    modifiers(&WriteKey)
 )]
 struct Document;
+
+struct WriteKey;
+
+impl Modify for WriteKey {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let scheme = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .description(Some("A write key, where the service asks for one"))
+            .build();
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("write_key", SecurityScheme::Http(scheme));
+    }
+}
 
 pub(crate) fn document() -> utoipa::openapi::OpenApi {
     Document::openapi()

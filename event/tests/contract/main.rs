@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails here")]
 
+mod fuzz;
 mod proto;
 mod rules;
 mod support;

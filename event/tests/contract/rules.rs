@@ -461,3 +461,44 @@ fn what_is_not_an_object_or_names_a_field_twice_is_not_a_request() {
         assert!(refused.is_data(), "{refused}");
     }
 }
+
+#[test]
+fn pairs_are_the_same_request_as_an_object_of_strings() {
+    let pairs = |pairs: &[(&'static str, &'static str)]| {
+        let pairs = pairs
+            .iter()
+            .map(|(name, value)| ((*name).into(), (*value).into()));
+        EventRequest::from_pairs(pairs)
+            .map(|request| event::parse(&request, received_at(), || EDGE_ID))
+    };
+    let all = [
+        ("site_id", "shop"),
+        ("event_type", "page_view"),
+        ("path", "/a?b"),
+        ("user_id", "u"),
+        ("timestamp", "2025-11-15T09:00:00Z"),
+        ("event_id", "e"),
+        ("referrer", "r"),
+    ];
+    let object: Map<String, Value> = all
+        .iter()
+        .map(|(name, value)| ((*name).to_owned(), json!(value)))
+        .collect();
+    assert_eq!(
+        pairs(&all).unwrap().unwrap(),
+        parse(&Value::from(object).to_string()).unwrap()
+    );
+    // Unknown names are ignored however often they come, and so is an empty value.
+    let more = [("x", "1"), ("x", "2"), ("props", "{}"), ("props", "")];
+    let few = [("site_id", "shop"), ("event_type", "e"), ("event_id", "")];
+    assert_eq!(
+        pairs(&[&more[..], &few[..]].concat()).unwrap().unwrap(),
+        parse(r#"{"site_id":"shop","event_type":"e"}"#).unwrap()
+    );
+    for (name, value) in all {
+        let twice = pairs(&[(name, value), (name, "")]).unwrap_err();
+        assert_eq!(twice.to_string(), format!("{name} is given twice"));
+    }
+    let empty = pairs(&[("site_id", "")]).unwrap().unwrap_err();
+    assert_eq!(empty.faults.len(), 2);
+}

@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::{Edge, count, unavailable};
+use super::{Edge, count, denied_with, unavailable};
 use crate::body;
 use cut::judge;
 
@@ -60,12 +60,13 @@ pub(crate) struct Rejected {
 /// Take many events
 ///
 /// A JSON array, `{"events":[...]}`, or one JSON object a line. Good events are accepted, bad ones
-/// told one by one. 202 means that Kafka has acknowledged all accepted ones.
+/// told one by one; a site over its limit refuses the whole. 202 means that Kafka has acknowledged all accepted ones.
 #[utoipa::path(
     post,
     path = "/events",
     tag = "events",
-    params(crate::openapi::ContentEncoding),
+    params(crate::openapi::ContentEncoding, crate::openapi::KeyParameter),
+    security((), ("write_key" = [])),
     request_body(
         content(
             (crate::openapi::BatchBody = "application/json"),
@@ -76,25 +77,43 @@ pub(crate) struct Rejected {
     responses(
         (status = 202, description = "The good ones are stored in Kafka", body = BatchAccepted),
         (status = 400, description = "None was good, or the body cannot be read", body = BatchRefused),
+        (status = 401, description = "None was good, and some lack a write key", body = BatchRefused),
+        (status = 403, description = "None was good, and some are of a site that the write key is not for, or not from this origin", body = BatchRefused),
         (status = 408, description = "The body did not arrive in time", body = infra::http::ErrorBody),
         (status = 413, description = "The body is too large, or holds too many events", body = infra::http::ErrorBody),
         (status = 415, description = "The content encoding is unknown", body = infra::http::ErrorBody),
+        (status = 429, description = "Too much of this address, or of a site: nothing was taken, try again after `Retry-After` seconds", body = infra::http::ErrorBody,
+            headers(("Retry-After" = u32, description = "Seconds"))),
         (status = 503, description = "Kafka cannot take them now: try again after `Retry-After` seconds", body = infra::http::ErrorBody,
             headers(("Retry-After" = u32, description = "Seconds"))),
     ),
 )]
 pub(crate) async fn post_events(State(edge): State<Edge>, request: Request) -> Response {
+    let mut admission = match edge.admit(&request) {
+        Ok(admission) => admission,
+        Err(limited) => {
+            count("limited", 1);
+            body::skip(request).await;
+            return limited.into_response();
+        }
+    };
     let body = match body::read(request, edge.batch_limits, &edge.open_bytes).await {
         Ok(body) => body,
         Err(refusal) => return refusal.into_response(),
     };
     let events_max = edge.batch_events_max;
     let judged = if body.len() <= JUDGED_IN_PLACE_BYTES_MAX {
-        judge(body.content(), events_max)
+        judge(body.content(), events_max, &mut admission)
     } else {
-        let judging = tokio::task::spawn_blocking(move || judge(body.content(), events_max));
+        let judging = tokio::task::spawn_blocking(move || {
+            let judged = judge(body.content(), events_max, &mut admission);
+            (judged, admission)
+        });
         match judging.await {
-            Ok(judged) => judged,
+            Ok((judged, judged_under)) => {
+                admission = judged_under;
+                judged
+            }
             Err(_) => return unavailable("the service is stopping; nothing was taken".to_owned()),
         }
     };
@@ -103,7 +122,8 @@ pub(crate) async fn post_events(State(edge): State<Edge>, request: Request) -> R
         Err(refusal) => return refusal.into_response(),
     };
     let accepted = outgoing.len();
-    count("rejected", rejected.len());
+    count("rejected", rejected.len() - admission.denied_count);
+    count("denied", admission.denied_count);
     if accepted == 0 {
         let errors = vec!["no event of the batch is good".to_owned()];
         let refused = BatchRefused {
@@ -112,7 +132,14 @@ pub(crate) async fn post_events(State(edge): State<Edge>, request: Request) -> R
             errors,
             rejected,
         };
-        return (StatusCode::BAD_REQUEST, Json(refused)).into_response();
+        return match admission.denied {
+            Some(denied) => denied_with(denied, (denied.status(), Json(refused)).into_response()),
+            None => (StatusCode::BAD_REQUEST, Json(refused)).into_response(),
+        };
+    }
+    if let Err(limited) = edge.charge(&admission) {
+        count("limited", accepted);
+        return limited.into_response();
     }
     if let Err(failure) = edge.publisher.publish(outgoing).await {
         count("unavailable", accepted);

@@ -5,11 +5,11 @@ use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use event::EventRequest;
-use infra::http::error;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{Edge, accept, count, not_an_event, sentences};
+use super::{Edge, Refusal, accept, count, not_an_event};
+use crate::admission::Admission;
 use crate::body::{self, Body, not_utf8};
 use crate::publisher::Outgoing;
 
@@ -36,7 +36,8 @@ pub(crate) struct Accepted {
     post,
     path = "/event",
     tag = "events",
-    params(crate::openapi::ContentEncoding),
+    params(crate::openapi::ContentEncoding, crate::openapi::KeyParameter),
+    security((), ("write_key" = [])),
     request_body(
         content((crate::openapi::EventBody = "application/json"), (crate::openapi::EventBody = "text/plain")),
         description = "One event as a JSON object; plain, gzip, deflate, zstd or br",
@@ -44,27 +45,40 @@ pub(crate) struct Accepted {
     responses(
         (status = 202, description = "Accepted: the event is stored in Kafka", body = Accepted),
         (status = 400, description = "Refused, with every fault", body = infra::http::ErrorBody),
+        (status = 401, description = "A write key is required", body = infra::http::ErrorBody),
+        (status = 403, description = "The write key is not one of this site, or not good from this origin", body = infra::http::ErrorBody),
         (status = 408, description = "The body did not arrive in time", body = infra::http::ErrorBody),
         (status = 413, description = "The body is too large", body = infra::http::ErrorBody),
         (status = 415, description = "The content encoding is unknown", body = infra::http::ErrorBody),
+        (status = 429, description = "Too much of this address, or of this site: try again after `Retry-After` seconds", body = infra::http::ErrorBody,
+            headers(("Retry-After" = u32, description = "Seconds"))),
         (status = 503, description = "Kafka cannot take it now: try again after `Retry-After` seconds", body = infra::http::ErrorBody,
             headers(("Retry-After" = u32, description = "Seconds"))),
     ),
 )]
 pub(crate) async fn post_event(State(edge): State<Edge>, request: Request) -> Response {
+    let mut admission = match edge.admit(&request) {
+        Ok(admission) => admission,
+        Err(limited) => {
+            count("limited", 1);
+            body::skip(request).await;
+            return limited.into_response();
+        }
+    };
     let body = match body::read(request, edge.event_limits, &edge.open_bytes).await {
         Ok(body) => body,
         Err(refusal) => return refusal.into_response(),
     };
-    let judged = judge(&body);
+    let judged = judge(&body, &mut admission);
     drop(body);
     let (outgoing, event_id) = match judged {
         Ok(judged) => judged,
-        Err(errors) => {
-            count("rejected", 1);
-            return error(StatusCode::BAD_REQUEST, errors);
-        }
+        Err(refusal) => return refusal.into_response(),
     };
+    if let Err(limited) = edge.charge(&admission) {
+        count("limited", 1);
+        return limited.into_response();
+    }
     if let Err(failure) = edge.publisher.publish(vec![outgoing]).await {
         count("unavailable", 1);
         return failure.into_response();
@@ -80,12 +94,13 @@ pub(crate) async fn post_event(State(edge): State<Edge>, request: Request) -> Re
 }
 
 /// The event, or every fault.
-fn judge(body: &Body) -> Result<(Outgoing, Uuid), Vec<String>> {
-    let text = std::str::from_utf8(body.content()).map_err(|fault| vec![not_utf8(&fault)])?;
+fn judge(body: &Body, admission: &mut Admission) -> Result<(Outgoing, Uuid), Refusal> {
+    let invalid = |fault: String| Refusal::Invalid(vec![fault]);
+    let text = std::str::from_utf8(body.content()).map_err(|fault| invalid(not_utf8(&fault)))?;
     if text.trim_ascii().is_empty() {
-        return Err(vec!["the body is empty".to_owned()]);
+        return Err(invalid("the body is empty".to_owned()));
     }
     let request: EventRequest<'_> =
-        serde_json::from_str(text).map_err(|fault| vec![not_an_event(&fault)])?;
-    accept(&request).map_err(|invalid| sentences(&invalid))
+        serde_json::from_str(text).map_err(|fault| invalid(not_an_event(&fault)))?;
+    accept(&request, admission)
 }

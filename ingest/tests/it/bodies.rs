@@ -180,6 +180,65 @@ async fn a_small_body_that_unpacks_beyond_the_limit_is_refused() {
     edge.stop().await;
 }
 
+/// 128 MB in some hundred bytes to some hundred kilobytes: deflate cannot do better than a thousandth.
+fn bomb(encoding: &str) -> Vec<u8> {
+    static CHUNK: [u8; 1 << 16] = [b' '; 1 << 16];
+    let pour = |into: &mut dyn Write| {
+        for _ in 0..(128 << 20) / CHUNK.len() {
+            into.write_all(&CHUNK).unwrap();
+        }
+    };
+    let best = flate2::Compression::best();
+    match encoding {
+        "gzip" => {
+            let mut encoder = flate2::write::GzEncoder::new(Vec::new(), best);
+            pour(&mut encoder);
+            encoder.finish().unwrap()
+        }
+        "deflate" => {
+            let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), best);
+            pour(&mut encoder);
+            encoder.finish().unwrap()
+        }
+        "zstd" => {
+            let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
+            pour(&mut encoder);
+            encoder.finish().unwrap()
+        }
+        "br" => {
+            let mut encoder = brotli::CompressorWriter::new(Vec::new(), 1 << 16, 1, 22);
+            pour(&mut encoder);
+            encoder.into_inner()
+        }
+        _ => unreachable!("{encoding}"),
+    }
+}
+
+#[tokio::test]
+async fn a_bomb_in_any_encoding_stops_at_the_limit() {
+    let config = ingest::Config {
+        batch_unpacked_bytes_max: 8 << 20,
+        ..ingest::Config::default()
+    };
+    let (edge, _broker) = Edge::ready_with(config).await;
+    for encoding in ["gzip", "deflate", "zstd", "br"] {
+        let bomb = tokio::task::spawn_blocking(move || bomb(encoding));
+        let bomb = bomb.await.unwrap();
+        assert!(bomb.len() < 256 << 10, "{encoding}: {}", bomb.len());
+        let errors = packed(&edge, "/events", encoding, bomb.clone())
+            .await
+            .refused(413);
+        assert!(errors[0].contains("unpacked"), "{encoding}: {errors:?}");
+        // One that is small enough as sent unpacks no further on the other route either.
+        packed(&edge, "/event", encoding, bomb).await.refused(413);
+        // A bomb in a bomb is one layer: the encoding is named once.
+        let twice = format!("{encoding}, {encoding}");
+        packed(&edge, "/events", &twice, GOOD).await.refused(415);
+    }
+    edge.is_unharmed().await;
+    edge.stop().await;
+}
+
 #[tokio::test]
 async fn a_body_at_its_limit_is_taken_and_one_byte_more_is_refused() {
     let (edge, _broker) = Edge::ready().await;

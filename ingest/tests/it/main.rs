@@ -5,7 +5,13 @@
 mod answers;
 mod batches;
 mod bodies;
+mod connections;
+mod fuzz;
 mod kafka;
+mod keys;
+mod limits;
+mod odd_json;
 mod operations;
+mod pixel;
 mod spool;
 mod support;

@@ -58,7 +58,14 @@ async fn the_description_is_openapi_3_1_and_its_page_is_in_the_binary() {
     let description = edge.get("/openapi.json").await;
     let version = description.is(200).json["openapi"].as_str().unwrap();
     assert!(version.starts_with("3.1"), "{version}");
-    for path in ["/event", "/events", "/health", "/ready", "/metrics"] {
+    for path in [
+        "/event",
+        "/events",
+        "/pixel.gif",
+        "/health",
+        "/ready",
+        "/metrics",
+    ] {
         assert!(description.json["paths"][path].is_object(), "{path}");
     }
     let page = edge.get("/api-docs/").await;

@@ -8,7 +8,8 @@ use event::EventRequest;
 use serde::de::{Deserialize, Error as _, IgnoredAny};
 
 use super::Rejected;
-use crate::api::{accept, not_an_event, sentences, shown};
+use crate::admission::Admission;
+use crate::api::{Refusal, accept, not_an_event, shown};
 use crate::body::{BodyError, bad, not_utf8};
 use crate::publisher::Outgoing;
 
@@ -19,9 +20,11 @@ use crate::publisher::Outgoing;
 pub(super) fn judge(
     body: &[u8],
     events_max: usize,
+    admission: &mut Admission,
 ) -> Result<(Vec<Outgoing>, Vec<Rejected>), BodyError> {
     let mut judge = Judge {
         events_max,
+        admission,
         index: 0,
         good: Vec::new(),
         rejected: Vec::new(),
@@ -33,15 +36,16 @@ pub(super) fn judge(
     Ok((judge.good, judge.rejected))
 }
 
-struct Judge {
+struct Judge<'a> {
     events_max: usize,
+    admission: &'a mut Admission,
     /// Of the next event.
     index: usize,
     good: Vec<Outgoing>,
     rejected: Vec<Rejected>,
 }
 
-impl Judge {
+impl Judge<'_> {
     fn body(&mut self, body: &[u8]) -> Result<(), BodyError> {
         match body.trim_ascii_start() {
             [] => Err(bad("the batch is empty")),
@@ -127,7 +131,7 @@ impl Judge {
         self.index += 1;
         let judged = request
             .map_err(|fault| vec![fault])
-            .and_then(|request| accept(&request).map_err(|invalid| sentences(&invalid)));
+            .and_then(|request| accept(&request, self.admission).map_err(Refusal::errors));
         match judged {
             Ok((event, _)) => self.good.push(event),
             Err(errors) => self.rejected.push(Rejected { index, errors }),
@@ -245,7 +249,7 @@ mod tests {
     const GOOD: &str = r#"{"site_id":"s","event_type":"t"}"#;
 
     fn indexes(text: &str) -> (usize, Vec<usize>) {
-        let (outgoing, rejected) = judge(text.as_bytes(), 10).unwrap();
+        let (outgoing, rejected) = judge(text.as_bytes(), 10, &mut Admission::default()).unwrap();
         (
             outgoing.len(),
             rejected
@@ -253,6 +257,10 @@ mod tests {
                 .map(|rejected| rejected.index)
                 .collect(),
         )
+    }
+
+    fn judged(body: &[u8]) -> Result<(), BodyError> {
+        judge(body, 10, &mut Admission::default()).map(|_| ())
     }
 
     #[test]
@@ -286,15 +294,15 @@ mod tests {
 
     #[test]
     fn an_array_that_is_not_json_is_refused_whole() {
-        assert!(judge(format!("[{GOOD},").as_bytes(), 10).is_err());
-        assert!(judge(br#"{"events":7}"#, 10).is_err());
-        assert!(judge(b"[]", 10).is_err());
-        assert!(judge(b"  \n ", 10).is_err());
+        assert!(judged(format!("[{GOOD},").as_bytes()).is_err());
+        assert!(judged(br#"{"events":7}"#).is_err());
+        assert!(judged(b"[]").is_err());
+        assert!(judged(b"  \n ").is_err());
     }
 
     #[test]
     fn a_batch_has_a_limit_on_its_events() {
-        assert!(judge([GOOD; 10].join("\n").as_bytes(), 10).is_ok());
-        assert!(judge([GOOD; 11].join("\n").as_bytes(), 10).is_err());
+        assert!(judged([GOOD; 10].join("\n").as_bytes()).is_ok());
+        assert!(judged([GOOD; 11].join("\n").as_bytes()).is_err());
     }
 }

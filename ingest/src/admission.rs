@@ -1,0 +1,35 @@
+//! What one request may send and what it owes, from its head to its last event.
+
+use event::Event;
+
+use crate::keys::{Caller, Denied};
+use crate::limits::SiteCounts;
+
+/// Made from a request's head; asked for each of its events.
+#[derive(Default)]
+pub(crate) struct Admission {
+    /// Only where keys are asked for.
+    pub(crate) caller: Option<Caller>,
+    /// Only where sites have a limit.
+    pub(crate) site_counts: Option<SiteCounts>,
+    /// Events refused for their key, and the first reason among theirs.
+    pub(crate) denied_count: usize,
+    pub(crate) denied: Option<Denied>,
+}
+
+impl Admission {
+    /// Whether a good event may be sent; notes it if so.
+    pub(crate) fn admit(&mut self, event: &Event) -> Result<(), Denied> {
+        if let Some(caller) = &self.caller
+            && let Err(denied) = caller.may_send(&event.site_id)
+        {
+            self.denied_count += 1;
+            self.denied = Some(self.denied.map_or(denied, |known| known.min(denied)));
+            return Err(denied);
+        }
+        if let Some(counts) = &mut self.site_counts {
+            counts.add(&event.site_id);
+        }
+        Ok(())
+    }
+}

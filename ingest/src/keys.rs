@@ -1,0 +1,168 @@
+//! Write keys: who may send events of which site, and from where. Off unless sites are listed.
+//!
+//! A key is random and long, so its SHA-256 says nothing about it and needs no salt. The keys
+//! themselves are kept nowhere.
+
+mod caller;
+mod config;
+mod file;
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use anyhow::{bail, ensure};
+use event::SiteId;
+use sha2::{Digest, Sha256};
+use subtle::{Choice, ConstantTimeEq};
+
+pub use config::{KeyHash, KeysConfig, Origin, SiteKeys};
+
+pub(crate) use caller::{Caller, Denied};
+pub(crate) use file::read_again_on_hangup;
+
+/// The hash under which a key is kept.
+#[must_use]
+pub fn hash(key: &str) -> KeyHash {
+    KeyHash(Sha256::digest(key).into())
+}
+
+/// The keys in force. Clones share them.
+#[derive(Clone)]
+pub(crate) struct KeyRing(Arc<RwLock<Arc<Keys>>>);
+
+impl KeyRing {
+    /// `None`: no key is asked for.
+    ///
+    /// # Errors
+    /// If the file cannot be read, or a site is listed twice.
+    pub(crate) fn new(config: &KeysConfig) -> anyhow::Result<Option<Self>> {
+        if config.sites.is_empty() && config.file.is_none() {
+            ensure!(
+                !config.unlisted_sites_open,
+                "ingest.keys.unlisted_sites_open needs sites that are listed, in ingest.keys.sites or ingest.keys.file"
+            );
+            return Ok(None);
+        }
+        let keys = Arc::new(Keys::load(config)?);
+        Ok(Some(Self(Arc::new(RwLock::new(keys)))))
+    }
+
+    /// Those of this moment; a request is judged by one set of keys from its start to its end.
+    fn current(&self) -> Arc<Keys> {
+        // The place of one pointer is whole at every step, so a poisoned lock is still right.
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Returns how many sites have keys now. On an error the old keys stay.
+    fn load_again(&self, config: &KeysConfig) -> anyhow::Result<usize> {
+        let keys = Arc::new(Keys::load(config)?);
+        let sites = keys.sites.len();
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = keys;
+        Ok(sites)
+    }
+}
+
+/// One set of keys.
+struct Keys {
+    sites: HashMap<SiteId, SiteKeys>,
+    unlisted_sites_open: bool,
+}
+
+/// What a key is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Grant {
+    /// From the site's origins.
+    Public,
+    /// From anywhere.
+    Secret,
+}
+
+impl Keys {
+    fn load(config: &KeysConfig) -> anyhow::Result<Self> {
+        let mut sites = HashMap::new();
+        let from_file = match &config.file {
+            Some(path) => file::read(path)?,
+            None => Vec::new(),
+        };
+        for site in config.sites.iter().cloned().chain(from_file) {
+            match sites.entry(site.site_id.clone()) {
+                Entry::Vacant(place) => drop(place.insert(site)),
+                Entry::Occupied(place) => match &config.file {
+                    Some(path) => bail!(
+                        "site {} is listed twice in ingest.keys.sites and {}",
+                        place.key(),
+                        path.display()
+                    ),
+                    None => bail!("site {} is listed twice in ingest.keys.sites", place.key()),
+                },
+            }
+        }
+        Ok(Self {
+            sites,
+            unlisted_sites_open: config.unlisted_sites_open,
+        })
+    }
+}
+
+impl SiteKeys {
+    fn grant(&self, key: &KeyHash) -> Option<Grant> {
+        // Every hash is compared, whatever the others said, and each in constant time.
+        let among = |hashes: &[KeyHash]| {
+            let found = hashes.iter().fold(Choice::from(0), |found, hash| {
+                found | hash.0.as_slice().ct_eq(&key.0)
+            });
+            bool::from(found)
+        };
+        match (among(&self.secret_keys), among(&self.public_keys)) {
+            (true, _) => Some(Grant::Secret),
+            (false, true) => Some(Grant::Public),
+            (false, false) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_told_by_its_hash_and_grants_what_its_list_says() {
+        let site = SiteKeys {
+            site_id: "shop".parse().unwrap(),
+            origins: Vec::new(),
+            public_keys: vec![hash("p1"), hash("p2")],
+            secret_keys: vec![hash("s")],
+        };
+        assert_eq!(site.grant(&hash("p1")), Some(Grant::Public));
+        assert_eq!(site.grant(&hash("p2")), Some(Grant::Public));
+        assert_eq!(site.grant(&hash("s")), Some(Grant::Secret));
+        assert_eq!(site.grant(&hash("")), None);
+        assert_eq!(site.grant(&hash("P1")), None);
+    }
+
+    #[test]
+    fn the_hash_is_sha_256_in_hex() {
+        let of_nothing = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        assert_eq!(hash("").to_string(), of_nothing);
+    }
+
+    #[test]
+    fn a_site_listed_twice_is_refused_by_its_name() {
+        let site = SiteKeys {
+            site_id: "shop".parse().unwrap(),
+            origins: Vec::new(),
+            public_keys: vec![hash("p")],
+            secret_keys: Vec::new(),
+        };
+        let config = KeysConfig {
+            sites: vec![site.clone(), site],
+            ..KeysConfig::default()
+        };
+        let refused = KeyRing::new(&config).err().unwrap().to_string();
+        assert!(refused.contains("site shop is listed twice"), "{refused}");
+    }
+}
