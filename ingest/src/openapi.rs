@@ -25,7 +25,12 @@ pub(crate) struct EventBody {
     )]
     site_id: String,
     /// What happened. `page_view`, `pageview` and `view` count as views.
-    #[schema(example = "page_view", min_length = 1, max_length = 64)]
+    #[schema(
+        example = "page_view",
+        min_length = 1,
+        max_length = 64,
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]+$"
+    )]
     event_type: String,
     /// At most 2048 bytes before `?` or `#`, where it is cut.
     #[schema(example = "/pricing", required = false, nullable)]
@@ -53,10 +58,27 @@ pub(crate) struct EventBody {
         nullable
     )]
     referrer: Option<String>,
-    /// At most 30 keys with strings, numbers, booleans or null; 64 KiB in all.
-    #[schema(value_type = Option<Object>, example = json!({"plan": "pro", "seats": 3}), required = false, nullable)]
+    /// At most 30 keys with strings, numbers, booleans or null; 64 KiB in all. Integers beyond 64
+    /// bits are read as doubles.
+    #[schema(value_type = Option<HashMap<String, Scalar>>, example = json!({"plan": "pro", "seats": 3}), required = false, nullable)]
     props: Option<serde_json::Value>,
 }
+
+/// A property's value.
+#[derive(Serialize, utoipa::ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "describes what props may hold")]
+pub(crate) enum Scalar {
+    Text(String),
+    Number(f64),
+    Boolean(bool),
+    Nothing,
+}
+
+/// Events one after the other.
+#[derive(Serialize, utoipa::ToSchema)]
+#[schema(min_items = 1)]
+pub(crate) struct EventArray(Vec<EventBody>);
 
 /// Many events.
 #[derive(Serialize, utoipa::ToSchema)]
@@ -67,20 +89,11 @@ pub(crate) struct EventBody {
 ]))]
 #[expect(dead_code, reason = "describes what the batch is cut from")]
 pub(crate) enum BatchBody {
-    Array(Vec<EventBody>),
-    Object { events: Vec<EventBody> },
-}
-
-#[derive(utoipa::IntoParams)]
-#[into_params(parameter_in = Header)]
-#[expect(
-    dead_code,
-    reason = "describes a header that the reading of a body looks at"
-)]
-pub(crate) struct ContentEncoding {
-    /// How the body is packed: `gzip`, `deflate`, `zstd` or `br`.
-    #[param(rename = "Content-Encoding", required = false, example = "gzip")]
-    content_encoding: Option<String>,
+    Array(EventArray),
+    Object {
+        #[schema(min_items = 1)]
+        events: Vec<EventBody>,
+    },
 }
 
 #[derive(utoipa::IntoParams)]
@@ -106,7 +119,12 @@ pub(crate) struct PixelQuery {
     )]
     site_id: String,
     /// What happened.
-    #[param(required = false, default = "page_view", max_length = 64)]
+    #[param(
+        required = false,
+        default = "page_view",
+        max_length = 64,
+        pattern = r"^[^\x00-\x1f\x7f-\x9f]*$"
+    )]
     event_type: Option<String>,
     /// At most 2048 bytes before `?` or `#`, where it is cut.
     #[param(required = false, example = "/pricing")]
@@ -141,6 +159,7 @@ pub(crate) struct PixelQuery {
     ),
     components(schemas(
         EventBody,
+        Scalar,
         BatchBody,
         crate::api::Accepted,
         crate::api::BatchAccepted,

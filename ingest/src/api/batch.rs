@@ -65,14 +65,14 @@ pub(crate) struct Rejected {
     post,
     path = "/events",
     tag = "events",
-    params(crate::openapi::ContentEncoding, crate::openapi::KeyParameter),
+    params(crate::openapi::KeyParameter),
     security((), ("write_key" = [])),
     request_body(
         content(
             (crate::openapi::BatchBody = "application/json"),
             (String = "application/x-ndjson", example = "{\"site_id\":\"my-site\",\"event_type\":\"page_view\"}\n{\"site_id\":\"my-site\",\"event_type\":\"click\"}\n"),
         ),
-        description = "Events as a JSON array, as `{\"events\":[...]}`, or as NDJSON; plain, gzip, deflate, zstd or br",
+        description = "Events as a JSON array, as `{\"events\":[...]}`, or as NDJSON; plain or, said by `Content-Encoding`, gzip, deflate, zstd or br",
     ),
     responses(
         (status = 202, description = "The good ones are stored in Kafka", body = BatchAccepted),

@@ -36,11 +36,11 @@ pub(crate) struct Accepted {
     post,
     path = "/event",
     tag = "events",
-    params(crate::openapi::ContentEncoding, crate::openapi::KeyParameter),
+    params(crate::openapi::KeyParameter),
     security((), ("write_key" = [])),
     request_body(
         content((crate::openapi::EventBody = "application/json"), (crate::openapi::EventBody = "text/plain")),
-        description = "One event as a JSON object; plain, gzip, deflate, zstd or br",
+        description = "One event as a JSON object; plain or, said by `Content-Encoding`, gzip, deflate, zstd or br",
     ),
     responses(
         (status = 202, description = "Accepted: the event is stored in Kafka", body = Accepted),
