@@ -67,7 +67,7 @@ pub struct Options {
     /// [default: the system's folder for temporary files]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
-    /// A setting of the servers, such as ingest.flushes_max=4; neither weir.toml nor the
+    /// A setting of the servers, such as ingest.rounds_max=4; neither weir.toml nor the
     /// environment reaches them.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     settings: Vec<String>,
@@ -156,7 +156,7 @@ fn between(option: &str, value: usize, max: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// `ingest.flushes_max=4` as the environment has it.
+/// `ingest.rounds_max=4` as the environment has it.
 fn setting(text: &str) -> anyhow::Result<(String, String)> {
     let (key, value) = text
         .split_once('=')
@@ -492,10 +492,10 @@ mod tests {
 
     #[test]
     fn settings_reach_the_servers_as_their_environment() {
-        let plan = plan(&["--set", "ingest.flushes_max=4"]).unwrap();
+        let plan = plan(&["--set", "ingest.rounds_max=4"]).unwrap();
         let expected = ("WEIR_INGEST__FLUSHES_MAX".to_owned(), "4".to_owned());
         assert_eq!(plan.settings, [expected]);
-        let refused = refusal(&["--set", "ingest.flushes_max"]);
+        let refused = refusal(&["--set", "ingest.rounds_max"]);
         assert!(refused.contains("KEY=VALUE"), "{refused}");
     }
 

@@ -19,7 +19,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-pub use connections::ConnectionLimits;
+pub use connections::{Answers, ConnectionLimits};
 pub use docs::api_docs;
 pub use errors::{ErrorBody, error, with_fallbacks};
 pub use readiness::Readiness;
@@ -61,17 +61,17 @@ pub async fn serve(
     serve_within(listener, router, ConnectionLimits::default(), shutdown).await
 }
 
-/// As [`serve`], with limits of its own.
+/// As [`serve`], with limits of its own, and of anything that answers.
 ///
 /// # Errors
 /// As [`serve`].
 pub async fn serve_within(
     listener: TcpListener,
-    router: Router,
+    service: impl Answers,
     limits: ConnectionLimits,
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
-    let mut connections = Connections::new(listener, router, limits, shutdown.clone());
+    let mut connections = Connections::new(listener, service, limits, shutdown.clone());
     let mut upkeep = tokio::time::interval(UPKEEP_EVERY);
     loop {
         tokio::select! {

@@ -8,3 +8,4 @@ pub mod kafka;
 pub mod retry;
 pub mod shutdown;
 pub mod telemetry;
+pub mod threads;

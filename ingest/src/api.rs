@@ -1,6 +1,7 @@
 //! `POST /event`, `POST /events` and `GET /pixel.gif`: from a request to an answer.
 
 pub(crate) mod batch;
+mod front;
 pub(crate) mod pixel;
 pub(crate) mod single;
 
@@ -19,7 +20,7 @@ use axum::routing::{get, post};
 use chrono::Utc;
 use event::{EventRequest, IdOrigin, InvalidEvent, wire};
 use infra::http::error;
-use metrics::counter;
+use metrics::{Counter, counter};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 use uuid::Uuid;
 
@@ -31,6 +32,7 @@ use crate::limits::{Limited, RateLimits};
 use crate::publisher::{Outgoing, PublishError, Publisher};
 
 pub(crate) use batch::{BatchAccepted, BatchRefused, Rejected};
+pub(crate) use front::Front;
 pub(crate) use single::Accepted;
 
 /// Browsers ask again earlier, each after a limit of its own.
@@ -40,7 +42,6 @@ const BEARER: HeaderValue = HeaderValue::from_static("Bearer");
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
 
 /// What the handlers need.
-#[derive(Clone)]
 pub(crate) struct Edge {
     publisher: Publisher,
     event_limits: BodyLimits,
@@ -48,7 +49,8 @@ pub(crate) struct Edge {
     batch_events_max: usize,
     open_bytes: OpenBytes,
     keys: Option<KeyRing>,
-    limits: Option<Arc<RateLimits>>,
+    limits: Option<RateLimits>,
+    accepted: Counter,
 }
 
 impl Edge {
@@ -75,17 +77,17 @@ impl Edge {
 
 /// # Errors
 /// If the configuration contradicts itself.
-pub(crate) fn routes(
+pub(crate) fn edge(
     publisher: Publisher,
     keys: Option<KeyRing>,
     config: &Config,
-) -> anyhow::Result<Router> {
+) -> anyhow::Result<Arc<Edge>> {
     let limits = RateLimits::new(
         &config.rate_limits,
         &config.trusted_proxies,
         config.forwarded_header,
     )?;
-    let edge = Edge {
+    Ok(Arc::new(Edge {
         publisher,
         event_limits: BodyLimits {
             bytes_max: config.event_bytes_max,
@@ -100,13 +102,18 @@ pub(crate) fn routes(
         batch_events_max: config.batch_events_max,
         open_bytes: OpenBytes::new(config.open_bytes_max),
         keys,
-        limits: limits.map(Arc::new),
-    };
-    Ok(Router::new()
+        limits,
+        accepted: counter!("weir_ingest_events_total", "outcome" => "accepted"),
+    }))
+}
+
+/// The routes that take events.
+pub(crate) fn routes(edge: Arc<Edge>) -> Router {
+    Router::new()
         .route("/event", post(single::post_event))
         .route("/events", post(batch::post_events))
         .route("/pixel.gif", get(pixel::get_pixel).head(pixel::head_pixel))
-        .with_state(edge))
+        .with_state(edge)
 }
 
 /// Any site's pages send their events here. A beacon always comes with credentials, so the page's

@@ -12,6 +12,7 @@ use axum::http::header::{CONTENT_ENCODING, CONTENT_LENGTH, EXPECT};
 use axum::http::{HeaderMap, StatusCode};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
+use metrics::{Counter, counter};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// A client that is still sending does not read: what it sends is read past, within these bounds,
@@ -39,22 +40,24 @@ pub(crate) struct BodyLimits {
 
 /// How many bytes all open bodies may hold. Clones share it.
 #[derive(Clone)]
-pub(crate) struct OpenBytes(Arc<Semaphore>);
+pub(crate) struct OpenBytes {
+    room: Arc<Semaphore>,
+    received: Counter,
+}
 
 impl OpenBytes {
     pub(crate) fn new(bytes_max: usize) -> Self {
-        Self(Arc::new(Semaphore::new(
-            bytes_max.min(Semaphore::MAX_PERMITS),
-        )))
+        Self {
+            room: Arc::new(Semaphore::new(bytes_max.min(Semaphore::MAX_PERMITS))),
+            received: counter!("weir_ingest_body_bytes_total"),
+        }
     }
 
-    fn hold(&self, bytes: usize) -> Result<Held, BodyError> {
-        let mut held = Held {
-            all: self.0.clone(),
+    fn hold(&self) -> Held {
+        Held {
+            all: self.room.clone(),
             permit: None,
-        };
-        held.more(bytes)?;
-        Ok(held)
+        }
     }
 }
 
@@ -147,13 +150,13 @@ async fn gather(
     if announced.is_some_and(|announced| announced > limits.bytes_max as u64) {
         return Err(too_large());
     }
-    let mut held = open_bytes.hold(0)?;
+    let mut held = open_bytes.hold();
     let gathering = async {
         let mut first = Bytes::new();
         let mut gathered = BytesMut::new();
         while let Some(chunk) = chunks.next().await {
             let chunk = chunk.map_err(|_| bad("the body ended early"))?;
-            metrics::counter!("weir_ingest_body_bytes_total").increment(chunk.len() as u64);
+            open_bytes.received.increment(chunk.len() as u64);
             if first.len() + gathered.len() + chunk.len() > limits.bytes_max {
                 return Err(too_large());
             }

@@ -17,6 +17,9 @@ use crate::spool;
 pub struct Config {
     /// `WEIR_INGEST__LISTEN`.
     pub listen: SocketAddr,
+    /// Threads that serve requests; 0: half of the processors, at most 8. One thread does the most
+    /// for each processor second (`WEIR_INGEST__THREADS`).
+    pub threads: usize,
     /// Connections open at once; beyond it new ones wait, and idle ones are closed after
     /// `header_timeout` (`WEIR_INGEST__CONNECTIONS_MAX`).
     pub connections_max: usize,
@@ -66,8 +69,9 @@ pub struct Config {
     /// The largest record sent to Kafka; the topic must take as much
     /// (`WEIR_INGEST__RECORD_BYTES_MAX`).
     pub record_bytes_max: usize,
-    /// Records under way to Kafka at once (`WEIR_INGEST__FLUSHES_MAX`).
-    pub flushes_max: usize,
+    /// Rounds of records under way to Kafka at once; a round is all that has gathered, and more
+    /// gathers meanwhile (`WEIR_INGEST__ROUNDS_MAX`).
+    pub rounds_max: usize,
     /// Where events wait on the disk while Kafka does not acknowledge.
     pub spool: spool::Config,
 }
@@ -77,6 +81,7 @@ impl Default for Config {
         let connections = ConnectionLimits::default();
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 3000)),
+            threads: 0,
             connections_max: connections.open_max,
             header_timeout: connections.header_timeout,
             idle_timeout: connections.idle_timeout,
@@ -94,13 +99,24 @@ impl Default for Config {
             pending_bytes_max: 64 << 20,
             pending_requests_max: 20_000,
             record_bytes_max: 900_000,
-            flushes_max: 8,
+            rounds_max: 1,
             spool: spool::Config::default(),
         }
     }
 }
 
 impl Config {
+    pub(crate) fn threads(&self) -> usize {
+        const THREADS_MAX: usize = 8;
+        match self.threads {
+            0 => {
+                let processors = std::thread::available_parallelism().map_or(1, usize::from);
+                (processors / 2).clamp(1, THREADS_MAX)
+            }
+            threads => threads,
+        }
+    }
+
     /// What no single field can say for itself.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
         for (name, limit) in [
@@ -110,7 +126,7 @@ impl Config {
             ("batch_events_max", self.batch_events_max),
             ("pending_bytes_max", self.pending_bytes_max),
             ("pending_requests_max", self.pending_requests_max),
-            ("flushes_max", self.flushes_max),
+            ("rounds_max", self.rounds_max),
         ] {
             ensure!(limit > 0, "ingest.{name} must be at least 1");
         }
@@ -187,10 +203,10 @@ mod tests {
     #[test]
     fn a_limit_of_nothing_is_refused_by_its_name() {
         let config = Config {
-            flushes_max: 0,
+            rounds_max: 0,
             ..Config::default()
         };
         let refused = config.check().unwrap_err().to_string();
-        assert!(refused.contains("ingest.flushes_max"), "{refused}");
+        assert!(refused.contains("ingest.rounds_max"), "{refused}");
     }
 }

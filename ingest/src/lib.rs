@@ -19,6 +19,7 @@ use anyhow::{Context, bail};
 use axum::Router;
 use axum::middleware::from_fn;
 use infra::http::{api_docs, bind, operations, serve_within, with_fallbacks};
+use infra::threads::run_apart;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
@@ -28,6 +29,7 @@ pub use keys::{KeyHash, KeysConfig, Origin, SiteKeys, hash as key_hash};
 pub use limits::{ForwardedHeader, RateConfig, RateLimitsConfig};
 pub use spool::Config as SpoolConfig;
 
+use api::Front;
 use keys::{KeyRing, read_again_on_hangup};
 use publisher::Publisher;
 use spool::Spool;
@@ -37,7 +39,8 @@ pub struct Service {
     config: Config,
     kafka: infra::kafka::Config,
     keys: Option<KeyRing>,
-    listener: TcpListener,
+    /// Waits for the runtime that will serve it.
+    listener: std::net::TcpListener,
     local_addr: SocketAddr,
     spool: Option<Spool>,
 }
@@ -61,7 +64,7 @@ impl Service {
             config,
             kafka,
             keys,
-            listener,
+            listener: listener.into_std()?,
             local_addr,
             spool,
         })
@@ -78,6 +81,12 @@ impl Service {
     /// # Errors
     /// If the Kafka client cannot be made of its settings, or the listener fails.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let threads = self.config.threads();
+        run_apart("ingest", threads, move || self.serve(shutdown)).await
+    }
+
+    async fn serve(self, shutdown: CancellationToken) -> anyhow::Result<()> {
+        let listener = TcpListener::from_std(self.listener)?;
         let readiness = reachability::not_yet();
         let (publisher, mut flushing) =
             Publisher::start(&self.kafka, &self.config, self.spool.clone())?;
@@ -92,22 +101,20 @@ impl Service {
             self.config.spool.drain_bytes_per_second,
             shutdown.clone(),
         ));
+        let edge = api::edge(publisher.clone(), self.keys.clone(), &self.config)?;
         let router: Router = Router::new()
-            .merge(api::routes(
-                publisher.clone(),
-                self.keys.clone(),
-                &self.config,
-            )?)
+            .merge(api::routes(edge.clone()))
             .merge(operations("ingest", readiness))
             .merge(api_docs(openapi::document()));
         let router = with_fallbacks(router)
             .layer(from_fn(api::count_answer))
             .layer(CatchPanicLayer::custom(api::failed))
             .layer(api::cors());
+        let front = Front::new(edge, router);
         let limits = self.config.connections();
         let stopped = shutdown.clone();
         let served = tokio::select! {
-            served = serve_within(self.listener, router, limits, shutdown) => served,
+            served = serve_within(listener, front, limits, shutdown) => served,
             Err(failure) = read_again_on_hangup(self.keys, self.config.keys) => Err(failure),
             _ = &mut flushing => bail!("the flusher ended unasked"),
             Err(panic) = &mut watching => bail!("the watch over Kafka ended: {panic}"),

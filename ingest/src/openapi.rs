@@ -147,7 +147,7 @@ pub(crate) struct PixelQuery {
 #[openapi(
     info(
         title = "weir ingest",
-        description = "Takes events. An accepted event is stored in Kafka, and counts once."
+        description = "Takes events. An accepted event is stored, and counts once."
     ),
     paths(
         crate::api::single::post_event,

@@ -1,7 +1,7 @@
 //! A self-clocked group commit into Kafka.
 //!
-//! Events append to the batch that is gathering; as soon as a place among the flushes under way is
-//! free, the batch goes out as one record and the next one gathers. There is no timer: an idle
+//! Events append to the batches that are gathering; as soon as a place among the rounds under way
+//! is free, each batch goes out as one record and the next ones gather. There is no timer: an idle
 //! edge adds no delay, and a busy one sends few large records, which is what makes an acknowledged
 //! event cheap. A request waits for the flushes that hold its events, and for nothing else.
 
@@ -14,8 +14,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use event::wire;
+use futures_util::future::join_all;
 use infra::kafka::Config as Kafka;
-use metrics::{counter, gauge, histogram};
+use metrics::{Gauge, Histogram, counter, gauge, histogram};
 use rdkafka::error::RDKafkaErrorCode;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
@@ -79,11 +80,27 @@ struct Inner {
     spool_after: Duration,
     /// Flushes go to the spool, without asking Kafka, until it has taken one from there.
     is_kafka_away: AtomicBool,
+    figures: Figures,
     /// Something went wrong on the way to Kafka: time to look how it is.
     doubted: Arc<Notify>,
     ack_timeout: Duration,
     record_bytes_max: usize,
     stopping: CancellationToken,
+}
+
+/// Figures of every request.
+struct Figures {
+    ack_seconds: Histogram,
+    pending_bytes: Gauge,
+}
+
+impl Figures {
+    fn new() -> Self {
+        Self {
+            ack_seconds: histogram!("weir_ingest_ack_seconds"),
+            pending_bytes: gauge!("weir_ingest_pending_bytes"),
+        }
+    }
 }
 
 impl Publisher {
@@ -106,13 +123,14 @@ impl Publisher {
                 config.pending_bytes_max,
             )),
             gathered: Notify::new(),
-            places: Arc::new(Semaphore::new(config.flushes_max)),
+            places: Arc::new(Semaphore::new(config.rounds_max)),
             waiting: Semaphore::new(config.pending_requests_max),
             partitions: watch::channel(Err("Kafka has not been reached yet".into())).0,
             is_kafka_away: AtomicBool::new(spool.as_ref().is_some_and(|spool| !spool.is_empty())),
             spool,
             spool_after: config.spool.after,
             doubted,
+            figures: Figures::new(),
             ack_timeout: config.ack_timeout,
             record_bytes_max: config.record_bytes_max,
             stopping: CancellationToken::new(),
@@ -154,7 +172,10 @@ impl Publisher {
                 }
             }
         }
-        histogram!("weir_ingest_ack_seconds").record(asked_at.elapsed().as_secs_f64());
+        inner
+            .figures
+            .ack_seconds
+            .record(asked_at.elapsed().as_secs_f64());
         Ok(())
     }
 
@@ -244,40 +265,41 @@ impl Inner {
             lanes.absorb(apart)?;
             (flushes, lanes.pending_bytes())
         };
-        gauge!("weir_ingest_pending_bytes").set(pending_bytes as f64);
+        self.figures.pending_bytes.set(pending_bytes as f64);
         Ok(flushes)
     }
 
-    /// The flusher: one flush for each place that becomes free while something is gathered.
+    /// The flusher: one round of flushes, all that has gathered, for each place that becomes free.
     async fn flush_until_stopped(self: Arc<Self>) {
-        let mut flushes = JoinSet::new();
+        let mut rounds = JoinSet::new();
         loop {
             let Ok(place) = self.places.clone().acquire_owned().await else {
                 break;
             };
-            let flush = loop {
+            let round = loop {
                 // Registered before the look, so that what is gathered in between is not missed.
                 let gathered = self.gathered.notified();
-                if let Some(flush) = self.lanes().take(any_partition) {
-                    break Some(flush);
-                }
-                if self.stopping.is_cancelled() {
-                    break None;
+                let round = self.lanes().take_all(any_partition);
+                if !round.is_empty() || self.stopping.is_cancelled() {
+                    break round;
                 }
                 tokio::select! {
                     () = gathered => {}
                     () = self.stopping.cancelled() => {}
                 }
             };
-            let Some(flush) = flush else { break };
-            while flushes.try_join_next().is_some() {}
+            if round.is_empty() {
+                break;
+            }
+            while rounds.try_join_next().is_some() {}
             let inner = self.clone();
-            flushes.spawn(async move {
-                inner.send(flush).await;
+            rounds.spawn(async move {
+                // Each tells its own requests as soon as it is done.
+                join_all(round.into_iter().map(|flush| inner.send(flush))).await;
                 drop(place);
             });
         }
-        while flushes.join_next().await.is_some() {}
+        while rounds.join_next().await.is_some() {}
     }
 
     /// How many partitions events are placed on, or why no event can be.
@@ -314,7 +336,7 @@ impl Inner {
         counter!("weir_ingest_flushed_events_total").increment(events as u64);
         let mut lanes = self.lanes();
         lanes.done(bytes);
-        gauge!("weir_ingest_pending_bytes").set(lanes.pending_bytes() as f64);
+        self.figures.pending_bytes.set(lanes.pending_bytes() as f64);
         drop(lanes);
         // Nobody may be waiting any more; that is their affair.
         outcome.send_replace(Some(delivered.map(|_| ())));

@@ -12,7 +12,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
 use event::EventRequest;
+use infra::threads::run_apart;
 use serde::Serialize;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 use tracing::info;
 use uuid::Uuid;
 
@@ -23,6 +26,9 @@ const BODY_BYTES_MAX: usize = 64 << 20;
 pub struct Options {
     #[arg(long, default_value = "127.0.0.1:0", value_name = "ADDR")]
     listen: SocketAddr,
+    /// As `ingest.threads`.
+    #[arg(long, default_value_t = 1, value_name = "COUNT")]
+    threads: usize,
 }
 
 /// Serves until a signal.
@@ -33,7 +39,14 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     let shutdown = infra::shutdown::on_signal()?;
     let listener = infra::http::bind(options.listen, "--listen").await?;
     let address = listener.local_addr().context("ask for the address")?;
+    let listener = listener.into_std()?;
     info!("the bare handler listens on {address}");
+    let threads = options.threads;
+    run_apart("bare", threads, move || serve(listener, shutdown)).await
+}
+
+async fn serve(listener: std::net::TcpListener, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let listener = TcpListener::from_std(listener)?;
     let router = Router::new()
         .route("/event", post(post_event))
         .route("/events", post(post_events))

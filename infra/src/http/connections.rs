@@ -1,15 +1,16 @@
 //! Accepting connections and serving HTTP/1.1 on them, within bounds: how many are open, how long
 //! a request's head may take, how long a connection may idle.
 
+use std::convert::Infallible;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
+use axum::response::Response;
 use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -58,10 +59,29 @@ impl Default for ConnectionLimits {
     }
 }
 
+/// What answers requests: a router, or something of its kind.
+pub trait Answers:
+    Service<Request<Body>, Response = Response, Error = Infallible, Future: Send>
+    + Clone
+    + Send
+    + Sync
+    + 'static
+{
+}
+
+impl<S> Answers for S where
+    S: Service<Request<Body>, Response = Response, Error = Infallible, Future: Send>
+        + Clone
+        + Send
+        + Sync
+        + 'static
+{
+}
+
 /// All connections of one listener.
-pub(super) struct Connections {
+pub(super) struct Connections<S> {
     listener: TcpListener,
-    router: Router,
+    service: S,
     limits: ConnectionLimits,
     slots: Arc<Semaphore>,
     open: JoinSet<()>,
@@ -69,10 +89,10 @@ pub(super) struct Connections {
     told_at: Option<Instant>,
 }
 
-impl Connections {
+impl<S: Answers> Connections<S> {
     pub(super) fn new(
         listener: TcpListener,
-        router: Router,
+        service: S,
         limits: ConnectionLimits,
         stop: CancellationToken,
     ) -> Self {
@@ -86,7 +106,7 @@ impl Connections {
         }
         Self {
             listener,
-            router,
+            service,
             limits,
             slots: Arc::new(Semaphore::new(open_max.min(Semaphore::MAX_PERMITS))),
             open: JoinSet::new(),
@@ -121,7 +141,7 @@ impl Connections {
         let connection = Connection {
             stream,
             peer,
-            router: self.router.clone(),
+            service: self.service.clone(),
             limits: self.limits,
             slots: self.slots.clone(),
             stop: self.stop.clone(),
@@ -171,31 +191,31 @@ fn told(ended: Result<(), JoinError>) {
     }
 }
 
-struct Connection {
+struct Connection<S> {
     stream: TcpStream,
     peer: SocketAddr,
-    router: Router,
+    service: S,
     limits: ConnectionLimits,
     slots: Arc<Semaphore>,
     stop: CancellationToken,
 }
 
-impl Connection {
+impl<S: Answers> Connection<S> {
     async fn serve(self) {
         let Self {
             stream,
             peer,
-            router,
+            service,
             limits,
             slots,
             stop,
         } = self;
         let activity = Activity::new();
         let io = TokioIo::new(Watched::new(stream, activity.clone()));
-        let service = service_fn(|mut request: Request<Incoming>| {
+        let answers = service_fn(|mut request: Request<Incoming>| {
             activity.enter(Phase::Answer);
             request.extensions_mut().insert(ConnectInfo(peer));
-            let answering = router.clone().call(request.map(Body::new));
+            let answering = service.clone().call(request.map(Body::new));
             let activity = &activity;
             async move {
                 let answer = answering.await;
@@ -206,7 +226,7 @@ impl Connection {
         let mut serving = pin!(
             http1::Builder::new()
                 .max_header_size(HEAD_BYTES_MAX)
-                .serve_connection(io, service)
+                .serve_connection(io, answers)
         );
         let mut stopped = pin!(stop.cancelled());
         let mut stopping = false;

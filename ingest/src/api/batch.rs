@@ -2,6 +2,8 @@
 
 mod cut;
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
@@ -60,7 +62,8 @@ pub(crate) struct Rejected {
 /// Take many events
 ///
 /// A JSON array, `{"events":[...]}`, or one JSON object a line. Good events are accepted, bad ones
-/// told one by one; a site over its limit refuses the whole. 202 means that Kafka has acknowledged all accepted ones.
+/// told one by one; a site over its limit refuses the whole. 202 means that all accepted ones are in Kafka or,
+/// while it is away, synced to the disk here.
 #[utoipa::path(
     post,
     path = "/events",
@@ -75,7 +78,7 @@ pub(crate) struct Rejected {
         description = "Events as a JSON array, as `{\"events\":[...]}`, or as NDJSON; plain or, said by `Content-Encoding`, gzip, deflate, zstd or br",
     ),
     responses(
-        (status = 202, description = "The good ones are stored in Kafka", body = BatchAccepted),
+        (status = 202, description = "The good ones are safe", body = BatchAccepted),
         (status = 400, description = "None was good, or the body cannot be read", body = BatchRefused),
         (status = 401, description = "None was good, and some lack a write key", body = BatchRefused),
         (status = 403, description = "None was good, and some are of a site that the write key is not for, or not from this origin", body = BatchRefused),
@@ -84,11 +87,11 @@ pub(crate) struct Rejected {
         (status = 415, description = "The content encoding is unknown", body = infra::http::ErrorBody),
         (status = 429, description = "Too much of this address, or of a site: nothing was taken, try again after `Retry-After` seconds", body = infra::http::ErrorBody,
             headers(("Retry-After" = u32, description = "Seconds"))),
-        (status = 503, description = "Kafka cannot take them now: try again after `Retry-After` seconds", body = infra::http::ErrorBody,
+        (status = 503, description = "Neither Kafka nor the spool can take them now: try again after `Retry-After` seconds", body = infra::http::ErrorBody,
             headers(("Retry-After" = u32, description = "Seconds"))),
     ),
 )]
-pub(crate) async fn post_events(State(edge): State<Edge>, request: Request) -> Response {
+pub(crate) async fn post_events(State(edge): State<Arc<Edge>>, request: Request) -> Response {
     let mut admission = match edge.admit(&request) {
         Ok(admission) => admission,
         Err(limited) => {
@@ -145,7 +148,7 @@ pub(crate) async fn post_events(State(edge): State<Edge>, request: Request) -> R
         count("unavailable", accepted);
         return failure.into_response();
     }
-    count("accepted", accepted);
+    edge.accepted.increment(accepted as u64);
     let answer = BatchAccepted {
         success: true,
         status: "accepted",

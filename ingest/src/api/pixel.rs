@@ -1,5 +1,7 @@
 //! `GET /pixel.gif`: an event from a page that runs no script.
 
+use std::sync::Arc;
+
 use axum::extract::{RawQuery, Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
@@ -26,8 +28,8 @@ const EVENT_TYPE: &str = "page_view";
 
 /// Take one event and answer with an image
 ///
-/// For pages without scripts, as an `<img>`. The image is answered once Kafka has acknowledged the
-/// event, as 202 is elsewhere. Unknown parameters are ignored, one without a value is the same as
+/// For pages without scripts, as an `<img>`. The image is answered once the event is safe, as 202
+/// is elsewhere. Unknown parameters are ignored, one without a value is the same as
 /// one left out, and none may be given twice.
 #[utoipa::path(
     get,
@@ -36,18 +38,18 @@ const EVENT_TYPE: &str = "page_view";
     params(crate::openapi::PixelQuery, crate::openapi::KeyParameter),
     security((), ("write_key" = [])),
     responses(
-        (status = 200, description = "Accepted: the event is stored in Kafka. A transparent GIF of one point", content_type = "image/gif", body = [u8]),
+        (status = 200, description = "Accepted: the event is safe. A transparent GIF of one point", content_type = "image/gif", body = [u8]),
         (status = 400, description = "Refused, with every fault", body = infra::http::ErrorBody),
         (status = 401, description = "A write key is required", body = infra::http::ErrorBody),
         (status = 403, description = "The write key is not one of this site, or not good from this origin", body = infra::http::ErrorBody),
         (status = 429, description = "Too much of this address, or of this site: try again after `Retry-After` seconds", body = infra::http::ErrorBody,
             headers(("Retry-After" = u32, description = "Seconds"))),
-        (status = 503, description = "Kafka cannot take it now: try again after `Retry-After` seconds", body = infra::http::ErrorBody,
+        (status = 503, description = "Neither Kafka nor the spool can take it now: try again after `Retry-After` seconds", body = infra::http::ErrorBody,
             headers(("Retry-After" = u32, description = "Seconds"))),
     ),
 )]
 pub(crate) async fn get_pixel(
-    State(edge): State<Edge>,
+    State(edge): State<Arc<Edge>>,
     RawQuery(query): RawQuery,
     request: Request,
 ) -> Response {
@@ -70,7 +72,7 @@ pub(crate) async fn get_pixel(
         count("unavailable", 1);
         return failure.into_response();
     }
-    count("accepted", 1);
+    edge.accepted.increment(1);
     image()
 }
 

@@ -1,5 +1,7 @@
 //! `POST /event`: one event.
 
+use std::sync::Arc;
+
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
@@ -31,7 +33,8 @@ pub(crate) struct Accepted {
 /// Take one event
 ///
 /// The bytes decide, not the content type: `application/json`, `text/plain` (as sendBeacon sends)
-/// and none are all taken. 202 means that Kafka has acknowledged the event.
+/// and none are all taken. 202 means that Kafka has acknowledged the event or, while it is
+/// away, that the event is synced to the disk here and goes there by itself.
 #[utoipa::path(
     post,
     path = "/event",
@@ -43,7 +46,7 @@ pub(crate) struct Accepted {
         description = "One event as a JSON object; plain or, said by `Content-Encoding`, gzip, deflate, zstd or br",
     ),
     responses(
-        (status = 202, description = "Accepted: the event is stored in Kafka", body = Accepted),
+        (status = 202, description = "Accepted: the event is safe", body = Accepted),
         (status = 400, description = "Refused, with every fault", body = infra::http::ErrorBody),
         (status = 401, description = "A write key is required", body = infra::http::ErrorBody),
         (status = 403, description = "The write key is not one of this site, or not good from this origin", body = infra::http::ErrorBody),
@@ -52,11 +55,11 @@ pub(crate) struct Accepted {
         (status = 415, description = "The content encoding is unknown", body = infra::http::ErrorBody),
         (status = 429, description = "Too much of this address, or of this site: try again after `Retry-After` seconds", body = infra::http::ErrorBody,
             headers(("Retry-After" = u32, description = "Seconds"))),
-        (status = 503, description = "Kafka cannot take it now: try again after `Retry-After` seconds", body = infra::http::ErrorBody,
+        (status = 503, description = "Neither Kafka nor the spool can take it now: try again after `Retry-After` seconds", body = infra::http::ErrorBody,
             headers(("Retry-After" = u32, description = "Seconds"))),
     ),
 )]
-pub(crate) async fn post_event(State(edge): State<Edge>, request: Request) -> Response {
+pub(crate) async fn post_event(State(edge): State<Arc<Edge>>, request: Request) -> Response {
     let mut admission = match edge.admit(&request) {
         Ok(admission) => admission,
         Err(limited) => {
@@ -83,7 +86,7 @@ pub(crate) async fn post_event(State(edge): State<Edge>, request: Request) -> Re
         count("unavailable", 1);
         return failure.into_response();
     }
-    count("accepted", 1);
+    edge.accepted.increment(1);
     let accepted = Accepted {
         success: true,
         status: "accepted",

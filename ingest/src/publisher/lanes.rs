@@ -104,8 +104,13 @@ impl Lanes {
         Ok(())
     }
 
-    /// The oldest batch, to be sent. `any_partition` places a batch of the shared lane.
-    pub(super) fn take(&mut self, any_partition: impl FnOnce(Uuid, u32) -> u32) -> Option<Flush> {
+    /// All that gathers, to be sent together, the oldest first. `any_partition` places batches of
+    /// the shared lane.
+    pub(super) fn take_all(&mut self, any_partition: impl Fn(Uuid, u32) -> u32) -> Vec<Flush> {
+        std::iter::from_fn(|| self.take(&any_partition)).collect()
+    }
+
+    fn take(&mut self, any_partition: impl FnOnce(Uuid, u32) -> u32) -> Option<Flush> {
         let Gathering {
             lane,
             id,

@@ -84,7 +84,7 @@ fn event(client_id: Option<u128>) -> Outgoing {
 
 fn one_at_a_time() -> Config {
     Config {
-        flushes_max: 1,
+        rounds_max: 1,
         ..Config::default()
     }
 }
@@ -271,10 +271,13 @@ fn spool_in(dir: &tempfile::TempDir, bytes_max: u64) -> Spool {
     Spool::open(&config, TOPIC).unwrap().unwrap()
 }
 
+/// Less than a flush waits for Kafka before it goes to the spool.
+const AT_ONCE: Duration = Duration::from_millis(1500);
+
 fn soon() -> Config {
     Config {
         spool: crate::spool::Config {
-            after: Duration::from_millis(200),
+            after: Duration::from_secs(2),
             ..Default::default()
         },
         ..Config::default()
@@ -307,7 +310,7 @@ async fn while_kafka_is_silent_flushes_go_to_the_spool_and_later_ones_do_not_wai
         .publish(vec![event(Some(9)), event(Some(9))])
         .await
         .unwrap();
-    assert!(begun_at.elapsed() < Duration::from_millis(150));
+    assert!(begun_at.elapsed() < AT_ONCE);
     let flushes = spooled(&spool).await;
     assert_eq!(flushes.len(), 2);
     assert_eq!((flushes[0].2, flushes[1].2), (1, 2));
@@ -381,7 +384,9 @@ async fn a_record_that_kafka_will_never_take_is_refused_and_not_spooled() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flush_without_a_place_in_the_spool_still_waits_for_kafka() {
     let dir = tempfile::tempdir().unwrap();
-    let running = Running::start_with(soon(), Some(spool_in(&dir, 10))).await;
+    let mut impatient = soon();
+    impatient.spool.after = Duration::from_millis(200);
+    let running = Running::start_with(impatient, Some(spool_in(&dir, 10))).await;
     running.slow(Duration::from_millis(600));
     let delivered = running
         .publisher
@@ -404,7 +409,7 @@ async fn with_kafka_away_and_the_spool_full_events_are_refused_at_once() {
         .publisher
         .publish(vec![event(None), event(None)])
         .await;
-    assert!(begun_at.elapsed() < Duration::from_millis(150));
+    assert!(begun_at.elapsed() < AT_ONCE);
     let Err(PublishError::Unusable(why)) = refused else {
         panic!("{refused:?}");
     };

@@ -24,32 +24,50 @@ async fn health_and_readiness_have_their_shapes() {
 async fn metrics_count_events_answers_reasons_and_acknowledgements() {
     infra::telemetry::init(&infra::telemetry::Config::default()).unwrap();
     let (edge, _broker) = Edge::ready().await;
+    // Other tests of this process count as well: what is added is at least this edge's own.
+    let before = edge.get("/metrics").await.text;
     edge.event(GOOD).await.is(202);
     edge.events(format!("[{GOOD},{GOOD},{{}}]")).await.is(202);
     edge.event("{}").await.refused(400);
     edge.get("/no-such-path-as-this").await.refused(404);
     let metrics = edge.get("/metrics").await;
     metrics.is(200);
-    for name in [
-        "weir_ingest_events_total{outcome=\"accepted\"} 3",
-        "weir_ingest_events_total{outcome=\"rejected\"} 2",
-        "weir_ingest_answers_total{route=\"/event\",status=\"202\"}",
-        "weir_ingest_answers_total{route=\"/events\",status=\"202\"}",
-        "weir_ingest_answers_total{route=\"other\",status=\"404\"}",
-        "weir_ingest_body_bytes_total",
-        "weir_ingest_flushes_total",
-        "weir_ingest_ack_seconds_count",
-        "weir_ingest_ack_seconds_bucket{le=\"+Inf\"}",
+    for (name, added) in [
+        ("weir_ingest_events_total{outcome=\"accepted\"}", 3.0),
+        ("weir_ingest_events_total{outcome=\"rejected\"}", 2.0),
+        (
+            "weir_ingest_answers_total{route=\"/event\",status=\"202\"}",
+            1.0,
+        ),
+        (
+            "weir_ingest_answers_total{route=\"/event\",status=\"400\"}",
+            1.0,
+        ),
+        (
+            "weir_ingest_answers_total{route=\"/events\",status=\"202\"}",
+            1.0,
+        ),
+        (
+            "weir_ingest_answers_total{route=\"other\",status=\"404\"}",
+            1.0,
+        ),
+        ("weir_ingest_body_bytes_total", 3.0 * GOOD.len() as f64),
+        ("weir_ingest_flushes_total{outcome=\"acknowledged\"}", 2.0),
+        ("weir_ingest_ack_seconds_count", 2.0),
+        ("weir_ingest_ack_seconds_bucket{le=\"+Inf\"}", 2.0),
     ] {
-        let line = metrics
-            .text
-            .lines()
-            .find(|line| line.starts_with(name))
-            .unwrap_or_else(|| panic!("no {name} in\n{}", metrics.text));
-        assert!(!line.ends_with(" 0"), "{line}");
+        let now =
+            figure(&metrics.text, name).unwrap_or_else(|| panic!("no {name} in\n{}", metrics.text));
+        let then = figure(&before, name).unwrap_or(0.0);
+        assert!(now - then >= added, "{name}: {then}, then {now}");
     }
     assert!(!metrics.text.contains("no-such-path"));
     edge.stop().await;
+}
+
+fn figure(metrics: &str, name: &str) -> Option<f64> {
+    let line = metrics.lines().find_map(|line| line.strip_prefix(name))?;
+    line.trim().parse().ok()
 }
 
 #[tokio::test]

@@ -100,10 +100,14 @@ async fn a_bad_pixel_is_refused_in_the_common_shape() {
 }
 
 #[tokio::test]
-async fn without_kafka_a_pixel_is_a_503_and_any_page_may_read_it() {
+async fn without_kafka_and_a_spool_a_pixel_is_a_503_and_any_page_may_read_it() {
     let mut broker = Broker::start().await;
     broker.create_topics().await;
     let config = ingest::Config {
+        spool: ingest::SpoolConfig {
+            bytes_max: 0,
+            ..Default::default()
+        },
         ack_timeout: Duration::from_secs(2),
         ..ingest::Config::default()
     };
