@@ -15,8 +15,9 @@ use tracing::{error, info, warn};
 use crate::publisher::{PublishError, Publisher};
 use crate::spool::{Contents, Frame, Segment, Spool};
 
-/// Records under way from the spool at once, beside those of live events.
-const FLUSHES_MAX: usize = 4;
+/// Records under way from the spool at once, beside those of live events. Many, because those of a
+/// quiet edge are small; together they are never more than a segment.
+const FLUSHES_MAX: usize = 256;
 const SHOW_EVERY: Duration = Duration::from_secs(1);
 const RETRY: Backoff = Backoff {
     initial: Duration::from_millis(100),
