@@ -493,7 +493,7 @@ mod tests {
     #[test]
     fn settings_reach_the_servers_as_their_environment() {
         let plan = plan(&["--set", "ingest.rounds_max=4"]).unwrap();
-        let expected = ("WEIR_INGEST__FLUSHES_MAX".to_owned(), "4".to_owned());
+        let expected = ("WEIR_INGEST__ROUNDS_MAX".to_owned(), "4".to_owned());
         assert_eq!(plan.settings, [expected]);
         let refused = refusal(&["--set", "ingest.rounds_max"]);
         assert!(refused.contains("KEY=VALUE"), "{refused}");

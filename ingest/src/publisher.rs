@@ -34,6 +34,9 @@ use producer::Producer;
 const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
 const FLUSH_ON_STOP: Duration = Duration::from_secs(10);
 
+/// Turns that a round waits for at most; each has appended something, and takes microseconds.
+const TURNS_MAX: usize = 64;
+
 /// A request beyond this gathers its own records, outside the lock that all requests share.
 const GATHERED_APART_FROM_BYTES: usize = 64 << 10;
 
@@ -279,6 +282,7 @@ impl Inner {
             let round = loop {
                 // Registered before the look, so that what is gathered in between is not missed.
                 let gathered = self.gathered.notified();
+                self.let_others_append().await;
                 let round = self.lanes().take_all(any_partition);
                 if !round.is_empty() || self.stopping.is_cancelled() {
                     break round;
@@ -300,6 +304,23 @@ impl Inner {
             });
         }
         while rounds.join_next().await.is_some() {}
+    }
+
+    /// Returns once a turn of everybody who was ready has appended nothing more. Requests come in
+    /// bursts, since answers go out in bursts; a round that left with the first of them would make
+    /// all others wait for it and for their own.
+    async fn let_others_append(&self) {
+        let mut pending_bytes = self.lanes().pending_bytes();
+        for _ in 0..TURNS_MAX {
+            if pending_bytes == 0 {
+                return;
+            }
+            tokio::task::yield_now().await;
+            let before = std::mem::replace(&mut pending_bytes, self.lanes().pending_bytes());
+            if pending_bytes == before {
+                return;
+            }
+        }
     }
 
     /// How many partitions events are placed on, or why no event can be.
