@@ -147,7 +147,11 @@ async fn with_a_full_disk_under_the_spool_events_are_refused_and_the_accepted_on
     };
     assert_eq!(refused.headers()["retry-after"], "1");
     let said = refused.text().await.unwrap();
-    assert!(said.contains("in the spool"), "{said}");
+    assert!(said.contains("the disk of the spool"), "{said}");
+    assert!(
+        !said.contains("/spool"),
+        "where it lies is nobody's business: {said}"
+    );
     tokio::time::sleep(Duration::from_secs(1)).await;
     start_kafka(&fleet).await;
     fleet.drained(SETTLED_WITHIN).await;

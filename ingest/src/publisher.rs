@@ -8,6 +8,7 @@
 mod delivery;
 mod lanes;
 mod producer;
+mod sparingly;
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -30,6 +31,7 @@ use crate::spool::Spool;
 use delivery::Delivered;
 use lanes::{Flush, Lanes};
 use producer::Producer;
+use sparingly::Sparingly;
 
 const METADATA_TIMEOUT: Duration = Duration::from_secs(5);
 const FLUSH_ON_STOP: Duration = Duration::from_secs(10);
@@ -84,6 +86,8 @@ struct Inner {
     /// Flushes go to the spool, without asking Kafka, until it has taken one from there.
     is_kafka_away: AtomicBool,
     figures: Figures,
+    failed_flushes: Sparingly,
+    refusals_of_spool: Sparingly,
     /// Something went wrong on the way to Kafka: time to look how it is.
     doubted: Arc<Notify>,
     ack_timeout: Duration,
@@ -134,6 +138,8 @@ impl Publisher {
             spool_after: config.spool.after,
             doubted,
             figures: Figures::new(),
+            failed_flushes: Sparingly::default(),
+            refusals_of_spool: Sparingly::default(),
             ack_timeout: config.ack_timeout,
             record_bytes_max: config.record_bytes_max,
             stopping: CancellationToken::new(),
@@ -345,11 +351,13 @@ impl Inner {
             Ok(Delivered::ToKafka) => "acknowledged",
             Ok(Delivered::ToSpool) => "spooled",
             Err(error) => {
-                warn!(
-                    flush.events = events,
-                    kafka.partition = partition,
-                    "a flush of {events} events failed: {error}"
-                );
+                if self.failed_flushes.may_tell() {
+                    warn!(
+                        flush.events = events,
+                        kafka.partition = partition,
+                        "a flush of {events} events failed: {error}"
+                    );
+                }
                 "failed"
             }
         };

@@ -33,10 +33,7 @@ impl Inner {
         };
         if self.is_kafka_away() {
             let kept = self.keep(spool, partition, &record).await;
-            return kept.map_err(|error| match error {
-                SpoolError::Unsynced(_) => PublishError::Unacknowledged(error.to_string()),
-                _ => PublishError::Unusable(format!("Kafka is away, and {error}").into()),
-            });
+            return kept.map_err(|error| without_kafka(&error));
         }
         let mut sending = pin!(sending);
         let in_time = timeout(self.spool_after, &mut sending).await;
@@ -49,14 +46,9 @@ impl Inner {
         self.doubted.notify_one();
         match (self.keep(spool, partition, &record).await, refused) {
             (Ok(delivered), _) => Ok(delivered),
-            (Err(full), Some(refused)) => {
-                warn!("a flush that Kafka did not take is not in the spool either: {full}");
-                Err(refused)
-            }
-            (Err(full), None) => {
-                warn!("a flush that waits for Kafka has no place in the spool: {full}");
-                sending.await.map(|()| Delivered::ToKafka)
-            }
+            (Err(_), Some(refused)) => Err(refused),
+            // Kafka may still take it.
+            (Err(_), None) => sending.await.map(|()| Delivered::ToKafka),
         }
     }
 
@@ -76,8 +68,13 @@ impl Inner {
             warn!("Kafka does not acknowledge: events go to the spool");
         }
         let kept = spool.append(partition, record.clone()).await;
-        if kept.is_err() && spool.is_empty() {
-            self.is_kafka_away.store(false, Ordering::Release);
+        if let Err(error) = &kept {
+            if self.refusals_of_spool.may_tell() {
+                warn!("the spool does not take a flush: {error}");
+            }
+            if spool.is_empty() {
+                self.is_kafka_away.store(false, Ordering::Release);
+            }
         }
         kept.map(|()| Delivered::ToSpool)
     }
@@ -87,6 +84,17 @@ impl Inner {
             self.doubted.notify_one();
         }
     }
+}
+
+/// What clients are told, who need not know where the spool lies.
+fn without_kafka(error: &SpoolError) -> PublishError {
+    let why = match error {
+        SpoolError::Full(_) => "the spool is full",
+        SpoolError::Disk(_) => "the disk of the spool takes no more",
+        SpoolError::Closed => "the service is stopping",
+        SpoolError::Unsynced(_) => return PublishError::Unacknowledged(error.to_string()),
+    };
+    PublishError::Unusable(format!("Kafka is away, and {why}").into())
 }
 
 impl Publisher {
