@@ -18,6 +18,8 @@ use crate::spool::{Contents, Frame, Segment, Spool};
 /// Records under way from the spool at once, beside those of live events. Many, because those of a
 /// quiet edge are small; together they are never more than a segment.
 const FLUSHES_MAX: usize = 256;
+/// A segment that cannot be read in so many attempts, about seven seconds, holds up no others.
+const READS_MAX: u32 = 10;
 const SHOW_EVERY: Duration = Duration::from_secs(1);
 const RETRY: Backoff = Backoff {
     initial: Duration::from_millis(100),
@@ -76,16 +78,20 @@ impl Drain {
         }
     }
 
+    /// The segment's contents, or `None` if it cannot be read. A fault may pass, as a want of file
+    /// descriptors does, and what was promised is not to wait for a person because of it.
     async fn read(&self, segment: Segment) -> Option<Contents> {
-        let spool = self.spool.clone();
-        match tokio::task::spawn_blocking(move || spool.read(segment)).await {
-            Ok(Ok(contents)) => Some(contents),
-            Ok(Err(fault)) => {
-                error!("read a segment of the spool: {fault}");
-                None
+        for failures in 1..=READS_MAX {
+            let spool = self.spool.clone();
+            match tokio::task::spawn_blocking(move || spool.read(segment)).await {
+                Ok(Ok(contents)) => return Some(contents),
+                Ok(Err(fault)) => error!("read a segment of the spool: {fault}"),
+                // The runtime is ending: whoever comes next reads it.
+                Err(_) => std::future::pending().await,
             }
-            Err(_) => None,
+            sleep(RETRY.after(failures)).await;
         }
+        None
     }
 
     /// Returns whether something is left that cannot be sent, once all the rest is acknowledged.

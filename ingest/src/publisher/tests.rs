@@ -417,3 +417,66 @@ async fn with_kafka_away_and_the_spool_full_events_are_refused_at_once() {
     assert!(!running.publisher.can_spool());
     running.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_segment_that_cannot_be_read_for_a_while_is_still_sent() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = spool_in(&dir, 1 << 20);
+    let running = Running::start_with(soon(), Some(spool.clone())).await;
+    let kept = Bytes::from_static(b"kept");
+    spool.append(0, kept).await.unwrap();
+    let segment = spool.oldest().await;
+    let path = std::fs::read_dir(dir.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .find(|path| path.extension().is_some_and(|is| is == "spool"))
+        .unwrap();
+    let away = path.with_extension("away");
+    std::fs::rename(&path, &away).unwrap();
+    assert!(spool.read(segment).is_err());
+    let stop = CancellationToken::new();
+    let drain = crate::drain::run(
+        spool.clone(),
+        running.publisher.clone(),
+        1 << 20,
+        stop.clone(),
+    );
+    let draining = tokio::spawn(drain);
+    // Long enough for the first attempt, and far from the last.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!spool.is_empty(), "it was given up at once");
+    std::fs::rename(&away, &path).unwrap();
+    running.until(|_| spool.is_empty()).await;
+    assert!(!path.with_extension("aside").exists());
+    stop.cancel();
+    draining.await.unwrap();
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_kafka_does_not_take_now_stays_in_the_spool_until_it_does() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = spool_in(&dir, 1 << 20);
+    let running = Running::start_with(soon(), Some(spool.clone())).await;
+    // Nothing that librdkafka would try again by itself.
+    running.cluster.request_errors(
+        RDKafkaApiKey::Produce,
+        &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED],
+    );
+    spool.append(0, Bytes::from_static(b"kept")).await.unwrap();
+    let stop = CancellationToken::new();
+    let drain = crate::drain::run(
+        spool.clone(),
+        running.publisher.clone(),
+        1 << 20,
+        stop.clone(),
+    );
+    let draining = tokio::spawn(drain);
+    running.until(|_| spool.is_empty()).await;
+    let names = std::fs::read_dir(dir.path()).unwrap();
+    let mut names = names.map(|entry| entry.unwrap().file_name());
+    assert!(!names.any(|name| name.to_string_lossy().ends_with(".aside")));
+    stop.cancel();
+    draining.await.unwrap();
+    running.stop().await;
+}
