@@ -10,7 +10,7 @@ use std::path::Path;
 use tempfile::TempDir;
 
 use crate::leash::signal;
-use crate::{ClickHouse, is_apache};
+use crate::{ClickHouse, Finished, command, is_apache, run};
 use services::Services;
 use up::Up;
 
@@ -212,5 +212,26 @@ impl Weir {
             url: self.clickhouse.clone(),
             user: "analyst",
         }
+    }
+}
+
+/// What became of every offset, where a test fails: whether an event is in Kafka, in ClickHouse or
+/// in neither says where to look.
+impl Drop for Weir {
+    fn drop(&mut self) {
+        let Folder::Own(folder) = &self.folder else {
+            return;
+        };
+        if !std::thread::panicking() {
+            return;
+        }
+        let mut audit = command(folder.path());
+        audit
+            .args(["audit", "--patience", "1"])
+            .env("WEIR_KAFKA__BROKERS", &self.kafka)
+            .env("WEIR_KAFKA__TOPIC", &self.topics.events)
+            .env("WEIR_CLICKHOUSE__URL", &self.clickhouse);
+        let Finished { stdout, stderr, .. } = run(audit);
+        eprintln!("weir audit, after the failure:\n{stdout}{stderr}");
     }
 }

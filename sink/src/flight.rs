@@ -93,6 +93,11 @@ impl Flight {
         matches!(self.attempt, Attempt::UnderWay(_))
     }
 
+    /// How long ago the cut was made.
+    pub(crate) fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.begun_at)
+    }
+
     /// Whether its last attempt has succeeded, and nobody has looked yet.
     pub(crate) fn has_landed(&self) -> bool {
         matches!(self.attempt, Attempt::Done(Ok(())))

@@ -117,6 +117,8 @@ pub(crate) fn join(kafka: &infra::kafka::Config, config: &Config) -> anyhow::Res
         .set("fetch.message.max.bytes", "4194304")
         .set("fetch.wait.max.ms", "100")
         .set("reconnect.backoff.max.ms", "1000")
+        // An answer that got lost holds its partitions up until this; the default is a minute.
+        .set("socket.timeout.ms", "10000")
         .set("topic.metadata.refresh.interval.ms", "30000")
         .set("statistics.interval.ms", "5000")
         .create_with_context(Membership::default())

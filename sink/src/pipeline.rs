@@ -6,6 +6,7 @@
 
 mod cuts;
 mod partitions;
+mod stalls;
 mod watch;
 
 use std::collections::BTreeMap;
@@ -34,6 +35,7 @@ use crate::stored::Stored;
 use crate::takeover::{Start, Takeover, Takeovers};
 use crate::window::Memory;
 use crate::writer::Writer;
+use stalls::{Stalls, Trouble};
 
 /// How long the loop waits for a record when nothing else is due.
 const IDLE: Duration = Duration::from_millis(100);
@@ -94,6 +96,9 @@ pub(crate) struct Pipeline {
     probe_at: Instant,
     /// What the client said about Kafka since it was last asked.
     suspicion: Option<String>,
+    stalls: Stalls,
+    failing_commits: Trouble,
+    failing_seeks: Trouble,
 }
 
 impl Pipeline {
@@ -161,6 +166,9 @@ impl Pipeline {
             paused: false,
             probe_at: Instant::now(),
             suspicion: None,
+            stalls: Stalls::default(),
+            failing_commits: Trouble::default(),
+            failing_seeks: Trouble::default(),
         })
     }
 
@@ -186,6 +194,7 @@ impl Pipeline {
             self.cut_if_due();
             self.commit_landed_if_due();
             self.look_after_kafka();
+            self.look_for_stalls();
         }
         Ok(())
     }

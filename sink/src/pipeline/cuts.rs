@@ -62,7 +62,9 @@ impl Pipeline {
             let positions: Vec<Position> = positions.into_values().collect();
             if let Err(error) = membership::commit(&self.consumer, &self.topic, &positions) {
                 metrics::counter!("weir_sink_commit_failures_total").increment(1);
-                tracing::debug!("commit a plan, trying again: {error}");
+                if self.failing_commits.goes_on(now) {
+                    warn!("commit a plan, trying on: {error}");
+                }
                 // A member of an old generation ends up here until it learns that its partitions
                 // are gone; an unreachable broker until it is back.
                 if let Some(flight) = &mut self.flight {
@@ -70,6 +72,7 @@ impl Pipeline {
                 }
                 return;
             }
+            self.failing_commits.is_over();
             self.landed.clear();
             if let Some(flight) = &mut self.flight {
                 flight.planned(Instant::now());
@@ -179,12 +182,18 @@ impl Pipeline {
             .map(|(&partition, &end)| Position::new(partition, end, String::new()))
             .collect();
         match membership::commit(&self.consumer, &self.topic, &positions) {
-            Ok(()) => self.landed.clear(),
+            Ok(()) => {
+                self.failing_commits.is_over();
+                self.landed.clear();
+            }
             Err(error) => {
                 // Nothing is lost: the plan still stands, and following it again changes nothing.
                 metrics::counter!("weir_sink_commit_failures_total").increment(1);
-                tracing::debug!("commit the ends of a cut, trying again: {error}");
-                self.commit_landed_at = Instant::now() + COMMIT_RETRY;
+                let now = Instant::now();
+                if self.failing_commits.goes_on(now) {
+                    warn!("commit the ends of a cut, trying on: {error}");
+                }
+                self.commit_landed_at = now + COMMIT_RETRY;
             }
         }
     }

@@ -219,9 +219,15 @@ impl Pipeline {
         );
         if let Err(error) = sought {
             // Until the client has begun to fetch an assigned partition it cannot seek in it.
-            tracing::debug!(kafka.partition = partition, "seek, trying again: {error}");
+            if self.failing_seeks.goes_on(Instant::now()) {
+                warn!(
+                    kafka.partition = partition,
+                    "seek in partition {partition}, trying on: {error}"
+                );
+            }
             return;
         }
+        self.failing_seeks.is_over();
         let State::Placing(start) = std::mem::replace(&mut owned.state, State::TakingOver) else {
             return;
         };
