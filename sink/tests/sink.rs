@@ -3,7 +3,7 @@
 
 mod world;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 use world::proxy::Proxy;
@@ -469,8 +469,8 @@ async fn what_comes_while_clickhouse_is_away_waits_in_kafka_and_is_stored_after(
         world.send(round % 2, &events(0..20)).await;
     }
     // Long enough for the sink to stop taking records in.
-    let away = std::time::Instant::now() + Duration::from_secs(3);
-    while sink.ready().await.0 == 200 || std::time::Instant::now() < away {
+    let away = Instant::now() + Duration::from_secs(3);
+    while sink.ready().await.0 == 200 || Instant::now() < away {
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let (_, answer) = sink.ready().await;
@@ -479,4 +479,33 @@ async fn what_comes_while_clickhouse_is_away_waits_in_kafka_and_is_stored_after(
     world.wait_until_committed(&[(0, 21), (1, 20)]).await;
     world.assert_exactly(820).await;
     sink.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_of_kafka_that_get_lost_cost_seconds_and_no_event() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = Broker::start(dir.path(), 0).await;
+    let proxy = Proxy::to(&broker.address.to_string()).await;
+    let port = broker.address.port();
+    broker.stop().await;
+    let broker = Broker::start_behind(dir.path(), port, Some(proxy.address)).await;
+    let mut world = World::on(&proxy.address.to_string(), 2).await;
+    let sink = world.start().await;
+    world.send(0, &[event(0)]).await;
+    world.wait_for(COUNT, 1).await;
+
+    proxy.fall_silent();
+    world.reconnect();
+    world.send(1, &[event(1)]).await;
+    let silent_since = Instant::now();
+    world.wait_for(COUNT, 2).await;
+    assert!(
+        silent_since.elapsed() < Duration::from_secs(40),
+        "less than the client's own minute: {:?}",
+        silent_since.elapsed()
+    );
+    world.wait_until_committed(&[(0, 1), (1, 1)]).await;
+    world.assert_exactly(2).await;
+    sink.stop().await;
+    broker.stop().await;
 }

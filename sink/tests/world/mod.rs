@@ -65,6 +65,14 @@ impl Running {
     }
 }
 
+fn producer(kafka: &infra::kafka::Config) -> FutureProducer {
+    kafka
+        .client("test")
+        .set("enable.idempotence", "true")
+        .create()
+        .unwrap()
+}
+
 impl World {
     pub(crate) async fn new(partitions: u16) -> Self {
         Self::on(&servers::shared().brokers, partitions).await
@@ -95,11 +103,7 @@ impl World {
             ..Default::default()
         };
         config.cut.age_max = Duration::from_millis(100);
-        let producer = kafka
-            .client("test")
-            .set("enable.idempotence", "true")
-            .create()
-            .unwrap();
+        let producer = producer(&kafka);
         Self {
             db: infra::clickhouse::client(&clickhouse),
             kafka,
@@ -107,6 +111,11 @@ impl World {
             config,
             producer,
         }
+    }
+
+    /// From here on records go another way to the broker.
+    pub(crate) fn reconnect(&mut self) {
+        self.producer = producer(&self.kafka);
     }
 
     pub(crate) async fn start(&self) -> Running {

@@ -1,4 +1,4 @@
-//! A way to ClickHouse that can be cut.
+//! A way to a server that can be cut, or fall silent.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ type Allowance = Option<usize>;
 pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
     allowance: watch::Sender<Allowance>,
+    silences: watch::Sender<u32>,
 }
 
 impl Proxy {
@@ -22,12 +23,22 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let (allowance, allowed) = watch::channel(None);
+        let (silences, silenced) = watch::channel(0);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(carry(client, target.clone(), allowed.clone()));
+                tokio::spawn(carry(
+                    client,
+                    target.clone(),
+                    allowed.clone(),
+                    silenced.clone(),
+                ));
             }
         });
-        Self { address, allowance }
+        Self {
+            address,
+            allowance,
+            silences,
+        }
     }
 
     /// From now on every connection, open ones too, is cut after so many bytes of requests.
@@ -35,12 +46,23 @@ impl Proxy {
         self.allowance.send_replace(Some(bytes));
     }
 
+    /// Connections that are open now bring no more answers, and stay open.
+    pub(crate) fn fall_silent(&self) {
+        self.silences.send_modify(|silences| *silences += 1);
+    }
+
     pub(crate) fn mend(&self) {
         self.allowance.send_replace(None);
     }
 }
 
-async fn carry(mut client: TcpStream, target: Arc<str>, mut allowed: watch::Receiver<Allowance>) {
+async fn carry(
+    mut client: TcpStream,
+    target: Arc<str>,
+    mut allowed: watch::Receiver<Allowance>,
+    mut silenced: watch::Receiver<u32>,
+) {
+    silenced.mark_unchanged();
     let Ok(mut server) = TcpStream::connect(&*target).await else {
         return;
     };
@@ -76,8 +98,17 @@ async fn carry(mut client: TcpStream, target: Arc<str>, mut allowed: watch::Rece
             }
         }
     };
+    let answers = async {
+        tokio::select! {
+            _ = tokio::io::copy(&mut from_server, &mut to_client) => {}
+            Ok(()) = silenced.changed() => {
+                // Read, so that the server does not notice, and lost.
+                let _ = tokio::io::copy(&mut from_server, &mut tokio::io::sink()).await;
+            }
+        }
+    };
     tokio::select! {
         () = requests => {}
-        _ = tokio::io::copy(&mut from_server, &mut to_client) => {}
+        () = answers => {}
     }
 }

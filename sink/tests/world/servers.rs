@@ -122,9 +122,19 @@ pub(crate) struct Broker {
 
 impl Broker {
     pub(crate) async fn start(dir: &Path, port: u16) -> Self {
+        Self::start_behind(dir, port, None).await
+    }
+
+    /// One that clients are told to find at `advertised`.
+    pub(crate) async fn start_behind(
+        dir: &Path,
+        port: u16,
+        advertised: Option<SocketAddr>,
+    ) -> Self {
         let config = embedded_broker::Config {
             data_dir: dir.to_owned(),
             listen: SocketAddr::from(([127, 0, 0, 1], port)),
+            advertised: advertised.map(|address| address.to_string()),
             ..Default::default()
         };
         let broker = embedded_broker::Broker::bind(config).await.unwrap();
