@@ -3,10 +3,12 @@
 mod audit;
 mod bench;
 mod config;
+mod demo;
 mod health;
 mod import;
 mod key;
 mod seal;
+mod sender;
 mod servers;
 mod up;
 
@@ -58,6 +60,11 @@ enum Command {
     Audit(audit::Options),
     /// Send a web server's access log as page views; the same file twice changes nothing.
     Import(import::Options),
+    /// Send believable traffic to look at: days of history, live visitors, or both.
+    ///
+    /// What it sends is a function of the seed, the sites and the days: sent again, the same
+    /// history counts once.
+    Demo(demo::Options),
     /// Close days: remove repeats from beyond the window, make rollups anew that differ.
     Seal(seal::Options),
     /// Measure weir beside what it could be at best.
@@ -111,6 +118,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Migrate => servers::migrate(&config).await,
         Command::Audit(options) => audit::run(&config, &options).await,
         Command::Import(options) => import::run(config.import, options).await,
+        Command::Demo(options) => demo::run(options).await,
         Command::Seal(options) => seal::run(&config, options).await,
         Command::Bench(benchmark) => bench::run(benchmark).await,
         Command::Health(options) => health::run(options).await,

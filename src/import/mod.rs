@@ -5,7 +5,6 @@
 
 mod combined;
 mod identity;
-mod sender;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
@@ -19,7 +18,8 @@ use serde::{Deserialize, Serialize};
 
 use combined::Request;
 use identity::{LineIds, VisitorKey};
-use sender::{PageView, Sender};
+
+use crate::sender::{Rejected, Sender};
 
 /// The `import` section.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -57,7 +57,7 @@ enum Format {
     Combined,
 }
 
-fn parse_site_id(text: &str) -> Result<event::SiteId, String> {
+pub(crate) fn parse_site_id(text: &str) -> Result<event::SiteId, String> {
     text.parse()
         .map_err(|fault: event::Fault| fault.to_string())
 }
@@ -74,8 +74,8 @@ pub(crate) async fn run(config: Config, options: Options) -> anyhow::Result<()> 
     let mut ids = LineIds::new();
     let mut sender = Sender::new(
         &options.url,
-        options.site_id,
         Duration::from_secs(options.retry_for),
+        "run the same import again, nothing is counted twice",
     )?;
     let mut tally = Tally::default();
 
@@ -91,9 +91,8 @@ pub(crate) async fn run(config: Config, options: Options) -> anyhow::Result<()> 
             Ok(request) if !request.is_page_view() => tally.other += 1,
             Ok(request) => {
                 tally.views += 1;
-                sender
-                    .send(page_view(&request, event_id, &key), tally.lines)
-                    .await?;
+                let view = page_view(&options.site_id, &request, event_id, &key);
+                sender.send(&view, tally.lines).await?;
             }
         }
     }
@@ -109,14 +108,33 @@ pub(crate) async fn run(config: Config, options: Options) -> anyhow::Result<()> 
     Ok(())
 }
 
-fn page_view(request: &Request<'_>, event_id: String, key: &VisitorKey) -> PageView {
+/// A page view as `/events` takes it.
+#[derive(Debug, Serialize)]
+struct PageView<'v> {
+    site_id: &'v str,
+    event_type: &'static str,
+    path: &'v str,
+    user_id: String,
+    timestamp: String,
+    event_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    referrer: Option<&'v str>,
+}
+
+fn page_view<'v>(
+    site_id: &'v event::SiteId,
+    request: &'v Request<'_>,
+    event_id: String,
+    key: &VisitorKey,
+) -> PageView<'v> {
     PageView {
+        site_id: site_id.as_str(),
         event_type: "page_view",
-        path: request.path().to_owned(),
+        path: request.path(),
         user_id: key.visitor(&request.address, &request.user_agent),
         timestamp: request.time.to_rfc3339(),
         event_id,
-        referrer: request.referrer().map(str::to_owned),
+        referrer: request.referrer(),
     }
 }
 
@@ -140,7 +158,7 @@ impl Tally {
     }
 
     #[expect(clippy::print_stdout, reason = "the command's answer")]
-    fn print(&self, rejected: &sender::Rejected) {
+    fn print(&self, rejected: &Rejected) {
         println!(
             "{} lines: {} page views, {} other requests, {} malformed",
             self.lines, self.views, self.other, self.malformed

@@ -1,59 +1,51 @@
-//! Page views on their way to ingest: batches, a few requests at a time, each sent again until it
-//! is answered. A batch that arrives twice counts once, because each view brings its own event_id.
+//! Events on their way to ingest: batches, a few requests at a time, each sent again until it is
+//! answered. A batch that arrives twice counts once, because each event brings its own event_id.
 
 use std::time::Duration;
 
-use anyhow::{Context, bail};
-use event::SiteId;
+use anyhow::{Context, anyhow};
 use infra::retry::Backoff;
 use reqwest::StatusCode;
+use reqwest::header::RETRY_AFTER;
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-const BATCH_VIEWS: usize = 1000;
+const BATCH_EVENTS: usize = 1000;
 const REQUESTS_IN_FLIGHT_MAX: usize = 4;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 const REJECTED_SHOWN_MAX: usize = 5;
 
-#[derive(Debug, Serialize)]
-pub(super) struct PageView {
-    pub(super) event_type: &'static str,
-    pub(super) path: String,
-    pub(super) user_id: String,
-    pub(super) timestamp: String,
-    pub(super) event_id: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) referrer: Option<String>,
-}
-
-/// A page view with its site, as `/events` takes it.
-#[derive(Serialize)]
-struct SiteView<'v> {
-    site_id: &'v str,
-    #[serde(flatten)]
-    view: &'v PageView,
-}
-
 /// What ingest would not take.
 #[derive(Debug, Default)]
-pub(super) struct Rejected {
-    pub(super) count: u64,
-    /// The first ones: line number and reason.
-    pub(super) shown: Vec<(u64, String)>,
+pub(crate) struct Rejected {
+    pub(crate) count: u64,
+    /// The first ones: place and reason.
+    pub(crate) shown: Vec<(u64, String)>,
 }
 
-pub(super) struct Sender {
+/// What its caller calls the place of an event: a line of a file, say.
+type Place = u64;
+
+pub(crate) struct Sender {
     post: Post,
-    site_id: SiteId,
-    batch: Vec<PageView>,
-    lines: Vec<u64>,
-    requests: JoinSet<anyhow::Result<Vec<(u64, String)>>>,
+    /// A JSON array that is not closed yet.
+    batch: Vec<u8>,
+    places: Vec<Place>,
+    requests: JoinSet<anyhow::Result<Vec<(Place, String)>>>,
     rejected: Rejected,
 }
 
 impl Sender {
-    pub(super) fn new(url: &str, site_id: SiteId, retry_for: Duration) -> anyhow::Result<Self> {
+    /// Sends to the ingest service at `url`; a batch is given up after `retry_for`, with `advice`.
+    ///
+    /// # Errors
+    /// If `url` is none.
+    pub(crate) fn new(
+        url: &str,
+        retry_for: Duration,
+        advice: &'static str,
+    ) -> anyhow::Result<Self> {
         let client = reqwest::Client::builder()
             .timeout(REQUEST_TIMEOUT)
             .build()
@@ -65,28 +57,34 @@ impl Sender {
                 client,
                 url,
                 retry_for,
+                advice,
             },
-            site_id,
             batch: Vec::new(),
-            lines: Vec::new(),
+            places: Vec::new(),
             requests: JoinSet::new(),
             rejected: Rejected::default(),
         })
     }
 
-    /// Takes one view; waits while enough requests are under way.
-    pub(super) async fn send(&mut self, view: PageView, line: u64) -> anyhow::Result<()> {
-        self.batch.push(view);
-        self.lines.push(line);
-        if self.batch.len() == BATCH_VIEWS {
+    /// Takes one event, as `/events` takes it; waits while enough requests are under way.
+    pub(crate) async fn send(
+        &mut self,
+        event: &impl Serialize,
+        place: Place,
+    ) -> anyhow::Result<()> {
+        self.batch
+            .push(if self.batch.is_empty() { b'[' } else { b',' });
+        serde_json::to_writer(&mut self.batch, event).context("write an event as JSON")?;
+        self.places.push(place);
+        if self.places.len() == BATCH_EVENTS {
             self.dispatch().await?;
         }
         Ok(())
     }
 
     /// Sends what is left and waits for every answer.
-    pub(super) async fn finish(mut self) -> anyhow::Result<Rejected> {
-        if !self.batch.is_empty() {
+    pub(crate) async fn finish(mut self) -> anyhow::Result<Rejected> {
+        if !self.places.is_empty() {
             self.dispatch().await?;
         }
         while !self.requests.is_empty() {
@@ -99,17 +97,11 @@ impl Sender {
         while self.requests.len() >= REQUESTS_IN_FLIGHT_MAX {
             self.join_one().await?;
         }
-        let site_id = self.site_id.as_str();
-        let views: Vec<_> = self
-            .batch
-            .iter()
-            .map(|view| SiteView { site_id, view })
-            .collect();
-        let body = serde_json::to_vec(&views).context("write a batch as JSON")?;
-        self.batch.clear();
-        let lines = std::mem::take(&mut self.lines);
+        let mut body = std::mem::take(&mut self.batch);
+        body.push(b']');
+        let places = std::mem::take(&mut self.places);
         self.requests
-            .spawn(self.post.clone().until_answered(body, lines));
+            .spawn(self.post.clone().until_answered(body, places));
         Ok(())
     }
 
@@ -132,6 +124,23 @@ struct Post {
     client: reqwest::Client,
     url: String,
     retry_for: Duration,
+    advice: &'static str,
+}
+
+/// What may go away with time.
+struct Passing {
+    error: anyhow::Error,
+    /// What the server asks for.
+    retry_after: Option<Duration>,
+}
+
+impl From<reqwest::Error> for Passing {
+    fn from(error: reqwest::Error) -> Self {
+        Self {
+            error: error.into(),
+            retry_after: None,
+        }
+    }
 }
 
 /// The part of `/events`' answers that matters here; it stands in 202 and in 400 alike.
@@ -148,25 +157,23 @@ struct RejectedEvent {
 }
 
 impl Post {
-    /// Line and reason of each view that was refused.
+    /// Place and reason of each event that was refused.
     async fn until_answered(
         self,
         body: Vec<u8>,
-        lines: Vec<u64>,
-    ) -> anyhow::Result<Vec<(u64, String)>> {
+        places: Vec<Place>,
+    ) -> anyhow::Result<Vec<(Place, String)>> {
         let give_up_at = Instant::now() + self.retry_for;
         let backoff = Backoff::default();
+        let body = bytes::Bytes::from(body);
         for failures in 1.. {
-            let failure = match self.once(body.clone(), &lines).await {
+            let Passing { error, retry_after } = match self.once(body.clone(), &places).await {
                 Ok(rejected) => return rejected,
                 Err(failure) => failure,
             };
-            let wait = backoff.after(failures);
+            let wait = backoff.after(failures).max(retry_after.unwrap_or_default());
             if Instant::now() + wait > give_up_at {
-                return Err(failure.context(format!(
-                    "send to {}; run the same import again, nothing is counted twice",
-                    self.url
-                )));
+                return Err(error.context(format!("send to {}; {}", self.url, self.advice)));
             }
             tokio::time::sleep(wait).await;
         }
@@ -176,19 +183,27 @@ impl Post {
     /// The outer error may go away with time, the inner one will not.
     async fn once(
         &self,
-        body: Vec<u8>,
-        lines: &[u64],
-    ) -> anyhow::Result<anyhow::Result<Vec<(u64, String)>>> {
+        body: bytes::Bytes,
+        places: &[Place],
+    ) -> Result<anyhow::Result<Vec<(Place, String)>>, Passing> {
         let request = self
             .client
             .post(&self.url)
             .header("content-type", "application/json");
         let response = request.body(body).send().await?;
         let status = response.status();
+        let retry_after = response
+            .headers()
+            .get(RETRY_AFTER)
+            .and_then(|value| value.to_str().ok()?.parse().ok())
+            .map(Duration::from_secs);
         let text = response.text().await?;
         let overloaded = status == StatusCode::TOO_MANY_REQUESTS || status.is_server_error();
         if overloaded {
-            bail!("ingest answers {status}: {}", text.trim());
+            return Err(Passing {
+                error: anyhow!("ingest answers {status}: {}", text.trim()),
+                retry_after,
+            });
         }
         let answer: Option<Answer> = serde_json::from_str(&text).ok();
         Ok(match answer {
@@ -199,14 +214,10 @@ impl Post {
                 Ok(answer
                     .rejected
                     .into_iter()
-                    .filter_map(|event| Some((*lines.get(event.index)?, event.errors.join("; "))))
+                    .filter_map(|event| Some((*places.get(event.index)?, event.errors.join("; "))))
                     .collect())
             }
-            _ => Err(anyhow::anyhow!(
-                "{} answers {status}: {}",
-                self.url,
-                text.trim()
-            )),
+            _ => Err(anyhow!("{} answers {status}: {}", self.url, text.trim())),
         })
     }
 }
