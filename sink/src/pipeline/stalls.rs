@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::Consumer;
+use tokio::sync::oneshot;
 use tracing::warn;
 
 use super::{Owned, Pipeline, State};
@@ -11,7 +12,7 @@ use super::{Owned, Pipeline, State};
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// A partition that brings nothing for this long is looked into.
 const SILENCE_MAX: Duration = Duration::from_secs(10);
-const ASK_TIMEOUT: Duration = Duration::from_millis(500);
+const ASK_TIMEOUT: Duration = Duration::from_secs(1);
 /// What is tried again and again is worth a word after this.
 const TROUBLE_TOLD_AFTER: Duration = Duration::from_secs(5);
 /// ... and a cut that is not stored by then.
@@ -43,6 +44,11 @@ impl Trouble {
 pub(super) struct Stalls {
     looked_at: Option<Instant>,
     standing: BTreeMap<u16, Standing>,
+    /// The log's end at which a partition was begun anew: what lies before it may be no records at
+    /// all, as the marks of transactions are not.
+    begun_anew_at: BTreeMap<u16, u64>,
+    /// The ends of the logs of silent partitions, once Kafka has said.
+    asked: Option<oneshot::Receiver<Vec<(u16, u64)>>>,
     slow_cut_told: bool,
 }
 
@@ -50,31 +56,20 @@ pub(super) struct Stalls {
 struct Standing {
     next: u64,
     since: Instant,
-    /// The log's end at which it was begun anew: what lies before it may be no records at all, as
-    /// the marks of transactions are not.
-    begun_anew_at: u64,
 }
 
 impl Stalls {
     /// Those of `partitions`, each with its next offset, that have stood still for too long.
-    fn silent(
-        &mut self,
-        partitions: impl Iterator<Item = (u16, u64)>,
-        now: Instant,
-    ) -> Vec<(u16, u64)> {
+    fn silent(&mut self, partitions: impl Iterator<Item = (u16, u64)>, now: Instant) -> Vec<u16> {
         let mut standing = BTreeMap::new();
         let mut silent = Vec::new();
         for (partition, next) in partitions {
             let before = self.standing.get(&partition).copied();
             let stands = before
                 .filter(|before| before.next == next)
-                .unwrap_or(Standing {
-                    next,
-                    since: now,
-                    begun_anew_at: 0,
-                });
+                .unwrap_or(Standing { next, since: now });
             if now - stands.since >= SILENCE_MAX {
-                silent.push((partition, next));
+                silent.push(partition);
             }
             standing.insert(partition, stands);
         }
@@ -84,13 +79,16 @@ impl Stalls {
 
     /// Whether a silent partition is to be begun anew, its log ending at `end`.
     fn is_stalled(&mut self, partition: u16, end: u64, now: Instant) -> bool {
-        let Some(stands) = self.standing.get_mut(&partition) else {
+        let silent = self.standing.get_mut(&partition);
+        let Some(stands) = silent.filter(|stands| now - stands.since >= SILENCE_MAX) else {
+            // It moved while Kafka was asked.
             return false;
         };
         stands.since = now;
-        let is_stalled = end > stands.next && end > stands.begun_anew_at;
+        let begun_anew_at = self.begun_anew_at.entry(partition).or_default();
+        let is_stalled = end > stands.next && end > *begun_anew_at;
         if is_stalled {
-            stands.begun_anew_at = end;
+            *begun_anew_at = end;
         }
         is_stalled
     }
@@ -129,22 +127,50 @@ impl Pipeline {
             };
             Some((*partition, *next))
         });
-        for (partition, next) in self.stalls.silent(live, now) {
-            let bounds = self
-                .consumer
-                .fetch_watermarks(&self.topic, partition.into(), ASK_TIMEOUT);
-            // Whether Kafka can be reached is looked after elsewhere.
-            let Ok((_, end)) = bounds else { return };
-            let end = u64::try_from(end).unwrap_or(0);
+        let silent = self.stalls.silent(live, now);
+        let ends = match &mut self.stalls.asked {
+            None if silent.is_empty() => return,
+            None => {
+                self.stalls.asked = Some(self.ask_for_ends(silent));
+                return;
+            }
+            Some(asked) => match asked.try_recv() {
+                Err(oneshot::error::TryRecvError::Empty) => return,
+                answer => {
+                    self.stalls.asked = None;
+                    // Whether Kafka can be reached is looked after elsewhere.
+                    answer.unwrap_or_default()
+                }
+            },
+        };
+        for (partition, end) in ends {
             if self.stalls.is_stalled(partition, end, now) {
                 metrics::counter!("weir_sink_stalls_total").increment(1);
                 warn!(
                     kafka.partition = partition,
-                    "nothing came of partition {partition} at offset {next} for {SILENCE_MAX:?}, and Kafka has records up to {end}: taking it over anew"
+                    "nothing came of partition {partition} for {SILENCE_MAX:?}, and Kafka has records up to {end}: taking it over anew"
                 );
                 self.restart([partition]);
             }
         }
+    }
+
+    /// Beside the loop: an answer may wait behind a fetch that waits for records.
+    fn ask_for_ends(&self, partitions: Vec<u16>) -> oneshot::Receiver<Vec<(u16, u64)>> {
+        let (tell, told) = oneshot::channel();
+        let (consumer, topic) = (self.consumer.clone(), self.topic.clone());
+        // Ends by itself: each question has a time limit.
+        self.runtime.spawn_blocking(move || {
+            let end_of = |partition: u16| {
+                let (_, end) = consumer
+                    .fetch_watermarks(&topic, partition.into(), ASK_TIMEOUT)
+                    .ok()?;
+                Some((partition, u64::try_from(end).ok()?))
+            };
+            // The loop may have ended.
+            let _ = tell.send(partitions.into_iter().map_while(end_of).collect());
+        });
+        told
     }
 }
 
@@ -160,17 +186,20 @@ mod tests {
         let at = |next: u64| [(3_u16, next)].into_iter();
         assert!(stalls.silent(at(5), begin).is_empty());
         assert!(stalls.silent(at(5), after(9)).is_empty());
-        assert_eq!(stalls.silent(at(5), after(10)), [(3, 5)]);
+        assert_eq!(stalls.silent(at(5), after(10)), [3]);
         assert!(!stalls.is_stalled(3, 5, after(10)), "it is at the end");
         assert!(stalls.silent(at(5), after(12)).is_empty(), "asked already");
-        assert_eq!(stalls.silent(at(5), after(20)), [(3, 5)]);
+        assert_eq!(stalls.silent(at(5), after(20)), [3]);
         assert!(stalls.is_stalled(3, 6, after(20)));
-        assert_eq!(stalls.silent(at(5), after(30)), [(3, 5)]);
-        assert!(!stalls.is_stalled(3, 6, after(30)), "that did not help");
-        assert!(stalls.silent(at(5), after(39)).is_empty());
-        assert_eq!(stalls.silent(at(5), after(40)), [(3, 5)]);
-        assert!(stalls.is_stalled(3, 7, after(40)), "there is more now");
-        assert!(stalls.silent(at(7), after(60)).is_empty(), "it moved");
+        let nobody = std::iter::empty();
+        assert!(stalls.silent(nobody, after(21)).is_empty(), "on its way");
+        assert!(stalls.silent(at(5), after(22)).is_empty());
+        assert_eq!(stalls.silent(at(5), after(32)), [3]);
+        assert!(!stalls.is_stalled(3, 6, after(32)), "that did not help");
+        assert_eq!(stalls.silent(at(5), after(42)), [3]);
+        assert!(stalls.is_stalled(3, 7, after(42)), "there is more now");
+        assert!(stalls.silent(at(7), after(60)).is_empty());
+        assert!(!stalls.is_stalled(3, 9, after(61)), "it moved meanwhile");
     }
 
     #[test]
