@@ -1,6 +1,7 @@
 //! `weir bench`: what a run found, as tables or as JSON.
 
 use ::bench::ingest::{self, bare};
+use ::bench::sink;
 use anyhow::{Context, ensure};
 
 #[derive(Debug, clap::Subcommand)]
@@ -12,6 +13,11 @@ pub(crate) enum Benchmark {
     /// the two in turns, as fast as they answer and then at a constant rate, looks for every
     /// accepted event in Kafka, and ends everything. Progress goes to the log on stderr.
     Ingest(ingest::Options),
+    /// A sink that drains Kafka into ClickHouse, beside ClickHouse taking the same rows from memory.
+    ///
+    /// Starts a broker, ClickHouse and sinks on ports and in a folder of their own, and ends
+    /// everything. Progress goes to the log on stderr.
+    Sink(sink::Options),
     /// The bare handler.
     #[command(hide = true)]
     Bare(bare::Options),
@@ -20,6 +26,7 @@ pub(crate) enum Benchmark {
 pub(crate) async fn run(benchmark: Benchmark) -> anyhow::Result<()> {
     match benchmark {
         Benchmark::Ingest(options) => measure_ingest(&options).await,
+        Benchmark::Sink(options) => measure_sink(&options).await,
         Benchmark::Bare(options) => bare::run(&options).await,
     }
 }
@@ -37,5 +44,17 @@ async fn measure_ingest(options: &ingest::Options) -> anyhow::Result<()> {
         report.is_whole(),
         "events that were answered 202 are not in Kafka"
     );
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "the command's answer")]
+async fn measure_sink(options: &sink::Options) -> anyhow::Result<()> {
+    let report = sink::run(options).await?;
+    if options.json {
+        let json = serde_json::to_string_pretty(&report).context("write the report as JSON")?;
+        println!("{json}");
+    } else {
+        print!("{report}");
+    }
     Ok(())
 }

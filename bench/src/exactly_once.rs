@@ -5,15 +5,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use chrono::{TimeDelta, Utc};
 use e2e::{ClickHouse, Door, Process, command, free_port, run as run_command};
-use event::{Event, EventId};
-use rdkafka::ClientConfig;
-use rdkafka::message::{Header, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
-use uuid::Uuid;
 
-const PARTITIONS: u64 = 8;
 const POLL: Duration = Duration::from_millis(20);
 const ROUND_WITHIN: Duration = Duration::from_secs(300);
 
@@ -67,7 +60,7 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
         user: "default",
     };
     migrate(folder.path(), &settings, "filled")?;
-    fill(&broker_at, options)?;
+    bench::fill::fill(&broker_at, options.events, options.batch)?;
     println!(
         "{} events in records of {}, {} rounds of each way",
         options.events, options.batch, options.rounds
@@ -141,66 +134,6 @@ fn migrate(
         bail!("weir migrate: {}", migrated.stderr);
     }
     Ok(())
-}
-
-/// Puts the events into Kafka: page views of a hundred sites over a day, evenly over partitions.
-fn fill(brokers: &str, options: &Options) -> anyhow::Result<()> {
-    let producer: ThreadedProducer<_> = ClientConfig::new()
-        .set("bootstrap.servers", brokers)
-        .set("enable.idempotence", "true")
-        .set("linger.ms", "20")
-        .create()
-        .context("create a producer")?;
-    let begin = Utc::now() - TimeDelta::days(1);
-    let records = options.events / options.batch;
-    for record in 0..records {
-        let mut batch = event::wire::BatchEncoder::new(Uuid::now_v7());
-        for number in record * options.batch..(record + 1) * options.batch {
-            batch.push(&event::wire::encode(&page_view(
-                number,
-                options.events,
-                begin,
-            )?));
-        }
-        let value = batch.finish();
-        let headers = OwnedHeaders::new().insert(Header {
-            key: event::wire::SCHEMA_HEADER,
-            value: Some(event::wire::SCHEMA_VERSION),
-        });
-        let partition = i32::try_from(record % PARTITIONS).context("a partition")?;
-        let mut message = BaseRecord::<(), _>::to("events")
-            .partition(partition)
-            .headers(headers)
-            .payload(&value);
-        // The queue is bounded: a full one is waited for.
-        while let Err((error, back)) = producer.send(message) {
-            if error.rdkafka_error_code() != Some(rdkafka::types::RDKafkaErrorCode::QueueFull) {
-                return Err(error).context("fill Kafka");
-            }
-            std::thread::sleep(POLL);
-            message = back;
-        }
-    }
-    producer
-        .flush(Duration::from_secs(60))
-        .context("fill Kafka")
-}
-
-fn page_view(number: u64, events: u64, begin: chrono::DateTime<Utc>) -> anyhow::Result<Event> {
-    let mixed = number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32;
-    let millis = number * 86_400_000 / events;
-    let at = begin + TimeDelta::milliseconds(i64::try_from(millis).context("a time")?);
-    Ok(Event {
-        id: EventId::edge(Uuid::now_v7()),
-        site_id: format!("site-{}", mixed % 100).parse()?,
-        event_type: "page_view".parse()?,
-        path: format!("/articles/{}", mixed % 2000).parse()?,
-        user_id: format!("visitor-{}", mixed % 200_000),
-        timestamp: at,
-        received_at: at,
-        referrer: "https://www.example.com/".to_owned(),
-        props: vec![("plan".to_owned(), "free".to_owned())],
-    })
 }
 
 async fn measure(

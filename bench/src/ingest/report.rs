@@ -119,7 +119,7 @@ impl Scenario {
 impl Spread {
     /// # Panics
     /// If there is no figure.
-    pub(super) fn of(mut figures: Vec<f64>) -> Self {
+    pub(crate) fn of(mut figures: Vec<f64>) -> Self {
         figures.sort_by(f64::total_cmp);
         let middle = figures.len() / 2;
         let median = if figures.len() % 2 == 1 {
@@ -271,7 +271,7 @@ impl Variant {
 }
 
 impl Spread {
-    fn whole(&self) -> String {
+    pub(crate) fn whole(&self) -> String {
         format!("{:.0} ({:.0}-{:.0})", self.median, self.min, self.max)
     }
 

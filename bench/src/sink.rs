@@ -1,0 +1,255 @@
+//! `weir bench sink`: events that stand in Kafka, drained into ClickHouse; beside it, in the same
+//! run and in turns, ClickHouse taking the very same rows with the same rollups from blocks that
+//! were prepared in memory, which no sink can beat.
+
+mod ceiling;
+pub mod report;
+mod world;
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use tracing::info;
+
+use crate::fill::fill;
+use crate::ingest::report::Spread;
+use crate::process::Server;
+use ceiling::Blocks;
+use report::{Conditions, Drained, Report};
+use world::World;
+
+const EVENTS: std::ops::RangeInclusive<u64> = 1_000..=100_000_000;
+const ROUNDS_MAX: usize = 100;
+/// Seldom: the questions cost ClickHouse processor time too.
+const POLL: Duration = Duration::from_millis(50);
+const ROUND_WITHIN: Duration = Duration::from_secs(600);
+
+/// What to measure.
+#[derive(Debug, Clone, clap::Args)]
+pub struct Options {
+    /// Events in Kafka; they are held in memory once, about 150 bytes each.
+    #[arg(long, default_value_t = 2_000_000, value_name = "COUNT")]
+    events: u64,
+    /// Events a record, as one flush of ingest brings them.
+    #[arg(long, default_value_t = 100, value_name = "COUNT")]
+    batch: u64,
+    /// How often each way is measured.
+    #[arg(long, default_value_t = 3, value_name = "COUNT")]
+    rounds: usize,
+    /// Where the temporary folder is made [default: the system's folder for temporary files]
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
+    /// One JSON document instead of a table.
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl Options {
+    fn check(&self) -> anyhow::Result<()> {
+        ensure!(
+            EVENTS.contains(&self.events),
+            "--events must be from {} to {}, not {}",
+            EVENTS.start(),
+            EVENTS.end(),
+            self.events
+        );
+        ensure!(
+            (1..=10_000).contains(&self.batch),
+            "--batch must be from 1 to 10000, not {}",
+            self.batch
+        );
+        ensure!(
+            (1..=ROUNDS_MAX).contains(&self.rounds),
+            "--rounds must be from 1 to {ROUNDS_MAX}, not {}",
+            self.rounds
+        );
+        Ok(())
+    }
+}
+
+/// Measures until done or until a signal; what was started is ended in any case.
+///
+/// # Errors
+/// If the options cannot be measured, a server fails, or a signal came.
+pub async fn run(options: &Options) -> anyhow::Result<Report> {
+    options.check()?;
+    let interrupted = infra::shutdown::on_signal()?;
+    tokio::select! {
+        report = measure(options) => report,
+        () = interrupted.cancelled() => bail!("interrupted; what was started is ended"),
+    }
+}
+
+/// One way, once: events a second and per CPU-second.
+#[derive(Debug, Clone, Copy)]
+struct Round {
+    per_second: f64,
+    per_sink_cpu: f64,
+    per_clickhouse_cpu: f64,
+}
+
+async fn measure(options: &Options) -> anyhow::Result<Report> {
+    let folder = options.dir.clone().unwrap_or_else(std::env::temp_dir);
+    let mut world = World::start(&folder).await?;
+    info!("putting {} events into Kafka", options.events);
+    let (brokers, events, batch) = (world.brokers.clone(), options.events, options.batch);
+    tokio::task::spawn_blocking(move || fill(&brokers, events, batch))
+        .await
+        .context("fill Kafka")??;
+
+    let (mut drains, mut inserts) = (Vec::new(), Vec::new());
+    let mut blocks: Option<Blocks> = None;
+    let mut drained = Drained::default();
+    let mut sink_rss = 0;
+    for round in 0..options.rounds {
+        let name = format!("drained{round}");
+        let (measured, sink) = drain(&mut world, &name, events).await?;
+        sink_rss = sink_rss.max(sink.rss_bytes_max()?);
+        drop(sink);
+        info!("drained: {:.0} events/s", measured.per_second);
+        drains.push(measured);
+        if blocks.is_none() {
+            drained = world.drained(&name).await?;
+            let rows_a_cut = events.div_ceil(drained.cuts.max(1));
+            blocks = Some(Blocks::read(&world.client(&name), events, rows_a_cut).await?);
+        }
+        world.drop_database(&name).await?;
+
+        let name = format!("inserted{round}");
+        let prepared = blocks
+            .as_ref()
+            .context("blocks are read in the first round")?;
+        let measured = insert(&mut world, &name, prepared, events).await?;
+        info!("inserted from memory: {:.0} events/s", measured.per_second);
+        inserts.push(measured);
+        world.drop_database(&name).await?;
+    }
+    let spread =
+        |rounds: &[Round], of: fn(&Round) -> f64| Spread::of(rounds.iter().map(of).collect());
+    Ok(Report {
+        conditions: Conditions {
+            cpus: std::thread::available_parallelism().map_or(1, usize::from),
+            events,
+            batch,
+            rounds: options.rounds,
+            optimised: !cfg!(debug_assertions),
+        },
+        drained,
+        events_per_second: spread(&drains, |round| round.per_second),
+        events_per_sink_cpu_second: spread(&drains, |round| round.per_sink_cpu),
+        events_per_clickhouse_cpu_second: spread(&drains, |round| round.per_clickhouse_cpu),
+        sink_rss_bytes_max: sink_rss,
+        clickhouse_rss_bytes_max: world.engine.rss_bytes_max()?,
+        ceiling_events_per_second: spread(&inserts, |round| round.per_second),
+        ceiling_events_per_clickhouse_cpu_second: spread(&inserts, |round| {
+            round.per_clickhouse_cpu
+        }),
+    })
+}
+
+/// A new sink of a new group stores everything in a new database. Measured from the first cut on:
+/// before it lies the joining of the group.
+async fn drain(world: &mut World, name: &str, events: u64) -> anyhow::Result<(Round, Server)> {
+    world.make_database(name).await?;
+    let sink = world.sink(name)?;
+    let client = world.client(name);
+    let begun = Instant::now();
+    let mut first: Option<(Instant, u64, Duration, Duration)> = None;
+    loop {
+        ensure!(
+            begun.elapsed() < ROUND_WITHIN,
+            "the sink did not store {events} events within {ROUND_WITHIN:?}:\n{}",
+            sink.log_tail()
+        );
+        let rows: u64 = client
+            .query("SELECT count() FROM events")
+            .fetch_one()
+            .await
+            .context("count rows")?;
+        let now = Instant::now();
+        match first {
+            None if rows > 0 => {
+                first = Some((now, rows, sink.cpu_time()?, world.engine.cpu_time()?));
+            }
+            Some((at, before, sink_cpu, engine_cpu)) if rows >= events => {
+                ensure!(
+                    before < events,
+                    "{events} events are one cut: measure more of them"
+                );
+                let stored = (rows - before) as f64;
+                let round = Round {
+                    per_second: stored / (now - at).as_secs_f64(),
+                    per_sink_cpu: stored / (sink.cpu_time()? - sink_cpu).as_secs_f64(),
+                    per_clickhouse_cpu: stored
+                        / (world.engine.cpu_time()? - engine_cpu).as_secs_f64(),
+                };
+                // What the ledger says of the last cut comes after its rows.
+                world.until_entered(name, events).await?;
+                return Ok((round, sink));
+            }
+            _ => {}
+        }
+        world.check_alive()?;
+        tokio::time::sleep(POLL).await;
+    }
+}
+
+async fn insert(
+    world: &mut World,
+    name: &str,
+    blocks: &Blocks,
+    events: u64,
+) -> anyhow::Result<Round> {
+    world.make_database(name).await?;
+    let client = world.client(name);
+    let (begun, cpu) = (Instant::now(), world.engine.cpu_time()?);
+    blocks.insert(&client, name).await?;
+    let (took, used) = (begun.elapsed(), world.engine.cpu_time()? - cpu);
+    let rows: u64 = client
+        .query("SELECT count() FROM events")
+        .fetch_one()
+        .await
+        .context("count rows")?;
+    ensure!(
+        rows == events,
+        "{rows} rows were inserted from memory, not {events}"
+    );
+    Ok(Round {
+        per_second: events as f64 / took.as_secs_f64(),
+        per_sink_cpu: 0.0,
+        per_clickhouse_cpu: events as f64 / used.as_secs_f64(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    #[test]
+    fn what_cannot_be_measured_is_refused_by_its_name() {
+        let check = |arguments: &[&str]| {
+            let line = ["sink"].iter().chain(arguments);
+            Line::try_parse_from(line).unwrap().options.check()
+        };
+        assert!(check(&[]).is_ok());
+        for (option, value) in [
+            ("--events", "999"),
+            ("--events", "100000001"),
+            ("--batch", "0"),
+            ("--rounds", "0"),
+            ("--rounds", "101"),
+        ] {
+            let refusal = check(&[option, value]).unwrap_err().to_string();
+            assert!(refusal.starts_with(option), "{refusal}");
+        }
+    }
+}
