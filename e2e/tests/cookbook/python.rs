@@ -1,0 +1,1 @@
+//! Python's clickhouse-connect and pandas, in an environment of their own.
