@@ -1,4 +1,4 @@
-//! Traffic with known answers: eight weeks of a shop, another site beside it, and what happens now.
+//! Traffic with known answers: eleven weeks of a shop, another site beside it, and what happens now.
 
 use std::collections::HashSet;
 
@@ -8,9 +8,9 @@ use serde_json::{Map, Value, json};
 pub(crate) const SITE: &str = "shop";
 const OTHER_SITE: &str = "other";
 
-/// A Monday. Daylight saving begins in Berlin within the eight weeks.
-const FIRST_DAY: NaiveDate = NaiveDate::from_ymd_opt(2025, 3, 3).unwrap();
-const DAYS: u64 = 56;
+/// A Monday. Daylight saving begins in Berlin within these weeks.
+const FIRST_DAY: NaiveDate = NaiveDate::from_ymd_opt(2025, 2, 10).unwrap();
+const DAYS: u64 = 77;
 const USERS: u64 = 300;
 
 /// The range that the queries are asked for: there is something before it and behind it.
@@ -105,7 +105,7 @@ pub(crate) fn events(now: DateTime<Utc>) -> Vec<Event> {
         chance: Chance(7),
     };
     for user in 0..USERS {
-        let first = made.chance.below(45);
+        let first = made.chance.below(66);
         let faith = 2 + made.chance.below(8);
         for day in first..DAYS {
             // Everybody comes on the first day, and then the less the longer ago it was.
@@ -117,11 +117,11 @@ pub(crate) fn events(now: DateTime<Utc>) -> Vec<Event> {
         }
     }
     for nobody in 0..200 {
-        let at = moment(nobody * DAYS / 200, nobody * 397_001);
+        let at = moment(nobody * DAYS / 200, nobody * 3_970_001);
         made.push(SITE, "view", "/", String::new(), at);
     }
     for user in 0..USERS {
-        let at = moment(user % DAYS, user * 211_003);
+        let at = moment(user % DAYS, user * 2_110_003);
         made.push(OTHER_SITE, "page_view", "/pricing", name(user), at);
         made.push(OTHER_SITE, "signup", "", name(user), at);
     }
