@@ -26,6 +26,7 @@ impl Config {
         embedded_clickhouse::Config {
             library: self.clickhouse.library.clone(),
             user: self.clickhouse.user.clone(),
+            database: self.clickhouse.database.clone(),
             password: self.clickhouse.password.clone().map(Into::into),
             ..self.engine.clone()
         }

@@ -32,6 +32,9 @@ pub struct Config {
     /// Password of the service's user; none by default (`WEIR_CLICKHOUSE__PASSWORD`).
     #[serde(skip)]
     pub password: Option<SecretString>,
+    /// The one database that analysts see (`WEIR_CLICKHOUSE__DATABASE`).
+    #[serde(skip)]
+    pub database: String,
     /// Name of the analysts' user, who may only read (`WEIR_ENGINE__READER`).
     pub reader: String,
     /// Password of the analysts' user; none by default (`WEIR_ENGINE__READER_PASSWORD`).
@@ -54,6 +57,9 @@ pub struct Config {
     /// Statements that may wait for one of those places; one more is refused
     /// (`WEIR_ENGINE__QUERIES_WAITING_MAX`).
     pub queries_waiting_max: usize,
+    /// Readers' statements that run at once, so that analysts leave the services their places; one
+    /// more waits (`WEIR_ENGINE__READER_QUERIES_MAX`).
+    pub reader_queries_max: usize,
     /// A statement of the service may run this long (`WEIR_ENGINE__QUERY_TIME_MAX=10m`).
     #[serde(with = "humantime_serde")]
     pub query_time_max: Duration,
@@ -68,6 +74,11 @@ pub struct Config {
     pub reader_memory_max: u64,
     /// A reader's answer may have this many rows (`WEIR_ENGINE__READER_ROWS_MAX`).
     pub reader_rows_max: u64,
+    /// A reader's answer may have this many bytes in the engine's memory
+    /// (`WEIR_ENGINE__READER_RESULT_BYTES_MAX`).
+    pub reader_result_bytes_max: u64,
+    /// A reader's statement may read this many rows (`WEIR_ENGINE__READER_READ_ROWS_MAX`).
+    pub reader_read_rows_max: u64,
     /// On shutdown, running statements may take this long to finish
     /// (`WEIR_ENGINE__GRACE=5s`).
     #[serde(with = "humantime_serde")]
@@ -84,6 +95,7 @@ impl Default for Config {
             npm: PathBuf::from("npm"),
             user: "default".into(),
             password: None,
+            database: "weir".into(),
             reader: "analyst".into(),
             reader_password: None,
             allow_open_access: false,
@@ -92,11 +104,14 @@ impl Default for Config {
             body_time_max: Duration::from_secs(60),
             queries_max: 16,
             queries_waiting_max: 256,
+            reader_queries_max: 4,
             query_time_max: Duration::from_secs(600),
             memory_max: 4_000_000_000,
             reader_time_max: Duration::from_secs(60),
             reader_memory_max: 2_000_000_000,
             reader_rows_max: 10_000_000,
+            reader_result_bytes_max: 1_000_000_000,
+            reader_read_rows_max: 2_000_000_000,
             grace: Duration::from_secs(5),
         }
     }

@@ -1,6 +1,8 @@
 //! Boots the engine on its folder and hands out sessions: pooled, and brought to the settings a
 //! request asks for by sending only what differs.
 
+mod system_tables;
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -21,11 +23,15 @@ use crate::{
 const CONFIG_XML: &str = include_str!("engine/config.xml");
 const USERS_XML: &str = include_str!("engine/users.xml");
 
+/// Where a session starts.
+const DATABASE: &str = "default";
+
 /// Where a statement runs: its role, database and settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Context {
     pub(crate) role: Role,
-    pub(crate) database: String,
+    /// None: the role's own.
+    pub(crate) database: Option<String>,
     pub(crate) settings: BTreeMap<String, String>,
 }
 
@@ -41,6 +47,8 @@ pub(crate) struct Engine {
     idle: Mutex<Vec<Session>>,
     idle_max: usize,
     time_max_seconds: u64,
+    /// Where a reader is who names no database.
+    reader_database: String,
     pub(crate) reader_limits: ReaderLimits,
     /// The engine stops when its last session closes, so one stays open.
     anchor: Mutex<Option<Connection>>,
@@ -66,10 +74,13 @@ impl Engine {
             idle: Mutex::new(Vec::new()),
             idle_max: config.queries_max,
             time_max_seconds: config.query_time_max.as_secs().max(1),
+            reader_database: config.database.clone(),
             reader_limits: ReaderLimits {
                 time_max_seconds: config.reader_time_max.as_secs().max(1),
                 memory_max: config.reader_memory_max,
                 rows_max: config.reader_rows_max,
+                result_bytes_max: config.reader_result_bytes_max,
+                read_rows_max: config.reader_read_rows_max,
             },
             anchor: Mutex::new(Some(anchor)),
         })
@@ -77,6 +88,10 @@ impl Engine {
 
     /// A session brought to `context`, pooled if one of its role is idle.
     pub(crate) fn session(&self, context: &Context) -> Result<Session, Exception> {
+        let context = &Context {
+            database: Some(self.database(context).to_owned()),
+            ..context.clone()
+        };
         let pooled = self.take_idle(context);
         let mut session = match pooled {
             Some(session) => session,
@@ -111,6 +126,14 @@ impl Engine {
         ffi::shutdown()
     }
 
+    fn database<'c>(&'c self, context: &'c Context) -> &'c str {
+        match (&context.database, context.role) {
+            (Some(database), _) => database,
+            (None, Role::Reader) => &self.reader_database,
+            (None, _) => DATABASE,
+        }
+    }
+
     fn take_idle(&self, context: &Context) -> Option<Session> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         let same_context = idle.iter().rposition(|session| session.context == *context);
@@ -132,13 +155,19 @@ impl Engine {
             Connection::open(&arguments).map_err(|error| Exception::new(Code::Logical, error))?;
         let context = Context {
             role,
-            database: "default".into(),
+            database: Some(DATABASE.to_owned()),
             settings: BTreeMap::new(),
         };
-        Ok(Session {
+        let mut session = Session {
             connection,
             context,
-        })
+        };
+        // From here on the engine itself knows what a reader may see. There is no way back that
+        // the gate lets through.
+        if role == Role::Reader {
+            session.command("SET ROLE reader")?;
+        }
+        Ok(session)
     }
 
     /// Settings every session of a role starts from. Inserts are synchronous whatever the engine's
@@ -154,7 +183,10 @@ impl Engine {
             settings.insert("max_execution_time", limits.time_max_seconds.to_string());
             settings.insert("max_memory_usage", limits.memory_max.to_string());
             settings.insert("max_result_rows", limits.rows_max.to_string());
+            settings.insert("max_result_bytes", limits.result_bytes_max.to_string());
+            settings.insert("max_rows_to_read", limits.read_rows_max.to_string());
             settings.insert("result_overflow_mode", "throw".to_owned());
+            settings.insert("read_overflow_mode", "throw".to_owned());
         }
         if role != Role::Service {
             settings.insert("readonly", "2".to_owned());
@@ -190,9 +222,10 @@ impl Session {
         if !changes.is_empty() {
             self.command(&format!("SET {}", changes.join(", ")))?;
         }
-        if self.context.database != wanted.database {
-            let name = wanted.database.replace('\\', "\\\\").replace('`', "\\`");
-            self.command(&format!("USE `{name}`"))?;
+        if let Some(name) = &wanted.database
+            && self.context.database != wanted.database
+        {
+            self.command(&format!("USE {}", name_quoted(name)))?;
         }
         self.context = wanted.clone();
         Ok(())
@@ -211,7 +244,7 @@ impl Session {
 pub(crate) fn kill(engine: &Engine, tag: &str) -> Result<(), Exception> {
     let context = Context {
         role: Role::Service,
-        database: "default".into(),
+        database: None,
         settings: BTreeMap::new(),
     };
     let mut session = engine.session(&context)?;
@@ -224,6 +257,10 @@ fn quote(value: &str) -> String {
     format!("'{}'", value.replace('\\', "\\\\").replace('\'', "\\'"))
 }
 
+fn name_quoted(name: &str) -> String {
+    format!("`{}`", name.replace('\\', "\\\\").replace('`', "\\`"))
+}
+
 fn write_configuration(folder: &Path, config: &Config) -> anyhow::Result<()> {
     fs::create_dir_all(folder)?;
     let path = folder
@@ -233,7 +270,10 @@ fn write_configuration(folder: &Path, config: &Config) -> anyhow::Result<()> {
         .replace("@FOLDER@", &escape_xml(path))
         .replace("@MEMORY_MAX@", &config.memory_max.to_string());
     fs::write(folder.join("config.xml"), config_xml)?;
-    fs::write(folder.join("users.xml"), USERS_XML)?;
+    let users_xml = USERS_XML
+        .replace("@DATABASE@", &escape_xml(&name_quoted(&config.database)))
+        .replace("@CLOSED_TABLES@", &system_tables::policies());
+    fs::write(folder.join("users.xml"), users_xml)?;
     Ok(())
 }
 

@@ -15,7 +15,6 @@ use crate::{
         format::{self, Joining},
         insert::Insert,
     },
-    users::Role,
 };
 
 /// Where an answer goes: first its head, or why there is none; then its body.
@@ -43,10 +42,8 @@ fn try_run(
     tag: &str,
     answer: &mut Answer,
 ) -> Result<(), Exception> {
-    if statement.context.role == Role::Reader {
-        for (name, value) in &statement.context.settings {
-            gate::check_reader_setting(name, value, engine.reader_limits)?;
-        }
+    for (name, value) in &statement.context.settings {
+        gate::check_setting(name, value, statement.context.role, engine.reader_limits)?;
     }
     let mut session = engine.session(&statement.context)?;
     let insert = statement.insert();

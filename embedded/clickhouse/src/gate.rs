@@ -1,11 +1,13 @@
 //! What a statement may do, decided before the engine runs it. Three fences stand behind each
-//! other: the engine's grants (see `engine/users.xml`), its own classification of the statement,
-//! and this text scan for what neither covers.
+//! other: the engine's grants and row policies for the role (see `engine/users.xml`), its own
+//! classification of the statement, and this text scan for what neither covers: functions that no
+//! grant closes, and settings that limit a reader. Raw bytes are scanned and not tokens, so that
+//! no quote or escape the engine reads in another way can hide anything.
 
 use crate::{
     exception::{Code, Exception},
     ffi::{Analysis, Class},
-    sql::token::{Kind, Token, tokens},
+    sql::token::{Token, tokens},
     users::Role,
 };
 
@@ -15,6 +17,8 @@ const CLOSED_FUNCTIONS: &[&str] = &[
     "file",
     "catboostEvaluate",
     "executable",
+    // Runs what a string says, which may be put together at run time.
+    "eval",
     "aiClassify",
     "aiEmbed",
     "aiExtract",
@@ -31,6 +35,8 @@ pub(crate) struct ReaderLimits {
     pub(crate) time_max_seconds: u64,
     pub(crate) memory_max: u64,
     pub(crate) rows_max: u64,
+    pub(crate) result_bytes_max: u64,
+    pub(crate) read_rows_max: u64,
 }
 
 /// Refuses a statement that its role may not run. `analysis` is of this very `sql`.
@@ -64,7 +70,7 @@ pub(crate) fn check(
         (Role::Reader, _) => return Err(denied("this user may only read")),
     }
     if role == Role::Reader {
-        check_settings_clauses(sql, limits)?;
+        check_settings_clause(sql, limits)?;
     }
     Ok(())
 }
@@ -86,8 +92,7 @@ fn check_is_fed(sql: &[u8]) -> Result<(), Exception> {
     Ok(())
 }
 
-/// Refuses text that calls a closed function. Raw bytes are scanned, not tokens, so that no quote
-/// the engine reads in another way can hide a call; a string that looks like one is refused too.
+/// Refuses text that calls a closed function; a string that looks like a call is refused too.
 pub(crate) fn check_text(sql: &[u8]) -> Result<(), Exception> {
     let unescaped = unescape(sql);
     for text in [sql, unescaped.as_slice()] {
@@ -99,17 +104,37 @@ pub(crate) fn check_text(sql: &[u8]) -> Result<(), Exception> {
         if find_word(text, b"INFILE", 0).is_some() || find_word(text, b"OUTFILE", 0).is_some() {
             return Err(denied("INFILE and OUTFILE are closed"));
         }
+        if assignments(text).any(|(name, _)| is_dialect(name)) {
+            return Err(denied("this server speaks ClickHouse's SQL alone"));
+        }
     }
     Ok(())
 }
 
-/// A setting the reader asks for, by URL or in the statement. Names of limits and permissions are
-/// refused unless listed; how values are read and shown is the reader's own affair.
-pub(crate) fn check_reader_setting(
+/// A setting that comes with a request.
+pub(crate) fn check_setting(
     name: &str,
     value: &str,
+    role: Role,
     limits: ReaderLimits,
 ) -> Result<(), Exception> {
+    // Nothing here could read a statement in another language.
+    if is_dialect(name) {
+        return Err(denied("this server speaks ClickHouse's SQL alone"));
+    }
+    match role {
+        Role::Reader => check_reader_setting(name, value, limits),
+        Role::Service | Role::ServiceReading => Ok(()),
+    }
+}
+
+fn is_dialect(name: &str) -> bool {
+    name == "dialect" || name == "polyglot_dialect"
+}
+
+/// A setting the reader asks for, by URL or in the statement. Names of limits and permissions are
+/// refused unless listed; how values are read and shown is the reader's own affair.
+fn check_reader_setting(name: &str, value: &str, limits: ReaderLimits) -> Result<(), Exception> {
     const GUARDED: &[&str] = &[
         "allow", "force", "ignore", "max", "memory", "min", "os", "profile", "readonly", "timeout",
         "url",
@@ -118,20 +143,24 @@ pub(crate) fn check_reader_setting(
         "allow_experimental_",
         "allow_suspicious_",
         "max_bytes_in_",
-        "max_bytes_to_",
         "max_rows_in_",
-        "max_rows_to_",
+        "max_rows_to_group_by",
+        "max_rows_to_sort",
     ];
-    const FREE: &[&str] = &["max_block_size", "max_result_bytes", "max_threads"];
-    let number = value.trim_matches('\'').parse::<u64>().ok();
+    const THREADS_MAX: u64 = 64;
+    const BLOCK_ROWS_MAX: u64 = 1 << 20;
+    let number = value.parse::<u64>().ok();
     let within = |max: u64| number.is_some_and(|number| number > 0 && number <= max);
     let subject = name.split('_').next().unwrap_or(name);
     let allowed = match name {
         "max_execution_time" => within(limits.time_max_seconds),
         "max_memory_usage" => within(limits.memory_max),
         "max_result_rows" => within(limits.rows_max),
+        "max_result_bytes" => within(limits.result_bytes_max),
+        "max_rows_to_read" => within(limits.read_rows_max),
+        "max_threads" => within(THREADS_MAX),
+        "max_block_size" => within(BLOCK_ROWS_MAX),
         "readonly" => number.is_some_and(|number| number == 1 || number == 2),
-        _ if FREE.contains(&name) => true,
         _ if FREE_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) => true,
         _ => !GUARDED.contains(&subject) && !name.ends_with("overflow_mode"),
     };
@@ -144,41 +173,72 @@ pub(crate) fn check_reader_setting(
     ))
 }
 
-/// Every `name = value` from a SETTINGS word to the end of its brackets must be a reader's.
-fn check_settings_clauses(sql: &[u8], limits: ReaderLimits) -> Result<(), Exception> {
-    let tokens: Vec<Token<'_>> = tokens(sql).collect();
-    for (index, token) in tokens.iter().enumerate() {
-        let after_dot = index > 0 && tokens[index - 1].is_sign(b'.');
-        let starts_clause = token.is_word("SETTINGS")
-            && !after_dot
-            && tokens
-                .get(index + 2)
-                .is_some_and(|token| token.is_sign(b'='));
-        if !starts_clause {
-            continue;
-        }
-        let mut depth = 0_i32;
-        for triple in tokens[index + 1..].windows(3) {
-            match triple[0].kind {
-                Kind::Sign(b'(') => depth += 1,
-                Kind::Sign(b')') => depth -= 1,
-                Kind::Word(_) | Kind::Name(_) if triple[1].is_sign(b'=') => {
-                    let name = source(sql, &triple[0]);
-                    let value = source(sql, &triple[2]);
-                    check_reader_setting(name.trim_matches(['`', '"']), value, limits)?;
-                }
-                _ => {}
+/// Every `name = value` behind a SETTINGS word must be a reader's. A comparison that stands there
+/// looks the same and is judged the same.
+fn check_settings_clause(sql: &[u8], limits: ReaderLimits) -> Result<(), Exception> {
+    let unescaped = unescape(sql);
+    for text in [sql, unescaped.as_slice()] {
+        let mut from = 0;
+        while let Some(start) = find_word(text, b"SETTINGS", from) {
+            from = start + b"SETTINGS".len();
+            // The table of that name.
+            if text[..start].ends_with(b"system.") {
+                continue;
             }
-            if depth < 0 {
-                break;
+            for (name, value) in assignments(&text[from..]) {
+                check_reader_setting(name, value, limits)?;
             }
+            break;
         }
     }
     Ok(())
 }
 
-fn source<'s>(sql: &'s [u8], token: &Token<'_>) -> &'s str {
-    std::str::from_utf8(&sql[token.start..token.end]).unwrap_or("\u{fffd}")
+/// Every word that `=` follows, and the word behind that.
+fn assignments(text: &[u8]) -> impl Iterator<Item = (&str, &str)> {
+    let mut position = 0;
+    std::iter::from_fn(move || {
+        loop {
+            position += text[position..].iter().position(|byte| is_part(*byte))?;
+            let name = word(&text[position..]);
+            position += name.len();
+            let rest = &text[position..];
+            let sign = &rest[between(rest)..];
+            if let Some(behind) = sign.strip_prefix(b"=") {
+                return Some((name, word(&behind[between(behind)..])));
+            }
+        }
+    })
+}
+
+fn word(text: &[u8]) -> &str {
+    let length = text.iter().take_while(|byte| is_part(**byte)).count();
+    std::str::from_utf8(&text[..length]).unwrap_or_default()
+}
+
+/// Length of what may stand between two tokens, and of the quotes around them: blanks, quotes,
+/// comments, and whatever is no ASCII (blanks and quotes of other scripts).
+fn between(text: &[u8]) -> usize {
+    let mut position = 0;
+    while let Some(byte) = text.get(position) {
+        let rest = &text[position..];
+        position += match byte {
+            b'`' | b'"' | b'\'' => 1,
+            byte if *byte <= b' ' || *byte >= 0x7f => 1,
+            b'/' if rest.starts_with(b"/*") => length_to(rest, b"*/"),
+            b'-' if rest.starts_with(b"--") => length_to(rest, b"\n"),
+            b'#' => length_to(rest, b"\n"),
+            _ => break,
+        };
+    }
+    position
+}
+
+/// Length of `text` up to and with `end`, or all of it.
+fn length_to(text: &[u8], end: &[u8]) -> usize {
+    text.windows(end.len())
+        .position(|window| window == end)
+        .map_or(text.len(), |start| start + end.len())
 }
 
 fn is_open_control(sql: &[u8]) -> bool {
@@ -196,21 +256,13 @@ fn denied(reason: &str) -> Exception {
 }
 
 /// Whether `name` stands in `text` where a bracket follows, or may be applied to columns by
-/// `APPLY(name)`. Blanks, quotes, comment signs and non-ASCII bytes between are looked through.
+/// `APPLY(name)`.
 fn calls(text: &[u8], name: &[u8]) -> bool {
     let mut from = 0;
     while let Some(start) = find_word(text, name, from) {
         let rest = &text[start + name.len()..];
-        let between = rest
-            .iter()
-            .take_while(|byte| **byte <= b' ' || **byte >= 0x80 || matches!(byte, b'`' | b'"'))
-            .count();
-        let follows = &rest[between..];
-        if follows.starts_with(b"(")
-            || follows.starts_with(b"/*")
-            || follows.starts_with(b"--")
-            || follows.starts_with(b"#")
-        {
+        let follows = &rest[between(rest)..];
+        if follows.starts_with(b"(") {
             return true;
         }
         if find_word(text, b"APPLY", 0).is_some() {
@@ -223,18 +275,22 @@ fn calls(text: &[u8], name: &[u8]) -> bool {
 
 /// Position of `word` in any case, not inside a longer word.
 fn find_word(text: &[u8], word: &[u8], from: usize) -> Option<usize> {
-    let is_part = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
     (from..text.len().saturating_sub(word.len() - 1)).find(|start| {
         let end = start + word.len();
         text[*start..end].eq_ignore_ascii_case(word)
             && !start
                 .checked_sub(1)
-                .is_some_and(|before| is_part(&text[before]))
-            && !text.get(end).is_some_and(is_part)
+                .is_some_and(|before| is_part(text[before]))
+            && !text.get(end).is_some_and(|byte| is_part(*byte))
     })
 }
 
-/// Text with backslash escapes resolved, as a quoted name would have them.
+/// Whether a byte is part of a word.
+fn is_part(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'_'
+}
+
+/// Text with backslash escapes resolved, as a quoted name would have them: `\\N` is nothing at all.
 fn unescape(sql: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(sql.len());
     let mut position = 0;
@@ -248,6 +304,7 @@ fn unescape(sql: &[u8]) -> Vec<u8> {
                 plain.extend(hex());
                 position += 4;
             }
+            (b'\\', Some(b'N')) => position += 2,
             (b'\\', Some(escaped)) => {
                 plain.push(*escaped);
                 position += 2;
@@ -270,6 +327,8 @@ mod tests {
         time_max_seconds: 60,
         memory_max: 1000,
         rows_max: 10,
+        result_bytes_max: 1000,
+        read_rows_max: 1000,
     };
 
     const READ: Analysis = Analysis {
@@ -288,7 +347,9 @@ mod tests {
             "SELECT `file`('/etc/passwd')",
             "SELECT \"file\" ('/etc/passwd')",
             "SELECT `fi\\x6ce`('/etc/passwd')",
+            "SELECT `fi\\Nle`('/etc/passwd')",
             "SELECT file/**/('/etc/passwd')",
+            "SELECT * FROM eval('SELECT fi' || 'le(\\'/etc/passwd\\')')",
             "SELECT file -- x\n('/etc/passwd')",
             "SELECT file\u{a0}('/etc/passwd')",
             "SELECT * APPLY(file) FROM (SELECT '/etc/passwd')",
@@ -350,6 +411,17 @@ mod tests {
             "SELECT 1 SETTINGS max_threads = 1, `max_memory_usage` = 0",
             "SELECT * FROM (SELECT 1 SETTINGS readonly = 0)",
             "SELECT 1 SETTINGS/**/profile='default'",
+            "SELECT 1 SETTINGS `max\\x5fexecution_time` = 0",
+            "SELECT 1 SETTINGS `max_execution\\N_time` = 0",
+            "SELECT \u{2018}'\u{2019} SETTINGS max_execution_time = 0 -- '",
+            "SELECT 1 SETTINGS max_execution_time\u{a0}=\u{3000}0",
+            "SELECT 1 SETTINGS max_threads = 1, -- x\n max_memory_usage /* y */ = -1",
+            "SELECT 1. SETTINGS max_rows_to_read = 0",
+            "SELECT 1 FROM system.settings SETTINGS max_result_bytes = 0",
+            "SELECT 1 SETTINGS max_execution_time = {seconds:UInt64}",
+            "SELECT 1 SETTINGS max_execution_time = DEFAULT",
+            "SELECT 1 SETTINGS max_threads = 65",
+            "SELECT 1 SETTINGS dialect = 'prql'",
         ] {
             assert!(reader(sql).is_err(), "{sql}");
         }

@@ -40,7 +40,7 @@ use crate::{
         response,
     },
     lock::{self, FolderLock},
-    users::Users,
+    users::{Role, Users},
 };
 
 /// Chunks an answer may be ahead of its client.
@@ -64,6 +64,8 @@ struct Shared {
     bodies: body::Reader,
     /// Statements that run.
     places: Arc<Semaphore>,
+    /// Those of them that readers sent.
+    reader_places: Arc<Semaphore>,
     /// Statements that run or wait.
     queue: Arc<Semaphore>,
     queries: AtomicU64,
@@ -158,6 +160,9 @@ impl Shared {
                 config.body_time_max,
             ),
             places: Arc::new(Semaphore::new(config.queries_max.max(1))),
+            reader_places: Arc::new(Semaphore::new(
+                config.reader_queries_max.clamp(1, Semaphore::MAX_PERMITS),
+            )),
             queue: Arc::new(Semaphore::new(
                 config
                     .queries_max
@@ -248,10 +253,21 @@ async fn run(
             "Too many simultaneous queries, try again",
         )
     })?;
+    let stopping = |_| Exception::new(Code::TooManyQueries, "The server is stopping");
+    // First, so that a reader who waits for another reader holds no place.
+    let reader_place = match statement.context.role {
+        Role::Reader => Some(
+            Arc::clone(&shared.reader_places)
+                .acquire_owned()
+                .await
+                .map_err(stopping)?,
+        ),
+        Role::Service | Role::ServiceReading => None,
+    };
     let place = Arc::clone(&shared.places)
         .acquire_owned()
         .await
-        .map_err(|_| Exception::new(Code::TooManyQueries, "The server is stopping"))?;
+        .map_err(stopping)?;
 
     let number = shared.queries.fetch_add(1, Ordering::Relaxed);
     let tag = execute::tag(number);
@@ -274,7 +290,7 @@ async fn run(
     shared.tasks.spawn_blocking(move || {
         let _finished = finished.drop_guard();
         execute::run(&engine_side.engine, &statement, &tag, reply);
-        drop((statement, share, place, queued));
+        drop((statement, share, place, reader_place, queued));
     });
     let head = head
         .await

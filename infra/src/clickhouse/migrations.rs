@@ -20,6 +20,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "ledger and fences",
         sql: include_str!("../../clickhouse/0002_ledger_and_fences.sql"),
     },
+    Migration {
+        version: 3,
+        name: "views for people",
+        sql: include_str!("../../clickhouse/0003_views_for_people.sql"),
+    },
 ];
 
 /// Stands for the database's name where a statement must not depend on who runs it.
@@ -160,9 +165,18 @@ mod tests {
                     .find(|line| !line.is_empty() && !line.starts_with("--"))
                     .unwrap();
                 let adds = |line: &str| line.contains("ADD ");
+                let comments = |line: &str| {
+                    let line = line.trim_start();
+                    line.starts_with("COMMENT COLUMN") || line.starts_with("MODIFY COMMENT")
+                };
                 let is_repeatable = if code.starts_with("ALTER TABLE") {
                     let mut added = statement.lines().filter(|line| adds(line)).peekable();
-                    added.peek().is_some() && added.all(|line| line.contains("IF NOT EXISTS"))
+                    let mut changes = statement.lines().skip_while(|line| *line != code).skip(1);
+                    // A comment may be made twice.
+                    let only_comments = changes.all(comments);
+                    only_comments
+                        || added.peek().is_some()
+                            && added.all(|line| line.contains("IF NOT EXISTS"))
                 } else {
                     code.starts_with("CREATE") && code.contains("IF NOT EXISTS")
                 };

@@ -38,10 +38,12 @@ fn parse(config: &str) -> anyhow::Result<Config> {
         value.as_str().map(str::to_owned)
     };
     let (library, user, password) = (take("library"), take("user"), take("password"));
+    let database = take("database");
     let mut config: Config = serde_json::from_value(section.into())?;
     config.library = library.map(Into::into);
     config.user = user.unwrap_or(config.user);
     config.password = password.map(Into::into);
+    config.database = database.unwrap_or(config.database);
     Ok(config)
 }
 

@@ -153,7 +153,7 @@ impl Head {
                 database: self
                     .field("database")
                     .or_else(|| self.header("x-clickhouse-database"))
-                    .unwrap_or_else(|| "default".into()),
+                    .filter(|database| !database.is_empty()),
                 settings: self.settings()?,
             },
             query_id: self
