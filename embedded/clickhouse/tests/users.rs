@@ -219,6 +219,9 @@ async fn a_reader_finds_the_machines_tables_empty() {
             "system.{table}: {status} {text}"
         );
     }
+    for dropped in ["models", "stack_trace"] {
+        assert!(!tables.lines().any(|table| table == dropped), "{dropped}");
+    }
     let (_, processes) = engine.post("SELECT query FROM system.processes").await;
     assert!(processes.contains("system.processes"), "{processes}");
     for sql in [
