@@ -235,14 +235,25 @@ fn assignments(text: &[u8]) -> impl Iterator<Item = (&str, &str)> {
             let rest = &text[position..];
             let sign = &rest[between(rest)..];
             if let Some(behind) = sign.strip_prefix(b"=") {
-                return Some((name, word(&behind[between(behind)..])));
+                return Some((name, number(&behind[between(behind)..])));
             }
         }
     })
 }
 
 fn word(text: &[u8]) -> &str {
-    let length = text.iter().take_while(|byte| is_part(**byte)).count();
+    run(text, is_part)
+}
+
+/// A word, or a number with all that may belong to it: of `1.5e9` a word is only the first digit.
+fn number(text: &[u8]) -> &str {
+    run(text, |byte| {
+        is_part(byte) || matches!(byte, b'.' | b'+' | b'-')
+    })
+}
+
+fn run(text: &[u8], belongs: impl Fn(u8) -> bool) -> &str {
+    let length = text.iter().take_while(|byte| belongs(**byte)).count();
     std::str::from_utf8(&text[..length]).unwrap_or_default()
 }
 
@@ -470,6 +481,11 @@ mod tests {
             "SELECT 1 FROM system.settings SETTINGS max_result_bytes = 0",
             "SELECT 1 SETTINGS max_execution_time = {seconds:UInt64}",
             "SELECT 1 SETTINGS max_execution_time = DEFAULT",
+            "SELECT 1 SETTINGS max_execution_time = 1.5e9",
+            "SELECT 1 SETTINGS max_execution_time = '1\\x30\\x30'",
+            "SELECT 1 SETTINGS max_execution_time = '1\\N00'",
+            "SELECT 1 SETTINGS max_execution_time = $$1$$",
+            "SELECT 1 SETTINGS max_execution_time = 1e9",
             "SELECT 1 SETTINGS max_threads = 65",
             "SELECT 1 SETTINGS dialect = 'prql'",
         ] {
