@@ -64,11 +64,21 @@ impl Engine {
         })?;
         ffi::load(library)?;
         let path_argument = format!("--path={}", folder.join("store").display());
-        let anchor = Connection::open(&[
+        let mut anchor = Connection::open(&[
             path_argument.clone(),
             format!("--config-file={}", settings.join("config.xml").display()),
         ])
         .with_context(|| format!("open the engine on {}", folder.display()))?;
+        // They are made anew at each start.
+        for table in system_tables::DROPPED {
+            anchor
+                .query(
+                    format!("DROP TABLE IF EXISTS system.{table}").as_bytes(),
+                    "Null",
+                    &[],
+                )
+                .map_err(|error| anyhow::anyhow!("drop system.{table}: {error}"))?;
+        }
         Ok(Self {
             path_argument,
             idle: Mutex::new(Vec::new()),

@@ -17,6 +17,8 @@ const CLOSED_FUNCTIONS: &[&str] = &[
     "file",
     "catboostEvaluate",
     "executable",
+    // Where a table lies on this machine's disks.
+    "disk",
     // Runs what a string says, which may be put together at run time.
     "eval",
     "aiClassify",
@@ -24,6 +26,31 @@ const CLOSED_FUNCTIONS: &[&str] = &[
     "aiExtract",
     "aiGenerate",
     "aiTranslate",
+];
+
+/// Settings that name a file, a host or another language, or whose text is run as SQL. No grant
+/// covers them, in this build they reach any file of this machine, and nothing here needs them.
+const CLOSED_SETTINGS: &[&str] = &[
+    "additional_result_filter",
+    "additional_table_filters",
+    "ai_function_embedding_default_credentials",
+    "ai_function_text_default_credentials",
+    "allow_experimental_eval_table_function",
+    "allow_python_table_function",
+    "dialect",
+    "format_avro_schema_registry_url",
+    "format_schema",
+    "format_schema_message_name",
+    "format_schema_source",
+    "format_template_resultset",
+    "format_template_row",
+    "function_implementation",
+    "input_format_record_errors_file_path",
+    "output_format_schema",
+    "parallel_replicas_custom_key",
+    "polyglot_dialect",
+    "rename_files_after_processing",
+    "url_base",
 ];
 
 /// Session statements that are harmless, because no session outlives its request.
@@ -104,8 +131,11 @@ pub(crate) fn check_text(sql: &[u8]) -> Result<(), Exception> {
         if find_word(text, b"INFILE", 0).is_some() || find_word(text, b"OUTFILE", 0).is_some() {
             return Err(denied("INFILE and OUTFILE are closed"));
         }
-        if assignments(text).any(|(name, _)| is_dialect(name)) {
-            return Err(denied("this server speaks ClickHouse's SQL alone"));
+        let sets = [b"SETTINGS".as_slice(), b"SETTING", b"SET"];
+        if sets.iter().any(|word| find_word(text, word, 0).is_some()) {
+            for (name, _) in assignments(text) {
+                check_open(name)?;
+            }
         }
     }
     Ok(())
@@ -118,18 +148,18 @@ pub(crate) fn check_setting(
     role: Role,
     limits: ReaderLimits,
 ) -> Result<(), Exception> {
-    // Nothing here could read a statement in another language.
-    if is_dialect(name) {
-        return Err(denied("this server speaks ClickHouse's SQL alone"));
-    }
+    check_open(name)?;
     match role {
         Role::Reader => check_reader_setting(name, value, limits),
         Role::Service | Role::ServiceReading => Ok(()),
     }
 }
 
-fn is_dialect(name: &str) -> bool {
-    name == "dialect" || name == "polyglot_dialect"
+fn check_open(setting: &str) -> Result<(), Exception> {
+    if CLOSED_SETTINGS.contains(&setting) {
+        return Err(denied(&format!("setting {setting} is closed")));
+    }
+    Ok(())
 }
 
 /// A setting the reader asks for, by URL or in the statement. Names of limits and permissions are
@@ -205,14 +235,25 @@ fn assignments(text: &[u8]) -> impl Iterator<Item = (&str, &str)> {
             let rest = &text[position..];
             let sign = &rest[between(rest)..];
             if let Some(behind) = sign.strip_prefix(b"=") {
-                return Some((name, word(&behind[between(behind)..])));
+                return Some((name, number(&behind[between(behind)..])));
             }
         }
     })
 }
 
 fn word(text: &[u8]) -> &str {
-    let length = text.iter().take_while(|byte| is_part(**byte)).count();
+    run(text, is_part)
+}
+
+/// A word, or a number with all that may belong to it: of `1.5e9` a word is only the first digit.
+fn number(text: &[u8]) -> &str {
+    run(text, |byte| {
+        is_part(byte) || matches!(byte, b'.' | b'+' | b'-')
+    })
+}
+
+fn run(text: &[u8], belongs: impl Fn(u8) -> bool) -> &str {
+    let length = text.iter().take_while(|byte| belongs(**byte)).count();
     std::str::from_utf8(&text[..length]).unwrap_or_default()
 }
 
@@ -383,6 +424,26 @@ mod tests {
     }
 
     #[test]
+    fn settings_that_reach_a_file_are_closed_however_they_are_written() {
+        for sql in [
+            "SELECT 1 FORMAT Template SETTINGS format_template_row = '/etc/passwd'",
+            "SELECT 1 FORMAT Template SETTINGS a = 1, `format_template\\x5frow`='/etc/passwd'",
+            "SELECT 1 SETTINGS `output_format\\N_schema` /**/ = '/tmp/x'",
+            "SELECT \u{2018}'\u{2019} SETTINGS format_template_row = '/etc/passwd' -- '",
+            "SET input_format_record_errors_file_path = '/tmp/x'",
+            "CREATE TABLE t (a UInt8) ORDER BY a SETTINGS disk = disk(type = 'local', path = '/tmp/')",
+        ] {
+            assert!(check_text(sql.as_bytes()).is_err(), "{sql}");
+        }
+        for sql in [
+            "SELECT 1 FROM t WHERE dialect = 'prql'",
+            "SELECT * FROM system.settings WHERE name = 'format_schema'",
+        ] {
+            assert_eq!(check_text(sql.as_bytes()), Ok(()), "{sql}");
+        }
+    }
+
+    #[test]
     fn names_that_only_contain_file_are_open() {
         for sql in [
             "SELECT profile(1), file_name FROM t",
@@ -420,6 +481,11 @@ mod tests {
             "SELECT 1 FROM system.settings SETTINGS max_result_bytes = 0",
             "SELECT 1 SETTINGS max_execution_time = {seconds:UInt64}",
             "SELECT 1 SETTINGS max_execution_time = DEFAULT",
+            "SELECT 1 SETTINGS max_execution_time = 1.5e9",
+            "SELECT 1 SETTINGS max_execution_time = '1\\x30\\x30'",
+            "SELECT 1 SETTINGS max_execution_time = '1\\N00'",
+            "SELECT 1 SETTINGS max_execution_time = $$1$$",
+            "SELECT 1 SETTINGS max_execution_time = 1e9",
             "SELECT 1 SETTINGS max_threads = 65",
             "SELECT 1 SETTINGS dialect = 'prql'",
         ] {

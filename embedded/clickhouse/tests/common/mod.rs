@@ -129,6 +129,17 @@ fn text(mut stderr: ChildStderr) -> String {
     text
 }
 
+/// An engine with the database that analysts see, and a table of two rows in it.
+pub(crate) async fn with_table(folder: &tempfile::TempDir) -> Engine {
+    let engine = Engine::start(folder.path());
+    engine.ask("CREATE DATABASE weir").await;
+    engine
+        .ask("CREATE TABLE weir.t (a UInt64) ENGINE = MergeTree ORDER BY a")
+        .await;
+    engine.ask("INSERT INTO weir.t VALUES (1), (2)").await;
+    engine
+}
+
 /// Asks until the answer is as wanted.
 pub(crate) async fn wait_until(engine: &Engine, sql: &str, wanted: &str) {
     let deadline = Instant::now() + PATIENCE;
