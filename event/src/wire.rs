@@ -5,13 +5,12 @@
 
 use chrono::{DateTime, Utc};
 use prost::Message;
-use prost::bytes::BufMut;
-use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
+use prost::encoding::{WireType, encode_varint, encoded_len_varint};
 use uuid::Uuid;
 
-use crate::fields::{EventId, IdOrigin};
+use crate::fields::{EventId, EventType, IdOrigin, SiteId};
 use crate::limits::{TIMESTAMP_MAX, TIMESTAMP_MIN};
-use crate::model::Event;
+use crate::model::{Event, EventRef};
 
 /// `event.proto`, as published.
 pub const PROTO: &str = include_str!("../event.proto");
@@ -51,78 +50,121 @@ pub enum DecodeError {
     Event { index: usize, reason: String },
 }
 
-/// Appends `event` to a record under construction; see [`BatchEncoder::push`].
+/// One event as [`BatchEncoder::push`] takes it.
 #[must_use]
 pub fn encode(event: &Event) -> Vec<u8> {
+    let event = EventRef::from(event);
+    let mut value = Vec::with_capacity(event_bytes(&event));
+    put_event(&mut value, &event);
+    value
+}
+
+/// Appends one event to `frames`, as [`BatchEncoder::extend`] takes them.
+pub fn encode_frame(event: &EventRef<'_>, frames: &mut Vec<u8>) {
+    let bytes = event_bytes(event);
+    frames.reserve(bytes + FRAME_HEAD_BYTES_MAX);
+    put_head(frames, 2, bytes);
+    put_event(frames, event);
+}
+
+/// What stands before an event in a record, at most: its key and its length.
+const FRAME_HEAD_BYTES_MAX: usize = 6;
+
+fn put_event(value: &mut Vec<u8>, event: &EventRef<'_>) {
+    put_head(value, 1, event.id.uuid.as_bytes().len());
+    value.extend_from_slice(event.id.uuid.as_bytes());
+    put_number(value, 2, origin_number(event));
+    put_text(value, 3, event.site_id.as_str());
+    put_text(value, 4, event.event_type.as_str());
+    put_text(value, 5, event.path.as_str());
+    put_text(value, 6, event.user_id);
+    put_number(value, 7, event.timestamp.timestamp_millis() as u64);
+    put_number(value, 8, event.received_at.timestamp_millis() as u64);
+    put_text(value, 9, event.referrer);
+    for (key, text) in event.props.iter() {
+        put_head(value, 10, text_bytes(key) + text_bytes(text));
+        put_text(value, 1, key);
+        put_text(value, 2, text);
+    }
+}
+
+/// What [`put_event`] writes.
+fn event_bytes(event: &EventRef<'_>) -> usize {
+    let id = event.id.uuid.as_bytes().len();
+    let numbers = [
+        origin_number(event),
+        event.timestamp.timestamp_millis() as u64,
+        event.received_at.timestamp_millis() as u64,
+    ];
     let texts = [
         event.site_id.as_str(),
         event.event_type.as_str(),
         event.path.as_str(),
-        &event.user_id,
-        &event.referrer,
+        event.user_id,
+        event.referrer,
     ];
-    let props = event.props.iter();
-    let props = props.map(|(key, value)| key.len() + value.len() + PROP_HEAD_BYTES);
-    let bytes = HEAD_BYTES + texts.map(str::len).iter().sum::<usize>() + props.sum::<usize>();
-    let mut value = Vec::with_capacity(bytes);
-    put_bytes(&mut value, 1, event.id.uuid.as_bytes());
+    let props = event.props.iter().map(|(key, text)| {
+        let bytes = text_bytes(key) + text_bytes(text);
+        head_bytes(bytes) + bytes
+    });
+    head_bytes(id)
+        + id
+        + numbers.map(number_bytes).iter().sum::<usize>()
+        + texts.map(text_bytes).iter().sum::<usize>()
+        + props.sum::<usize>()
+}
+
+fn origin_number(event: &EventRef<'_>) -> u64 {
     match event.id.origin {
-        IdOrigin::Edge => {}
-        IdOrigin::Client => put_varint(&mut value, 2, 1),
+        IdOrigin::Edge => 0,
+        IdOrigin::Client => 1,
     }
-    let [site_id, event_type, path, user_id, referrer] = texts;
-    put_text(&mut value, 3, site_id);
-    put_text(&mut value, 4, event_type);
-    put_text(&mut value, 5, path);
-    put_text(&mut value, 6, user_id);
-    put_varint(&mut value, 7, event.timestamp.timestamp_millis() as u64);
-    put_varint(&mut value, 8, event.received_at.timestamp_millis() as u64);
-    put_text(&mut value, 9, referrer);
-    for (key, text) in &event.props {
-        put_key(&mut value, 10, WireType::LengthDelimited);
-        let length = text_bytes(key) + text_bytes(text);
-        encode_varint(length as u64, &mut value);
-        put_text(&mut value, 1, key);
-        put_text(&mut value, 2, text);
-    }
-    value
 }
 
-/// Above what tags, lengths, id and times of an event take.
-const HEAD_BYTES: usize = 96;
-/// The same of a prop.
-const PROP_HEAD_BYTES: usize = 16;
-
-fn put_key(value: &mut Vec<u8>, tag: u32, wire_type: WireType) {
-    encode_key(tag, wire_type, value);
+/// The key and the length of something with a length. Tags here are below 16, so a key is a byte.
+fn put_head(value: &mut Vec<u8>, tag: u8, bytes: usize) {
+    const { assert!(WireType::LengthDelimited as u8 == 2) };
+    let key = tag << 3 | WireType::LengthDelimited as u8;
+    match u8::try_from(bytes) {
+        Ok(length @ ..0x80) => value.extend_from_slice(&[key, length]),
+        _ => {
+            value.push(key);
+            encode_varint(bytes as u64, value);
+        }
+    }
 }
 
-fn put_bytes(value: &mut Vec<u8>, tag: u32, bytes: &[u8]) {
-    put_key(value, tag, WireType::LengthDelimited);
-    encode_varint(bytes.len() as u64, value);
-    value.extend_from_slice(bytes);
+fn head_bytes(bytes: usize) -> usize {
+    1 + encoded_len_varint(bytes as u64)
 }
 
 /// An empty text is left out, as proto3 has it.
-fn put_text(value: &mut Vec<u8>, tag: u32, text: &str) {
+fn put_text(value: &mut Vec<u8>, tag: u8, text: &str) {
     if !text.is_empty() {
-        put_bytes(value, tag, text.as_bytes());
+        put_head(value, tag, text.len());
+        value.extend_from_slice(text.as_bytes());
     }
 }
 
-/// What [`put_text`] writes under a tag below 16.
 fn text_bytes(text: &str) -> usize {
     match text.len() {
         0 => 0,
-        length => 1 + encoded_len_varint(length as u64) + length,
+        length => head_bytes(length) + length,
     }
 }
 
 /// 0 is left out, as proto3 has it.
-fn put_varint(value: &mut Vec<u8>, tag: u32, number: u64) {
+fn put_number(value: &mut Vec<u8>, tag: u8, number: u64) {
     if number != 0 {
-        put_key(value, tag, WireType::Varint);
+        value.push(tag << 3 | WireType::Varint as u8);
         encode_varint(number, value);
+    }
+}
+
+fn number_bytes(number: u64) -> usize {
+    match number {
+        0 => 0,
+        _ => 1 + encoded_len_varint(number),
     }
 }
 
@@ -156,18 +198,29 @@ impl BatchEncoder {
             self.events < BATCH_EVENTS_MAX,
             "a batch holds {BATCH_EVENTS_MAX} events"
         );
-        encode_key(2, WireType::LengthDelimited, &mut self.value);
-        encode_varint(encoded.len() as u64, &mut self.value);
-        self.value.put_slice(encoded);
+        put_head(&mut self.value, 2, encoded.len());
+        self.value.extend_from_slice(encoded);
         self.events += 1;
     }
 
-    /// Whether an event of `bytes` encoded bytes still fits into a record of `record_bytes_max`.
+    /// Adds `events` events as [`encode_frame`] wrote them, one after the other.
+    ///
+    /// # Panics
+    /// If the batch has no room for them: ask [`has_room`](Self::has_room) first.
+    pub fn extend(&mut self, frames: &[u8], events: usize) {
+        assert!(
+            self.events + events <= BATCH_EVENTS_MAX,
+            "a batch holds {BATCH_EVENTS_MAX} events"
+        );
+        self.value.extend_from_slice(frames);
+        self.events += events;
+    }
+
+    /// Whether `events` events of together `bytes` framed bytes still fit into a record of
+    /// `record_bytes_max`.
     #[must_use]
-    pub fn has_room(&self, bytes: usize, record_bytes_max: usize) -> bool {
-        const KEY_AND_LENGTH_BYTES_MAX: usize = 6;
-        self.events < BATCH_EVENTS_MAX
-            && self.value.len() + bytes + KEY_AND_LENGTH_BYTES_MAX <= record_bytes_max
+    pub fn has_room(&self, events: usize, bytes: usize, record_bytes_max: usize) -> bool {
+        self.events + events <= BATCH_EVENTS_MAX && self.value.len() + bytes <= record_bytes_max
     }
 
     /// How many events it holds.
@@ -296,11 +349,8 @@ impl TryFrom<proto::Event> for Event {
         };
         Ok(Self {
             id: EventId { uuid, origin },
-            site_id: event.site_id.parse().map_err(|fault| format!("{fault}"))?,
-            event_type: event
-                .event_type
-                .parse()
-                .map_err(|fault| format!("{fault}"))?,
+            site_id: SiteId::new(event.site_id).map_err(|fault| fault.to_string())?,
+            event_type: EventType::new(event.event_type).map_err(|fault| fault.to_string())?,
             path: event.path.parse().map_err(|fault| format!("{fault}"))?,
             user_id: event.user_id,
             timestamp: time("timestamp_ms", event.timestamp_ms)?,
