@@ -15,16 +15,24 @@ use crate::limits::{EVENT_ID_BYTES_MAX, EVENT_TYPE_BYTES_MAX, PATH_BYTES_MAX, SI
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SiteId<T = String>(T);
 
+const SITE_ID_ALPHABET: [bool; 256] = {
+    let mut alphabet = [false; 256];
+    let mut byte = 0;
+    while byte < alphabet.len() {
+        let allowed = matches!(byte as u8, b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b':' | b'-');
+        alphabet[byte] = allowed;
+        byte += 1;
+    }
+    alphabet
+};
+
 impl<T: AsRef<str>> SiteId<T> {
     /// # Errors
     /// [`Fault::SiteId`]
     pub fn new(text: T) -> Result<Self, Fault> {
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
         let bytes = text.as_ref().as_bytes();
-        if bytes.is_empty()
-            || bytes.len() > SITE_ID_BYTES_MAX
-            || !bytes.iter().copied().all(allowed)
-        {
+        let is_allowed = |byte: &u8| SITE_ID_ALPHABET[usize::from(*byte)];
+        if bytes.is_empty() || bytes.len() > SITE_ID_BYTES_MAX || !bytes.iter().all(is_allowed) {
             return Err(Fault::SiteId);
         }
         Ok(Self(text))
@@ -66,12 +74,9 @@ impl<T: AsRef<str>> EventType<T> {
     /// [`Fault::EventType`]
     pub fn new(text: T) -> Result<Self, Fault> {
         let shown = text.as_ref();
-        let has_controls = if shown.is_ascii() {
-            shown.bytes().any(|byte| byte.is_ascii_control())
-        } else {
-            shown.chars().any(char::is_control)
-        };
-        if shown.is_empty() || shown.len() > EVENT_TYPE_BYTES_MAX || has_controls {
+        let is_plain = shown.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+        let is_shown = is_plain || !shown.chars().any(char::is_control);
+        if shown.is_empty() || shown.len() > EVENT_TYPE_BYTES_MAX || !is_shown {
             return Err(Fault::EventType);
         }
         Ok(Self(text))

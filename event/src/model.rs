@@ -49,16 +49,14 @@ pub(crate) enum Props<'t> {
 }
 
 impl<'t> Props<'t> {
-    pub(crate) fn iter(self) -> impl Iterator<Item = (&'t str, &'t str)> {
-        let (sent, kept) = match self {
-            Self::Sent(sent) => (sent, &[][..]),
-            Self::Kept(kept) => (&[][..], kept),
-        };
-        let sent = sent.iter().filter_map(|(key, value)| match value {
-            Scalar::Text(text) => Some((&**key, &**text)),
-            Scalar::Null | Scalar::Nested => None,
-        });
-        sent.chain(kept.iter().map(|(key, value)| (&**key, &**value)))
+    pub(crate) fn for_each(self, mut take: impl FnMut(&'t str, &'t str)) {
+        match self {
+            Self::Sent(sent) => sent.iter().for_each(|(key, value)| match value {
+                Scalar::Text(text) => take(key, text),
+                Scalar::Null | Scalar::Nested => {}
+            }),
+            Self::Kept(kept) => kept.iter().for_each(|(key, value)| take(key, value)),
+        }
     }
 }
 
@@ -80,6 +78,10 @@ impl<'t> From<&'t Event> for EventRef<'t> {
 
 impl From<EventRef<'_>> for Event {
     fn from(event: EventRef<'_>) -> Self {
+        let mut props = Vec::new();
+        event.props.for_each(|key, value| {
+            props.push((key.to_owned(), value.to_owned()));
+        });
         Self {
             id: event.id,
             site_id: event.site_id.kept(),
@@ -89,11 +91,7 @@ impl From<EventRef<'_>> for Event {
             timestamp: event.timestamp,
             received_at: event.received_at,
             referrer: event.referrer.to_owned(),
-            props: event
-                .props
-                .iter()
-                .map(|(key, value)| (key.to_owned(), value.to_owned()))
-                .collect(),
+            props,
         }
     }
 }

@@ -53,27 +53,48 @@ pub enum DecodeError {
 /// One event as [`BatchEncoder::push`] takes it.
 #[must_use]
 pub fn encode(event: &Event) -> Vec<u8> {
-    let event = EventRef::from(event);
-    let mut value = Vec::with_capacity(event_bytes(&event));
-    put_event(&mut value, &event);
+    let mut value = Vec::new();
+    put_event(&mut value, &event.into());
     value
 }
 
+/// Stands for any length of two bytes.
+const LENGTH_EXPECTED: usize = 0x80;
+
 /// Appends one event to `frames`, as [`BatchEncoder::extend`] takes them.
 pub fn encode_frame(event: &EventRef<'_>, frames: &mut Vec<u8>) {
-    let bytes = event_bytes(event);
-    frames.reserve(bytes + FRAME_HEAD_BYTES_MAX);
-    put_head(frames, 2, bytes);
+    // How long it is shows when it is written, and decides how long its length is: two bytes of
+    // nearly all events, for which there is room; the others are moved.
+    let begin = frames.len();
+    put_head(frames, 2, LENGTH_EXPECTED);
+    let event_begins = frames.len();
     put_event(frames, event);
+    let bytes = frames.len() - event_begins;
+    match frames[begin..].first_chunk_mut() {
+        Some([_, low, high]) if encoded_len_varint(bytes as u64) == 2 => {
+            (*low, *high) = (bytes as u8 | 0x80, (bytes >> 7) as u8);
+        }
+        Some([_, length, _]) if bytes < 0x80 => {
+            *length = bytes as u8;
+            frames.remove(begin + 2);
+        }
+        _ => {
+            let mut head = Vec::new();
+            put_head(&mut head, 2, bytes);
+            frames.splice(begin..event_begins, head);
+        }
+    }
 }
 
-/// What stands before an event in a record, at most: its key and its length.
-const FRAME_HEAD_BYTES_MAX: usize = 6;
-
 fn put_event(value: &mut Vec<u8>, event: &EventRef<'_>) {
-    put_head(value, 1, event.id.uuid.as_bytes().len());
-    value.extend_from_slice(event.id.uuid.as_bytes());
-    put_number(value, 2, origin_number(event));
+    let id = event.id.uuid.as_bytes();
+    put_head(value, 1, id.len());
+    value.extend_from_slice(id);
+    let origin = match event.id.origin {
+        IdOrigin::Edge => 0,
+        IdOrigin::Client => 1,
+    };
+    put_number(value, 2, origin);
     put_text(value, 3, event.site_id.as_str());
     put_text(value, 4, event.event_type.as_str());
     put_text(value, 5, event.path.as_str());
@@ -81,61 +102,25 @@ fn put_event(value: &mut Vec<u8>, event: &EventRef<'_>) {
     put_number(value, 7, event.timestamp.timestamp_millis() as u64);
     put_number(value, 8, event.received_at.timestamp_millis() as u64);
     put_text(value, 9, event.referrer);
-    for (key, text) in event.props.iter() {
+    event.props.for_each(|key, text| {
         put_head(value, 10, text_bytes(key) + text_bytes(text));
         put_text(value, 1, key);
         put_text(value, 2, text);
-    }
-}
-
-/// What [`put_event`] writes.
-fn event_bytes(event: &EventRef<'_>) -> usize {
-    let id = event.id.uuid.as_bytes().len();
-    let numbers = [
-        origin_number(event),
-        event.timestamp.timestamp_millis() as u64,
-        event.received_at.timestamp_millis() as u64,
-    ];
-    let texts = [
-        event.site_id.as_str(),
-        event.event_type.as_str(),
-        event.path.as_str(),
-        event.user_id,
-        event.referrer,
-    ];
-    let props = event.props.iter().map(|(key, text)| {
-        let bytes = text_bytes(key) + text_bytes(text);
-        head_bytes(bytes) + bytes
     });
-    head_bytes(id)
-        + id
-        + numbers.map(number_bytes).iter().sum::<usize>()
-        + texts.map(text_bytes).iter().sum::<usize>()
-        + props.sum::<usize>()
-}
-
-fn origin_number(event: &EventRef<'_>) -> u64 {
-    match event.id.origin {
-        IdOrigin::Edge => 0,
-        IdOrigin::Client => 1,
-    }
 }
 
 /// The key and the length of something with a length. Tags here are below 16, so a key is a byte.
 fn put_head(value: &mut Vec<u8>, tag: u8, bytes: usize) {
-    const { assert!(WireType::LengthDelimited as u8 == 2) };
     let key = tag << 3 | WireType::LengthDelimited as u8;
-    match u8::try_from(bytes) {
-        Ok(length @ ..0x80) => value.extend_from_slice(&[key, length]),
+    // Written as one where it is known how many bytes that are.
+    match bytes {
+        ..0x80 => value.extend_from_slice(&[key, bytes as u8]),
+        0x80..0x4000 => value.extend_from_slice(&[key, bytes as u8 | 0x80, (bytes >> 7) as u8]),
         _ => {
             value.push(key);
             encode_varint(bytes as u64, value);
         }
     }
-}
-
-fn head_bytes(bytes: usize) -> usize {
-    1 + encoded_len_varint(bytes as u64)
 }
 
 /// An empty text is left out, as proto3 has it.
@@ -146,10 +131,11 @@ fn put_text(value: &mut Vec<u8>, tag: u8, text: &str) {
     }
 }
 
+/// What [`put_text`] writes.
 fn text_bytes(text: &str) -> usize {
     match text.len() {
         0 => 0,
-        length => head_bytes(length) + length,
+        length => 1 + encoded_len_varint(length as u64) + length,
     }
 }
 
@@ -158,13 +144,6 @@ fn put_number(value: &mut Vec<u8>, tag: u8, number: u64) {
     if number != 0 {
         value.push(tag << 3 | WireType::Varint as u8);
         encode_varint(number, value);
-    }
-}
-
-fn number_bytes(number: u64) -> usize {
-    match number {
-        0 => 0,
-        _ => 1 + encoded_len_varint(number),
     }
 }
 
@@ -179,7 +158,14 @@ impl BatchEncoder {
     /// An empty batch; `id` is the flush's own.
     #[must_use]
     pub fn new(id: Uuid) -> Self {
-        let mut value = Vec::with_capacity(1024);
+        Self::with_capacity(id, 0)
+    }
+
+    /// The same, with room for a record of so many bytes.
+    #[must_use]
+    pub fn with_capacity(id: Uuid, record_bytes: usize) -> Self {
+        const CAPACITY_MIN: usize = 1024;
+        let mut value = Vec::with_capacity(record_bytes.max(CAPACITY_MIN));
         proto::EventBatch {
             batch_id: id.as_bytes().to_vec(),
             events: Vec::new(),

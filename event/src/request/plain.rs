@@ -5,12 +5,11 @@
 
 use std::borrow::Cow;
 
-use super::{EventRequest, Scalar, Value};
+use super::{EventRequest, Props, Scalar, Value};
 use crate::limits::PROPS_KEYS_MAX;
 
 /// Whole numbers of more digits may not be the ones that serde would write.
 const DIGITS_MAX: usize = 18;
-const PROPS_EXPECTED: usize = 8;
 
 /// A place in a JSON text.
 pub(super) struct Plain<'a> {
@@ -23,9 +22,9 @@ impl<'a> Plain<'a> {
         Self { text, at: 0 }
     }
 
-    /// The request that stands here, and where it ends.
-    pub(super) fn request(mut self) -> Option<(EventRequest<'a>, usize)> {
-        let mut request = EventRequest::default();
+    /// Reads the request that stands here into `request`; returns where it ends.
+    pub(super) fn read(mut self, request: &mut EventRequest<'a>) -> Option<usize> {
+        let mut room = request.clear();
         let mut seen = 0_u8;
         let mut more = self.opens_object()?;
         while more {
@@ -36,19 +35,20 @@ impl<'a> Plain<'a> {
                         return None;
                     }
                     seen |= 1 << bit;
-                    *field = self.value()?;
+                    *field = self.value(&mut room)?;
                 }
                 None => drop(self.scalar()?),
             }
             more = self.goes_on()?;
         }
-        Some((request, self.at))
+        Some(self.at)
     }
 
-    fn value(&mut self) -> Option<Value<'a>> {
+    /// `room` is for an object.
+    fn value(&mut self, room: &mut Props<'a>) -> Option<Value<'a>> {
         match self.peek()? {
             b'"' => Some(Value::String(Cow::Borrowed(self.string()?))),
-            b'{' => self.props().map(Value::Object),
+            b'{' => self.props(std::mem::take(room)).map(Value::Object),
             _ => match self.scalar()? {
                 Scalar::Null => Some(Value::Absent),
                 _ => Some(Value::Other),
@@ -56,9 +56,8 @@ impl<'a> Plain<'a> {
         }
     }
 
-    fn props(&mut self) -> Option<Vec<(Cow<'a, str>, Scalar<'a>)>> {
+    fn props(&mut self, mut props: Props<'a>) -> Option<Props<'a>> {
         let mut more = self.opens_object()?;
-        let mut props = Vec::with_capacity(if more { PROPS_EXPECTED } else { 0 });
         while more {
             let key = self.key()?;
             let value = self.scalar()?;
@@ -101,6 +100,7 @@ impl<'a> Plain<'a> {
         }
     }
 
+    #[inline]
     fn key(&mut self) -> Option<&'a str> {
         self.peek()?;
         let key = self.string()?;
@@ -108,6 +108,7 @@ impl<'a> Plain<'a> {
         Some(key)
     }
 
+    #[inline]
     /// The text between the quotes, the first of which stands here.
     fn string(&mut self) -> Option<&'a str> {
         let begin = self.at + 1;

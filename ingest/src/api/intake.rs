@@ -1,7 +1,7 @@
 //! From what a client sent to its promise: the one way of events, whichever door they came in by.
 
 use axum::extract::Request;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound, Utc};
 use event::{EventRequest, InvalidEvent, judge};
 use uuid::Uuid;
 
@@ -21,14 +21,14 @@ pub(super) struct Intake {
 }
 
 impl Intake {
-    /// For the events of a body that is there.
-    pub(super) fn new(admission: Admission) -> Self {
-        let received_at = Utc::now();
+    /// For the events of a body that is there, and has so many bytes.
+    pub(super) fn new(admission: Admission, body_bytes: usize) -> Self {
+        let received_at = Utc::now().trunc_subsecs(3);
         Self {
             received_at,
             ids: EdgeIds::of(received_at),
             admission,
-            outgoing: Outgoing::default(),
+            outgoing: Outgoing::with_capacity(body_bytes),
         }
     }
 

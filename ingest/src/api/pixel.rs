@@ -58,7 +58,7 @@ pub(crate) async fn get_pixel(
 }
 
 async fn take(edge: &Edge, query: &str, request: Request) -> Result<(), Failure> {
-    let mut intake = Intake::new(edge.admit(&request)?);
+    let mut intake = Intake::new(edge.admit(&request)?, query.len());
     judge(query, &mut intake)?;
     edge.keep(intake).await
 }

@@ -74,7 +74,7 @@ pub(crate) async fn post_event(State(edge): State<Arc<Edge>>, request: Request) 
 async fn take(edge: &Edge, request: Request) -> Result<Uuid, Failure> {
     let (admission, request) = edge.admit_or_skip(request).await?;
     let body = body::read(request, edge.event_limits, &edge.open_bytes).await?;
-    let mut intake = Intake::new(admission);
+    let mut intake = Intake::new(admission, body.len());
     let event_id = judge(&body, &mut intake)?;
     drop(body);
     edge.keep(intake).await?;

@@ -31,6 +31,8 @@ pub(super) struct Lanes {
     pending_bytes: usize,
     /// Batches that gather, the oldest first. Short: one a lane, and the full ones.
     gathering: VecDeque<Gathering>,
+    /// Of the last record of the shared lane: the next one is likely to be as large.
+    shared_record_bytes: usize,
 }
 
 struct Gathering {
@@ -64,6 +66,7 @@ impl Lanes {
             pending_bytes_max,
             pending_bytes: 0,
             gathering: VecDeque::new(),
+            shared_record_bytes: 0,
         }
     }
 
@@ -142,9 +145,13 @@ impl Lanes {
             Lane::Shared => any_partition(id, partitions),
         };
         let events = batch.events();
+        let record = batch.finish();
+        if lane == Lane::Shared {
+            self.shared_record_bytes = record.len();
+        }
         Some(Flush {
             partition,
-            record: batch.finish(),
+            record,
             events,
             bytes,
             outcome,
@@ -183,11 +190,15 @@ impl Lanes {
                     self.gathering[at].full = true;
                 }
                 let id = Uuid::now_v7();
+                let record_bytes = match lane {
+                    Lane::Shared => self.shared_record_bytes,
+                    Lane::Partition(_) => 0,
+                };
                 self.gathering.push_back(Gathering {
                     lane,
                     id,
                     partitions,
-                    batch: BatchEncoder::new(id),
+                    batch: BatchEncoder::with_capacity(id, record_bytes),
                     bytes: 0,
                     full: false,
                     outcome: watch::channel(None).0,

@@ -27,7 +27,18 @@ pub(super) struct Frame {
     pub(super) client_id: Option<Uuid>,
 }
 
+/// A request may be larger; it then grows as it must.
+const CAPACITY_MAX: usize = 64 << 10;
+
 impl Outgoing {
+    /// For events that came in a body of so many bytes: what is kept of it is seldom more.
+    pub(crate) fn with_capacity(body_bytes: usize) -> Self {
+        Self {
+            frames: Vec::with_capacity(body_bytes.min(CAPACITY_MAX)),
+            places: Vec::new(),
+        }
+    }
+
     pub(crate) fn push(&mut self, event: &EventRef<'_>) {
         wire::encode_frame(event, &mut self.frames);
         self.places.push(Place {

@@ -75,7 +75,7 @@ impl Judge<'_> {
         let request = std::str::from_utf8(text)
             .map_err(|fault| not_utf8(&fault))
             .and_then(|text| EventRequest::from_json(text).map_err(|fault| not_an_event(&fault)));
-        self.event(request)
+        self.event(request.as_ref().map_err(String::clone))
     }
 
     /// From the value of `events` to the end of the body.
@@ -101,9 +101,10 @@ impl Judge<'_> {
         if cursor.take(b']') {
             return Ok(());
         }
+        let mut request = EventRequest::default();
         loop {
-            let request = match cursor.try_request() {
-                Ok(request) => Ok(request),
+            let read = match cursor.try_request(&mut request) {
+                Ok(()) => Ok(&request),
                 Err(error) => {
                     // Rejected alone if it is JSON at all; otherwise nobody knows where the next
                     // one begins, and this says so.
@@ -111,7 +112,7 @@ impl Judge<'_> {
                     Err(not_an_event(&error))
                 }
             };
-            self.event(request)?;
+            self.event(read)?;
             if cursor.take(b']') {
                 return Ok(());
             }
@@ -119,7 +120,7 @@ impl Judge<'_> {
         }
     }
 
-    fn event(&mut self, request: Result<EventRequest<'_>, String>) -> Result<(), BodyError> {
+    fn event(&mut self, request: Result<&EventRequest<'_>, String>) -> Result<(), BodyError> {
         let index = self.index;
         if index == self.events_max {
             let sentence = format!("the batch holds more than {} events", self.events_max);
@@ -128,7 +129,7 @@ impl Judge<'_> {
         self.index += 1;
         let judged = request
             .map_err(|fault| vec![fault])
-            .and_then(|request| self.intake.accept(&request).map_err(Refusal::errors));
+            .and_then(|request| self.intake.accept(request).map_err(Refusal::errors));
         if let Err(errors) = judged {
             self.rejected.push(Rejected { index, errors });
         }
@@ -231,10 +232,9 @@ impl<'b> Cursor<'b> {
     }
 
     /// The same for an event.
-    fn try_request(&mut self) -> Result<EventRequest<'b>, serde_json::Error> {
-        let (request, bytes) = EventRequest::first_of(&self.text[self.at..])?;
-        self.at += bytes;
-        Ok(request)
+    fn try_request(&mut self, request: &mut EventRequest<'b>) -> Result<(), serde_json::Error> {
+        self.at += request.read(&self.text[self.at..])?;
+        Ok(())
     }
 
     fn broken(&self, what: &str) -> BodyError {
@@ -253,7 +253,7 @@ mod tests {
     const GOOD: &str = r#"{"site_id":"s","event_type":"t"}"#;
 
     fn indexes(text: &str) -> (usize, Vec<usize>) {
-        let mut intake = Intake::new(Admission::default());
+        let mut intake = Intake::new(Admission::default(), 0);
         let rejected = judge(text.as_bytes(), 10, &mut intake).unwrap();
         (
             intake.accepted(),
@@ -265,7 +265,7 @@ mod tests {
     }
 
     fn judged(body: &[u8]) -> Result<(), BodyError> {
-        judge(body, 10, &mut Intake::new(Admission::default())).map(|_| ())
+        judge(body, 10, &mut Intake::new(Admission::default(), 0)).map(|_| ())
     }
 
     #[test]
