@@ -88,9 +88,9 @@ impl Service {
 
     async fn serve(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let listener = TcpListener::from_std(self.listener)?;
-        let readiness = reachability::not_yet();
         let (publisher, mut flushing) =
             Publisher::start(&self.kafka, &self.config, self.spool.clone())?;
+        let readiness = reachability::before_asking(&publisher);
         let mut watching = tokio::spawn(reachability::watch(
             publisher.clone(),
             readiness.clone(),
