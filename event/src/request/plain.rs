@@ -167,17 +167,11 @@ impl<'a> Plain<'a> {
 }
 
 /// How many bytes there are before the first quote, backslash or control character, or the end.
-/// Eight at a time, as one number: a byte below another one borrows from the bit above it (the
-/// trick is Mycroft's; what it finds first is always right).
+#[inline]
 fn plain_bytes(bytes: &[u8]) -> usize {
-    const ONES: u64 = u64::MAX / 255;
-    const HIGHS: u64 = ONES << 7;
     let mut at = 0;
-    while let Some(chunk) = bytes[at..].first_chunk::<8>() {
-        let chars = u64::from_le_bytes(*chunk);
-        let below = |chars: u64, bound: u8| chars.wrapping_sub(ONES * u64::from(bound)) & !chars;
-        let is = |byte: u8| below(chars ^ (ONES * u64::from(byte)), 1);
-        let found = (below(chars, 0x20) | is(b'"') | is(b'\\')) & HIGHS;
+    while let Some(chunk) = bytes[at..].first_chunk() {
+        let found = not_plain(*chunk);
         if found != 0 {
             return at + found.trailing_zeros() as usize / 8;
         }
@@ -185,4 +179,15 @@ fn plain_bytes(bytes: &[u8]) -> usize {
     }
     let is_plain = |byte: &&u8| !matches!(**byte, b'"' | b'\\' | ..0x20);
     at + bytes[at..].iter().take_while(is_plain).count()
+}
+
+/// The high bits of the bytes that are a quote, a backslash or a control character; above the
+/// first one, of others too. (Mycroft's trick: a byte below another borrows from the bit above.)
+fn not_plain(chunk: [u8; 8]) -> u64 {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGHS: u64 = ONES << 7;
+    let chars = u64::from_le_bytes(chunk);
+    let below = |chars: u64, bound: u8| chars.wrapping_sub(ONES * u64::from(bound)) & !chars;
+    let is = |byte: u8| below(chars ^ (ONES * u64::from(byte)), 1);
+    (below(chars, 0x20) | is(b'"') | is(b'\\')) & HIGHS
 }
