@@ -110,6 +110,7 @@ fn put_event(value: &mut Vec<u8>, event: &EventRef<'_>) {
 }
 
 /// The key and the length of something with a length. Tags here are below 16, so a key is a byte.
+#[inline]
 fn put_head(value: &mut Vec<u8>, tag: u8, bytes: usize) {
     let key = tag << 3 | WireType::LengthDelimited as u8;
     // Written as one where it is known how many bytes that are.
