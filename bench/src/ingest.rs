@@ -32,19 +32,47 @@ const WARM_UP: Duration = Duration::from_millis(500);
 const FIND_WITHIN: Duration = Duration::from_secs(60);
 const FIND_AGAIN_AFTER: Duration = Duration::from_secs(2);
 
-/// Measured when nothing else is asked for: connections and events per request.
-const SCENARIOS: [(usize, usize); 3] = [(64, 1), (16, 1), (16, 100)];
+/// Measured when nothing else is asked for.
+const LOADS: [Kind; 4] = [
+    Kind::new(64, 1, false),
+    Kind::new(16, 1, false),
+    Kind::new(16, 100, false),
+    Kind::new(16, 100, true),
+];
+
+/// A kind of load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Kind {
+    connections: usize,
+    events_per_request: usize,
+    small_events: bool,
+}
+
+impl Kind {
+    const fn new(connections: usize, events_per_request: usize, small_events: bool) -> Self {
+        Self {
+            connections,
+            events_per_request,
+            small_events,
+        }
+    }
+}
 
 /// What to measure.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
-    /// Connections, each with one request under way; without this and --events-per-request, three
-    /// kinds of load are measured: one event a request at 64 and at 16, a hundred at 16.
+    /// Connections, each with one request under way [default: 64]; without this,
+    /// --events-per-request and --small-events, four kinds of load are measured: one event a
+    /// request at 64 and at 16 connections, a hundred at 16, and a hundred small ones at 16.
     #[arg(long, value_name = "COUNT")]
     connections: Option<usize>,
     /// Events of each request [default: 1, as POST /event; more as POST /events]
     #[arg(long, value_name = "COUNT")]
     events_per_request: Option<usize>,
+    /// Events of some 100 bytes, without referrer and props, instead of some 350; the report says
+    /// how many they are.
+    #[arg(long)]
+    small_events: bool,
     /// How long each round of each server is measured, after half a second of warm-up.
     #[arg(long, default_value_t = 2.5)]
     seconds: f64,
@@ -78,7 +106,7 @@ pub struct Options {
 
 /// Options that can be measured.
 struct Plan {
-    scenarios: Vec<(usize, usize)>,
+    loads: Vec<Kind>,
     measured: Duration,
     rounds: usize,
     rate: Rate,
@@ -95,13 +123,17 @@ enum Rate {
 
 impl Options {
     fn plan(&self) -> anyhow::Result<Plan> {
-        let scenarios = match (self.connections, self.events_per_request) {
-            (None, None) => SCENARIOS.to_vec(),
-            (connections, events) => vec![(connections.unwrap_or(64), events.unwrap_or(1))],
+        let loads = match (self.connections, self.events_per_request) {
+            (None, None) if !self.small_events => LOADS.to_vec(),
+            (connections, events) => {
+                let (connections, events) = (connections.unwrap_or(64), events.unwrap_or(1));
+                vec![Kind::new(connections, events, self.small_events)]
+            }
         };
-        for (connections, events) in &scenarios {
-            between("--connections", *connections, CONNECTIONS_MAX)?;
-            between("--events-per-request", *events, EVENTS_PER_REQUEST_MAX)?;
+        for kind in &loads {
+            between("--connections", kind.connections, CONNECTIONS_MAX)?;
+            let events = kind.events_per_request;
+            between("--events-per-request", events, EVENTS_PER_REQUEST_MAX)?;
         }
         between("--rounds", self.rounds, ROUNDS_MAX)?;
         ensure!(
@@ -132,7 +164,7 @@ impl Options {
         let folder = std::path::absolute(&folder)
             .with_context(|| format!("find the folder {}", folder.display()))?;
         Ok(Plan {
-            scenarios,
+            loads,
             measured: Duration::from_secs_f64(self.seconds),
             rounds: self.rounds,
             rate,
@@ -185,10 +217,11 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
 
 async fn measure(plan: &Plan) -> anyhow::Result<Report> {
     let mut scenarios = Vec::new();
-    for (connections, events_per_request) in &plan.scenarios {
-        let scenario = measure_scenario(plan, *connections, *events_per_request);
-        scenarios.push(scenario.await.with_context(|| {
-            format!("measure {connections} connections with {events_per_request} events a request")
+    for kind in &plan.loads {
+        let scenario = measure_scenario(plan, *kind).await;
+        scenarios.push(scenario.with_context(|| {
+            let (connections, events) = (kind.connections, kind.events_per_request);
+            format!("measure {connections} connections with {events} events a request")
         })?);
     }
     Ok(Report {
@@ -240,14 +273,19 @@ struct Round {
     load_cpu: Duration,
 }
 
-async fn measure_scenario(
-    plan: &Plan,
-    connections: usize,
-    events_per_request: usize,
-) -> anyhow::Result<Scenario> {
+async fn measure_scenario(plan: &Plan, kind: Kind) -> anyhow::Result<Scenario> {
+    let Kind {
+        connections,
+        events_per_request,
+        small_events,
+    } = kind;
     info!("{connections} connections, {events_per_request} events a request: starting servers");
     let mut world = World::start(&plan.folder, &plan.settings).await?;
-    let requests = Arc::new(Requests::prepare(events_per_request, plan.client_ids));
+    let requests = Arc::new(Requests::prepare(
+        events_per_request,
+        plan.client_ids,
+        small_events,
+    ));
     let load = |pace| Load {
         requests: requests.clone(),
         connections,
@@ -287,6 +325,7 @@ async fn measure_scenario(
     Ok(Scenario {
         connections,
         events_per_request,
+        event_bytes: requests.event_bytes(),
         ratios: Ratios::of(&weir, &bare),
         bare,
         weir,
@@ -456,11 +495,13 @@ mod tests {
     }
 
     #[test]
-    fn without_options_three_kinds_of_load_are_measured_and_with_them_one() {
-        assert_eq!(plan(&[]).unwrap().scenarios, SCENARIOS);
-        assert_eq!(plan(&["--connections", "8"]).unwrap().scenarios, [(8, 1)]);
-        let batches = plan(&["--events-per-request", "10"]).unwrap();
-        assert_eq!(batches.scenarios, [(64, 10)]);
+    fn without_options_four_kinds_of_load_are_measured_and_with_them_one() {
+        let loads = |arguments: &[&str]| plan(arguments).unwrap().loads;
+        assert_eq!(loads(&[]), LOADS);
+        assert_eq!(loads(&["--connections", "8"]), [Kind::new(8, 1, false)]);
+        let batches = loads(&["--events-per-request", "10"]);
+        assert_eq!(batches, [Kind::new(64, 10, false)]);
+        assert_eq!(loads(&["--small-events"]), [Kind::new(64, 1, true)]);
     }
 
     #[test]

@@ -1,5 +1,8 @@
 //! The typed fields of an event. Each has one way in, so holding one proves that it is valid.
+//!
+//! Their text is a `String` where an event is kept, and a `&str` where it is still the client's.
 
+use std::borrow::Borrow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -9,13 +12,35 @@ use crate::fault::Fault;
 use crate::limits::{EVENT_ID_BYTES_MAX, EVENT_TYPE_BYTES_MAX, PATH_BYTES_MAX, SITE_ID_BYTES_MAX};
 
 /// Whose traffic it is: 1 to 128 bytes of `A-Z a-z 0-9 . _ : -`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SiteId(String);
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SiteId<T = String>(T);
 
-impl SiteId {
+const SITE_ID_ALPHABET: [bool; 256] = {
+    let mut alphabet = [false; 256];
+    let mut byte = 0;
+    while byte < alphabet.len() {
+        let allowed = matches!(byte as u8, b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'.' | b'_' | b':' | b'-');
+        alphabet[byte] = allowed;
+        byte += 1;
+    }
+    alphabet
+};
+
+impl<T: AsRef<str>> SiteId<T> {
+    /// # Errors
+    /// [`Fault::SiteId`]
+    pub fn new(text: T) -> Result<Self, Fault> {
+        let bytes = text.as_ref().as_bytes();
+        let is_allowed = |byte: &u8| SITE_ID_ALPHABET[usize::from(*byte)];
+        if bytes.is_empty() || bytes.len() > SITE_ID_BYTES_MAX || !bytes.iter().all(is_allowed) {
+            return Err(Fault::SiteId);
+        }
+        Ok(Self(text))
+    }
+
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        self.0.as_ref()
     }
 }
 
@@ -23,28 +48,43 @@ impl FromStr for SiteId {
     type Err = Fault;
 
     fn from_str(text: &str) -> Result<Self, Fault> {
-        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"._:-".contains(&byte);
-        if text.is_empty() || text.len() > SITE_ID_BYTES_MAX || !text.bytes().all(allowed) {
-            return Err(Fault::SiteId);
-        }
-        Ok(Self(text.to_owned()))
+        SiteId::new(text).map(|SiteId(text)| Self(text.to_owned()))
     }
 }
 
-impl fmt::Display for SiteId {
+// So that one that is borrowed finds one that is kept.
+impl Borrow<str> for SiteId {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+impl<T: fmt::Display> fmt::Display for SiteId<T> {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
+        self.0.fmt(formatter)
     }
 }
 
 /// What happened, `page_view` for instance: 1 to 64 bytes without control characters.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct EventType(String);
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct EventType<T = String>(T);
 
-impl EventType {
+impl<T: AsRef<str>> EventType<T> {
+    /// # Errors
+    /// [`Fault::EventType`]
+    pub fn new(text: T) -> Result<Self, Fault> {
+        let shown = text.as_ref();
+        let is_plain = shown.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+        let is_shown = is_plain || !shown.chars().any(char::is_control);
+        if shown.is_empty() || shown.len() > EVENT_TYPE_BYTES_MAX || !is_shown {
+            return Err(Fault::EventType);
+        }
+        Ok(Self(text))
+    }
+
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        self.0.as_ref()
     }
 
     /// Whether the type is one of [`VIEW_TYPES`](crate::VIEW_TYPES).
@@ -58,47 +98,47 @@ impl FromStr for EventType {
     type Err = Fault;
 
     fn from_str(text: &str) -> Result<Self, Fault> {
-        if text.is_empty()
-            || text.len() > EVENT_TYPE_BYTES_MAX
-            || text.chars().any(char::is_control)
-        {
-            return Err(Fault::EventType);
-        }
-        Ok(Self(text.to_owned()))
+        EventType::new(text).map(|EventType(text)| Self(text.to_owned()))
     }
 }
 
 /// The part of a URL before `?` and `#`, at most 2048 bytes. Empty where the client sent none.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
-pub struct Path(String);
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct Path<T = String>(T);
 
-impl Path {
+impl<T: AsRef<str>> Path<T> {
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        self.0.as_ref()
+    }
+}
+
+impl<'t> Path<&'t str> {
+    /// Cuts at `?` and `#` first, so a long query never costs the event.
+    ///
+    /// # Errors
+    /// [`Fault::Path`]
+    pub fn of(url: &'t str) -> Result<Self, Fault> {
+        let cut = url.bytes().position(|byte| matches!(byte, b'?' | b'#'));
+        let path = &url[..cut.unwrap_or(url.len())];
+        if path.len() > PATH_BYTES_MAX {
+            return Err(Fault::Path);
+        }
+        Ok(Self(path))
     }
 
     /// The path of a view is never empty: no path of its own means the site's root.
     #[must_use]
     pub(crate) fn or_root(self) -> Self {
-        if self.0.is_empty() {
-            Self("/".to_owned())
-        } else {
-            self
-        }
+        if self.0.is_empty() { Self("/") } else { self }
     }
 }
 
 impl FromStr for Path {
     type Err = Fault;
 
-    /// Cuts at `?` and `#` first, so a long query never costs the event.
     fn from_str(text: &str) -> Result<Self, Fault> {
-        let end = text.find(['?', '#']).unwrap_or(text.len());
-        if end > PATH_BYTES_MAX {
-            return Err(Fault::Path);
-        }
-        Ok(Self(text[..end].to_owned()))
+        Path::of(text).map(|Path(path)| Self(path.to_owned()))
     }
 }
 
@@ -133,7 +173,7 @@ impl EventId {
     /// # Errors
     /// [`Fault::EventId`] if the key is empty or longer than 128 bytes. An empty key is refused,
     /// not replaced: taken as a key it would make one event of all.
-    pub fn client(key: &str, site_id: &SiteId) -> Result<Self, Fault> {
+    pub fn client<T: AsRef<str>>(key: &str, site_id: &SiteId<T>) -> Result<Self, Fault> {
         Self::check_key(key)?;
         let hyphenated = (key.len() == 36)
             .then(|| Uuid::try_parse(key).ok())
@@ -155,3 +195,24 @@ impl EventId {
         Ok(())
     }
 }
+
+/// Of a text that is kept, its borrowed self.
+macro_rules! borrowed {
+    ($field:ident) => {
+        impl $field {
+            pub(crate) fn borrowed(&self) -> $field<&str> {
+                $field(&self.0)
+            }
+        }
+
+        impl $field<&str> {
+            pub(crate) fn kept(&self) -> $field {
+                $field(self.0.to_owned())
+            }
+        }
+    };
+}
+
+borrowed!(SiteId);
+borrowed!(EventType);
+borrowed!(Path);

@@ -1,19 +1,21 @@
 //! The contract every part of weir shares: what an event is ([`Event`]), which rules it obeys
-//! ([`parse`]), and how it is written into Kafka ([`wire`]).
+//! ([`judge`]), and how it is written into Kafka ([`wire`]).
 //!
 //! Pure: no I/O, no clock, no randomness. What depends on time or chance is an argument, so every
 //! rule can be tested and a record decodes to the same events wherever and whenever it is read.
 
 mod fault;
 mod fields;
+mod judge;
 mod model;
 mod request;
 pub mod wire;
 
 pub use fault::{Fault, InvalidEvent};
 pub use fields::{EventId, EventType, IdOrigin, Path, SiteId};
-pub use model::Event;
-pub use request::{EventRequest, parse};
+pub use judge::{judge, parse};
+pub use model::{Event, EventRef};
+pub use request::EventRequest;
 
 /// Event types that count as views unless configured otherwise.
 pub const VIEW_TYPES: [&str; 3] = ["page_view", "pageview", "view"];

@@ -1,8 +1,11 @@
-//! An accepted event.
+//! An accepted event, kept or borrowed.
+
+use std::borrow::Cow;
 
 use chrono::{DateTime, Utc};
 
 use crate::fields::{EventId, EventType, Path, SiteId};
+use crate::request::Scalar;
 
 /// An event that obeys every rule of the contract. Times are whole milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,4 +25,73 @@ pub struct Event {
     /// At most 30 pairs, each key once, in the order sent. Numbers and booleans stand as JSON
     /// writes them; a key whose value was null is left out.
     pub props: Vec<(String, String)>,
+}
+
+/// The same in texts of others: of the request that it was judged from, or of an [`Event`].
+#[derive(Debug, Clone, Copy)]
+pub struct EventRef<'t> {
+    pub id: EventId,
+    pub site_id: SiteId<&'t str>,
+    pub event_type: EventType<&'t str>,
+    pub path: Path<&'t str>,
+    pub user_id: &'t str,
+    pub timestamp: DateTime<Utc>,
+    pub received_at: DateTime<Utc>,
+    pub referrer: &'t str,
+    pub(crate) props: Props<'t>,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Props<'t> {
+    /// Judged; null stands for nothing.
+    Sent(&'t [(Cow<'t, str>, Scalar<'t>)]),
+    Kept(&'t [(String, String)]),
+}
+
+impl<'t> Props<'t> {
+    pub(crate) fn for_each(self, mut take: impl FnMut(&'t str, &'t str)) {
+        match self {
+            Self::Sent(sent) => sent.iter().for_each(|(key, value)| match value {
+                Scalar::Text(text) => take(key, text),
+                Scalar::Null | Scalar::Nested => {}
+            }),
+            Self::Kept(kept) => kept.iter().for_each(|(key, value)| take(key, value)),
+        }
+    }
+}
+
+impl<'t> From<&'t Event> for EventRef<'t> {
+    fn from(event: &'t Event) -> Self {
+        Self {
+            id: event.id,
+            site_id: event.site_id.borrowed(),
+            event_type: event.event_type.borrowed(),
+            path: event.path.borrowed(),
+            user_id: &event.user_id,
+            timestamp: event.timestamp,
+            received_at: event.received_at,
+            referrer: &event.referrer,
+            props: Props::Kept(&event.props),
+        }
+    }
+}
+
+impl From<EventRef<'_>> for Event {
+    fn from(event: EventRef<'_>) -> Self {
+        let mut props = Vec::new();
+        event.props.for_each(|key, value| {
+            props.push((key.to_owned(), value.to_owned()));
+        });
+        Self {
+            id: event.id,
+            site_id: event.site_id.kept(),
+            event_type: event.event_type.kept(),
+            path: event.path.kept(),
+            user_id: event.user_id.to_owned(),
+            timestamp: event.timestamp,
+            received_at: event.received_at,
+            referrer: event.referrer.to_owned(),
+            props,
+        }
+    }
 }

@@ -5,13 +5,12 @@
 
 use chrono::{DateTime, Utc};
 use prost::Message;
-use prost::bytes::BufMut;
-use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint};
+use prost::encoding::{WireType, encode_varint, encoded_len_varint};
 use uuid::Uuid;
 
-use crate::fields::{EventId, IdOrigin};
+use crate::fields::{EventId, EventType, IdOrigin, SiteId};
 use crate::limits::{TIMESTAMP_MAX, TIMESTAMP_MIN};
-use crate::model::Event;
+use crate::model::{Event, EventRef};
 
 /// `event.proto`, as published.
 pub const PROTO: &str = include_str!("../event.proto");
@@ -51,66 +50,89 @@ pub enum DecodeError {
     Event { index: usize, reason: String },
 }
 
-/// Appends `event` to a record under construction; see [`BatchEncoder::push`].
+/// One event as [`BatchEncoder::push`] takes it.
 #[must_use]
 pub fn encode(event: &Event) -> Vec<u8> {
-    let texts = [
-        event.site_id.as_str(),
-        event.event_type.as_str(),
-        event.path.as_str(),
-        &event.user_id,
-        &event.referrer,
-    ];
-    let props = event.props.iter();
-    let props = props.map(|(key, value)| key.len() + value.len() + PROP_HEAD_BYTES);
-    let bytes = HEAD_BYTES + texts.map(str::len).iter().sum::<usize>() + props.sum::<usize>();
-    let mut value = Vec::with_capacity(bytes);
-    put_bytes(&mut value, 1, event.id.uuid.as_bytes());
-    match event.id.origin {
-        IdOrigin::Edge => {}
-        IdOrigin::Client => put_varint(&mut value, 2, 1),
-    }
-    let [site_id, event_type, path, user_id, referrer] = texts;
-    put_text(&mut value, 3, site_id);
-    put_text(&mut value, 4, event_type);
-    put_text(&mut value, 5, path);
-    put_text(&mut value, 6, user_id);
-    put_varint(&mut value, 7, event.timestamp.timestamp_millis() as u64);
-    put_varint(&mut value, 8, event.received_at.timestamp_millis() as u64);
-    put_text(&mut value, 9, referrer);
-    for (key, text) in &event.props {
-        put_key(&mut value, 10, WireType::LengthDelimited);
-        let length = text_bytes(key) + text_bytes(text);
-        encode_varint(length as u64, &mut value);
-        put_text(&mut value, 1, key);
-        put_text(&mut value, 2, text);
-    }
+    let mut value = Vec::new();
+    put_event(&mut value, &event.into());
     value
 }
 
-/// Above what tags, lengths, id and times of an event take.
-const HEAD_BYTES: usize = 96;
-/// The same of a prop.
-const PROP_HEAD_BYTES: usize = 16;
+/// Stands for any length of two bytes.
+const LENGTH_EXPECTED: usize = 0x80;
 
-fn put_key(value: &mut Vec<u8>, tag: u32, wire_type: WireType) {
-    encode_key(tag, wire_type, value);
-}
-
-fn put_bytes(value: &mut Vec<u8>, tag: u32, bytes: &[u8]) {
-    put_key(value, tag, WireType::LengthDelimited);
-    encode_varint(bytes.len() as u64, value);
-    value.extend_from_slice(bytes);
-}
-
-/// An empty text is left out, as proto3 has it.
-fn put_text(value: &mut Vec<u8>, tag: u32, text: &str) {
-    if !text.is_empty() {
-        put_bytes(value, tag, text.as_bytes());
+/// Appends one event to `frames`, as [`BatchEncoder::extend`] takes them.
+pub fn encode_frame(event: &EventRef<'_>, frames: &mut Vec<u8>) {
+    // How long it is shows when it is written, and decides how long its length is: two bytes of
+    // nearly all events, for which there is room; the others are moved.
+    let begin = frames.len();
+    put_head(frames, 2, LENGTH_EXPECTED);
+    let event_begins = frames.len();
+    put_event(frames, event);
+    let bytes = frames.len() - event_begins;
+    match frames[begin..].first_chunk_mut() {
+        Some([_, low, high]) if encoded_len_varint(bytes as u64) == 2 => {
+            (*low, *high) = (bytes as u8 | 0x80, (bytes >> 7) as u8);
+        }
+        Some([_, length, _]) if bytes < 0x80 => {
+            *length = bytes as u8;
+            frames.remove(begin + 2);
+        }
+        _ => {
+            let mut head = Vec::new();
+            put_head(&mut head, 2, bytes);
+            frames.splice(begin..event_begins, head);
+        }
     }
 }
 
-/// What [`put_text`] writes under a tag below 16.
+fn put_event(value: &mut Vec<u8>, event: &EventRef<'_>) {
+    let id = event.id.uuid.as_bytes();
+    put_head(value, 1, id.len());
+    value.extend_from_slice(id);
+    let origin = match event.id.origin {
+        IdOrigin::Edge => 0,
+        IdOrigin::Client => 1,
+    };
+    put_number(value, 2, origin);
+    put_text(value, 3, event.site_id.as_str());
+    put_text(value, 4, event.event_type.as_str());
+    put_text(value, 5, event.path.as_str());
+    put_text(value, 6, event.user_id);
+    put_number(value, 7, event.timestamp.timestamp_millis() as u64);
+    put_number(value, 8, event.received_at.timestamp_millis() as u64);
+    put_text(value, 9, event.referrer);
+    event.props.for_each(|key, text| {
+        put_head(value, 10, text_bytes(key) + text_bytes(text));
+        put_text(value, 1, key);
+        put_text(value, 2, text);
+    });
+}
+
+/// The key and the length of something with a length. Tags here are below 16, so a key is a byte.
+#[inline]
+fn put_head(value: &mut Vec<u8>, tag: u8, bytes: usize) {
+    let key = tag << 3 | WireType::LengthDelimited as u8;
+    // Written as one where it is known how many bytes that are.
+    match bytes {
+        ..0x80 => value.extend_from_slice(&[key, bytes as u8]),
+        0x80..0x4000 => value.extend_from_slice(&[key, bytes as u8 | 0x80, (bytes >> 7) as u8]),
+        _ => {
+            value.push(key);
+            encode_varint(bytes as u64, value);
+        }
+    }
+}
+
+/// An empty text is left out, as proto3 has it.
+fn put_text(value: &mut Vec<u8>, tag: u8, text: &str) {
+    if !text.is_empty() {
+        put_head(value, tag, text.len());
+        value.extend_from_slice(text.as_bytes());
+    }
+}
+
+/// What [`put_text`] writes.
 fn text_bytes(text: &str) -> usize {
     match text.len() {
         0 => 0,
@@ -119,9 +141,9 @@ fn text_bytes(text: &str) -> usize {
 }
 
 /// 0 is left out, as proto3 has it.
-fn put_varint(value: &mut Vec<u8>, tag: u32, number: u64) {
+fn put_number(value: &mut Vec<u8>, tag: u8, number: u64) {
     if number != 0 {
-        put_key(value, tag, WireType::Varint);
+        value.push(tag << 3 | WireType::Varint as u8);
         encode_varint(number, value);
     }
 }
@@ -137,7 +159,14 @@ impl BatchEncoder {
     /// An empty batch; `id` is the flush's own.
     #[must_use]
     pub fn new(id: Uuid) -> Self {
-        let mut value = Vec::with_capacity(1024);
+        Self::with_capacity(id, 0)
+    }
+
+    /// The same, with room for a record of so many bytes.
+    #[must_use]
+    pub fn with_capacity(id: Uuid, record_bytes: usize) -> Self {
+        const CAPACITY_MIN: usize = 1024;
+        let mut value = Vec::with_capacity(record_bytes.max(CAPACITY_MIN));
         proto::EventBatch {
             batch_id: id.as_bytes().to_vec(),
             events: Vec::new(),
@@ -156,18 +185,29 @@ impl BatchEncoder {
             self.events < BATCH_EVENTS_MAX,
             "a batch holds {BATCH_EVENTS_MAX} events"
         );
-        encode_key(2, WireType::LengthDelimited, &mut self.value);
-        encode_varint(encoded.len() as u64, &mut self.value);
-        self.value.put_slice(encoded);
+        put_head(&mut self.value, 2, encoded.len());
+        self.value.extend_from_slice(encoded);
         self.events += 1;
     }
 
-    /// Whether an event of `bytes` encoded bytes still fits into a record of `record_bytes_max`.
+    /// Adds `events` events as [`encode_frame`] wrote them, one after the other.
+    ///
+    /// # Panics
+    /// If the batch has no room for them: ask [`has_room`](Self::has_room) first.
+    pub fn extend(&mut self, frames: &[u8], events: usize) {
+        assert!(
+            self.events + events <= BATCH_EVENTS_MAX,
+            "a batch holds {BATCH_EVENTS_MAX} events"
+        );
+        self.value.extend_from_slice(frames);
+        self.events += events;
+    }
+
+    /// Whether `events` events of together `bytes` framed bytes still fit into a record of
+    /// `record_bytes_max`.
     #[must_use]
-    pub fn has_room(&self, bytes: usize, record_bytes_max: usize) -> bool {
-        const KEY_AND_LENGTH_BYTES_MAX: usize = 6;
-        self.events < BATCH_EVENTS_MAX
-            && self.value.len() + bytes + KEY_AND_LENGTH_BYTES_MAX <= record_bytes_max
+    pub fn has_room(&self, events: usize, bytes: usize, record_bytes_max: usize) -> bool {
+        self.events + events <= BATCH_EVENTS_MAX && self.value.len() + bytes <= record_bytes_max
     }
 
     /// How many events it holds.
@@ -296,11 +336,8 @@ impl TryFrom<proto::Event> for Event {
         };
         Ok(Self {
             id: EventId { uuid, origin },
-            site_id: event.site_id.parse().map_err(|fault| format!("{fault}"))?,
-            event_type: event
-                .event_type
-                .parse()
-                .map_err(|fault| format!("{fault}"))?,
+            site_id: SiteId::new(event.site_id).map_err(|fault| fault.to_string())?,
+            event_type: EventType::new(event.event_type).map_err(|fault| fault.to_string())?,
             path: event.path.parse().map_err(|fault| format!("{fault}"))?,
             user_id: event.user_id,
             timestamp: time("timestamp_ms", event.timestamp_ms)?,

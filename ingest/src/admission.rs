@@ -1,6 +1,6 @@
 //! What one request may send and what it owes, from its head to its last event.
 
-use event::Event;
+use event::SiteId;
 
 use crate::keys::{Caller, Denied};
 use crate::limits::SiteCounts;
@@ -18,17 +18,17 @@ pub(crate) struct Admission {
 }
 
 impl Admission {
-    /// Whether a good event may be sent; notes it if so.
-    pub(crate) fn admit(&mut self, event: &Event) -> Result<(), Denied> {
+    /// Whether a good event of this site may be sent; notes it if so.
+    pub(crate) fn admit(&mut self, site_id: SiteId<&str>) -> Result<(), Denied> {
         if let Some(caller) = &self.caller
-            && let Err(denied) = caller.may_send(&event.site_id)
+            && let Err(denied) = caller.may_send(site_id)
         {
             self.denied_count += 1;
             self.denied = Some(self.denied.map_or(denied, |known| known.min(denied)));
             return Err(denied);
         }
         if let Some(counts) = &mut self.site_counts {
-            counts.add(&event.site_id);
+            counts.add(site_id);
         }
         Ok(())
     }

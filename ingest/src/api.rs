@@ -2,6 +2,7 @@
 
 pub(crate) mod batch;
 mod front;
+mod intake;
 pub(crate) mod pixel;
 pub(crate) mod single;
 
@@ -17,19 +18,15 @@ use axum::http::{HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use chrono::Utc;
-use event::{EventRequest, IdOrigin, InvalidEvent, wire};
 use infra::http::error;
 use metrics::{Counter, counter};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
-use uuid::Uuid;
 
-use crate::admission::Admission;
 use crate::body::{BodyError, BodyLimits, OpenBytes};
 use crate::config::Config;
-use crate::keys::{Caller, Denied, KeyRing};
+use crate::keys::{Denied, KeyRing};
 use crate::limits::{Limited, RateLimits};
-use crate::publisher::{Outgoing, PublishError, Publisher};
+use crate::publisher::{PublishError, Publisher};
 
 pub(crate) use batch::{BatchAccepted, BatchRefused, Rejected};
 pub(crate) use front::Front;
@@ -51,28 +48,6 @@ pub(crate) struct Edge {
     keys: Option<KeyRing>,
     limits: Option<RateLimits>,
     accepted: Counter,
-}
-
-impl Edge {
-    /// Charges the client for the request, and sees which key it brings.
-    fn admit(&self, request: &Request) -> Result<Admission, Limited> {
-        let mut admission = Admission {
-            caller: self.keys.as_ref().map(|keys| Caller::new(keys, request)),
-            ..Admission::default()
-        };
-        if let Some(limits) = &self.limits {
-            admission.site_counts = limits.admit(request)?;
-        }
-        Ok(admission)
-    }
-
-    /// Charges the sites for its events, once all of them are judged.
-    fn charge(&self, admission: &Admission) -> Result<(), Limited> {
-        match (&self.limits, &admission.site_counts) {
-            (Some(limits), Some(counts)) => limits.charge(counts),
-            _ => Ok(()),
-        }
-    }
 }
 
 /// # Errors
@@ -135,6 +110,38 @@ pub(crate) fn cors() -> CorsLayer {
         .max_age(PREFLIGHT_AGE_MAX)
 }
 
+/// Why nothing of a request was taken.
+enum Failure {
+    Limited(Limited),
+    Unread(BodyError),
+    /// Its only event was refused.
+    Refused(Refusal),
+    Unpublished(PublishError),
+}
+
+impl From<BodyError> for Failure {
+    fn from(error: BodyError) -> Self {
+        Self::Unread(error)
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        match self {
+            Self::Limited(limited) => limited.into_response(),
+            Self::Unread(error) => error.into_response(),
+            Self::Refused(refusal) => refusal.into_response(),
+            Self::Unpublished(error) => error.into_response(),
+        }
+    }
+}
+
 /// Why an event is refused.
 enum Refusal {
     Invalid(Vec<String>),
@@ -142,6 +149,10 @@ enum Refusal {
 }
 
 impl Refusal {
+    fn sentence(fault: String) -> Self {
+        Self::Invalid(vec![fault])
+    }
+
     fn outcome(&self) -> &'static str {
         match self {
             Self::Invalid(_) => "rejected",
@@ -173,28 +184,6 @@ fn denied_with(denied: Denied, mut response: Response) -> Response {
         response.headers_mut().insert(WWW_AUTHENTICATE, BEARER);
     }
     response
-}
-
-/// An event that obeys the rules, ready to go, and its id.
-fn accept(
-    request: &EventRequest<'_>,
-    admission: &mut Admission,
-) -> Result<(Outgoing, Uuid), Refusal> {
-    let event = event::parse(request, Utc::now(), Uuid::now_v7)
-        .map_err(|invalid| Refusal::Invalid(sentences(&invalid)))?;
-    admission.admit(&event).map_err(Refusal::Denied)?;
-    let client_id = (event.id.origin == IdOrigin::Client).then_some(event.id.uuid);
-    Ok((
-        Outgoing {
-            encoded: wire::encode(&event),
-            client_id,
-        },
-        event.id.uuid,
-    ))
-}
-
-fn sentences(invalid: &InvalidEvent) -> Vec<String> {
-    invalid.faults.iter().map(ToString::to_string).collect()
 }
 
 fn count(outcome: &'static str, events: usize) {

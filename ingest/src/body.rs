@@ -24,6 +24,8 @@ const READ_PAST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What RFC 9659 allows a zstd stream in HTTP to ask for: 8 MiB.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
+/// Room for what is announced is made before it is there, but not for more than this.
+const GATHERED_AT_ONCE_BYTES_MAX: u64 = 256 << 10;
 const UNPACK_STEP_BYTES: usize = 64 << 10;
 
 /// Why a body cannot be used: the status and the sentence of the answer.
@@ -167,6 +169,10 @@ async fn gather(
                 continue;
             }
             if gathered.is_empty() {
+                let room = announced
+                    .unwrap_or_default()
+                    .min(GATHERED_AT_ONCE_BYTES_MAX);
+                gathered.reserve(usize::try_from(room).unwrap_or_default());
                 gathered.extend_from_slice(&std::mem::take(&mut first));
             }
             gathered.extend_from_slice(&chunk);

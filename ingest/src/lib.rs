@@ -5,6 +5,7 @@ mod api;
 mod body;
 mod config;
 mod drain;
+mod edge_ids;
 mod keys;
 mod limits;
 mod openapi;
@@ -87,9 +88,9 @@ impl Service {
 
     async fn serve(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let listener = TcpListener::from_std(self.listener)?;
-        let readiness = reachability::not_yet();
         let (publisher, mut flushing) =
             Publisher::start(&self.kafka, &self.config, self.spool.clone())?;
+        let readiness = reachability::before_asking(&publisher);
         let mut watching = tokio::spawn(reachability::watch(
             publisher.clone(),
             readiness.clone(),
@@ -108,8 +109,7 @@ impl Service {
             .merge(api_docs(openapi::document()));
         let router = with_fallbacks(router)
             .layer(from_fn(api::count_answer))
-            .layer(CatchPanicLayer::custom(api::failed))
-            .layer(api::cors());
+            .layer(CatchPanicLayer::custom(api::failed));
         let front = Front::new(edge, router);
         let limits = self.config.connections();
         let stopped = shutdown.clone();

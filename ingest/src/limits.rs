@@ -171,7 +171,7 @@ pub(crate) struct SiteCounts {
 }
 
 impl SiteCounts {
-    pub(crate) fn add(&mut self, site_id: &SiteId) {
+    pub(crate) fn add(&mut self, site_id: SiteId<&str>) {
         *self
             .events
             .entry(self.hasher.hash_one(site_id))
@@ -311,7 +311,7 @@ mod tests {
             let mut counts = limits.admit(&request_from("1.1.1.1")).unwrap().unwrap();
             for (site, events) in events {
                 for _ in 0..*events {
-                    counts.add(&site.parse().unwrap());
+                    counts.add(SiteId::new(*site).unwrap());
                 }
             }
             limits.charge(&counts).is_ok()

@@ -7,6 +7,7 @@
 
 mod delivery;
 mod lanes;
+mod outgoing;
 mod producer;
 mod sparingly;
 
@@ -30,6 +31,7 @@ use crate::config::Config;
 use crate::spool::Spool;
 use delivery::Delivered;
 use lanes::{Flush, Lanes};
+pub(crate) use outgoing::Outgoing;
 use producer::Producer;
 use sparingly::Sparingly;
 
@@ -41,14 +43,6 @@ const TURNS_MAX: usize = 64;
 
 /// A request beyond this gathers its own records, outside the lock that all requests share.
 const GATHERED_APART_FROM_BYTES: usize = 64 << 10;
-
-/// An encoded event and where it has to go.
-#[derive(Debug)]
-pub(crate) struct Outgoing {
-    pub(crate) encoded: Vec<u8>,
-    /// The client's own id decides the partition, so that its retry lands beside it.
-    pub(crate) client_id: Option<Uuid>,
-}
 
 /// Why events were not acknowledged.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -152,13 +146,14 @@ impl Publisher {
     ///
     /// # Errors
     /// [`PublishError`]: nothing of `events` may be taken for stored.
-    pub(crate) async fn publish(&self, events: Vec<Outgoing>) -> Result<(), PublishError> {
+    pub(crate) async fn publish(&self, events: Outgoing) -> Result<(), PublishError> {
         let inner = &self.0;
         let partitions = inner.placement().map_err(PublishError::Unusable)?;
         let Ok(_waiting) = inner.waiting.try_acquire() else {
             return Err(PublishError::Full);
         };
-        let flushes = inner.append(events, partitions)?;
+        let flushes = inner.append(&events, partitions)?;
+        drop(events);
         inner.gathered.notify_one();
         let asked_at = Instant::now();
         for mut flush in flushes {
@@ -260,16 +255,15 @@ impl Publisher {
 impl Inner {
     fn append(
         &self,
-        events: Vec<Outgoing>,
+        events: &Outgoing,
         partitions: u32,
     ) -> Result<Vec<watch::Receiver<lanes::Outcome>>, PublishError> {
-        let bytes: usize = events.iter().map(|event| event.encoded.len()).sum();
-        let (flushes, pending_bytes) = if bytes < GATHERED_APART_FROM_BYTES {
+        let (flushes, pending_bytes) = if events.bytes() < GATHERED_APART_FROM_BYTES {
             let mut lanes = self.lanes();
-            (lanes.append(&events, partitions)?, lanes.pending_bytes())
+            (lanes.append(events, partitions)?, lanes.pending_bytes())
         } else {
             let mut apart = Lanes::new(self.record_bytes_max, usize::MAX);
-            let flushes = apart.append(&events, partitions)?;
+            let flushes = apart.append(events, partitions)?;
             let mut lanes = self.lanes();
             lanes.absorb(apart)?;
             (flushes, lanes.pending_bytes())

@@ -15,10 +15,12 @@ const LOOK_EVERY: Duration = Duration::from_secs(10);
 /// A doubt is followed up at once, but not many times a second.
 const DOUBT_PAUSE: Duration = Duration::from_millis(100);
 
-/// What `/ready` says before the first look.
-pub(crate) fn not_yet() -> Readiness {
+/// What `/ready` says before the first look, which takes seconds where nobody answers.
+pub(crate) fn before_asking(publisher: &Publisher) -> Readiness {
     let readiness = Readiness::default();
-    readiness.unavailable(KAFKA, "Kafka has not been reached yet");
+    if !publisher.can_spool() {
+        readiness.unavailable(KAFKA, "Kafka has not been reached yet");
+    }
     readiness
 }
 
@@ -29,6 +31,7 @@ pub(crate) async fn watch(publisher: Publisher, readiness: Readiness, shutdown: 
     };
     let mut failures = 0;
     let mut told = None;
+    let mut reached = None;
     loop {
         let asked = publisher.clone();
         let looked = tokio::task::spawn_blocking(move || asked.look_up_partitions());
@@ -39,7 +42,8 @@ pub(crate) async fn watch(publisher: Publisher, readiness: Readiness, shutdown: 
             Ok(partitions) => {
                 failures = 0;
                 told = None;
-                if readiness.available(KAFKA) {
+                readiness.available(KAFKA);
+                if reached.replace(partitions) != Some(partitions) {
                     info!(
                         kafka.partitions = partitions,
                         "Kafka takes events on {partitions} partitions"
@@ -49,6 +53,7 @@ pub(crate) async fn watch(publisher: Publisher, readiness: Readiness, shutdown: 
             }
             Err(reason) => {
                 failures += 1;
+                reached = None;
                 let can_spool = publisher.can_spool();
                 if can_spool {
                     readiness.available(KAFKA);

@@ -1,5 +1,5 @@
 //! The ceiling: the same HTTP server on the same runtime, which parses the same bodies into the
-//! same types and answers at once. It judges nothing and keeps nothing, so what ingest costs beyond
+//! same types, by serde as any handler would, and answers at once. It judges nothing and keeps nothing, so what ingest costs beyond
 //! it is what its promise costs.
 
 use std::net::SocketAddr;

@@ -24,22 +24,31 @@ pub(super) struct Requests {
 #[derive(Debug)]
 pub(super) struct Request {
     bytes: Vec<u8>,
+    /// Of its events' JSON, together.
+    event_bytes: usize,
     /// Where its events' ids go, if they bring their own.
     id_places: Vec<usize>,
 }
 
 impl Requests {
     /// Requests of `events_per_request` events. `client_ids`: each event brings an id of its own.
-    pub(super) fn prepare(events_per_request: usize, client_ids: bool) -> Self {
+    /// `small`: the events have neither referrer nor props.
+    pub(super) fn prepare(events_per_request: usize, client_ids: bool, small: bool) -> Self {
         let mut random = Random(SEED);
         let count = EVENTS.div_ceil(events_per_request).max(BATCHES_MIN);
         let all = (0..count)
-            .map(|_| Request::prepare(&mut random, events_per_request, client_ids))
+            .map(|_| Request::prepare(&mut random, events_per_request, client_ids, small))
             .collect();
         Self {
             events_per_request,
             all,
         }
+    }
+
+    /// How long an event is, on average.
+    pub(super) fn event_bytes(&self) -> usize {
+        let bytes: usize = self.all.iter().map(|request| request.event_bytes).sum();
+        bytes / (self.all.len() * self.events_per_request)
     }
 
     /// The request sent as the `number`th.
@@ -50,12 +59,14 @@ impl Requests {
 }
 
 impl Request {
-    fn prepare(random: &mut Random, events: usize, client_ids: bool) -> Self {
-        let (path, body) = if events == 1 {
-            ("/event", page_view(random, client_ids))
-        } else {
-            let events: Vec<String> = (0..events).map(|_| page_view(random, client_ids)).collect();
-            ("/events", format!("[{}]", events.join(",")))
+    fn prepare(random: &mut Random, events: usize, client_ids: bool, small: bool) -> Self {
+        let events: Vec<String> = (0..events)
+            .map(|_| page_view(random, client_ids, small))
+            .collect();
+        let event_bytes = events.iter().map(String::len).sum();
+        let (path, body) = match events.as_slice() {
+            [event] => ("/event", event.clone()),
+            events => ("/events", format!("[{}]", events.join(","))),
         };
         let text = format!(
             "POST {path} HTTP/1.1\r\nhost: weir\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
@@ -64,6 +75,7 @@ impl Request {
         let id_places = text.match_indices(ID_PLACE).map(|(at, _)| at).collect();
         Self {
             bytes: text.into_bytes(),
+            event_bytes,
             id_places,
         }
     }
@@ -103,7 +115,7 @@ impl Ids {
     }
 }
 
-fn page_view(random: &mut Random, client_id: bool) -> String {
+fn page_view(random: &mut Random, client_id: bool, small: bool) -> String {
     const SECTIONS: [&str; 6] = ["articles", "products", "docs", "blog", "help", "category"];
     const REFERRERS: [&str; 5] = [
         "https://www.google.com/",
@@ -122,7 +134,7 @@ fn page_view(random: &mut Random, client_id: bool) -> String {
     let mut json = String::with_capacity(512);
     let written = write!(
         json,
-        r#"{{"site_id":"site-{site}","event_type":"{event_type}","path":"/{section}/{page}","user_id":"visitor-{visitor:08x}","referrer":"{referrer}","props":{{"user_agent":"{agent}","language":"{language}","screen":"{width}x{height}","logged_in":{logged_in}}}"#,
+        r#"{{"site_id":"site-{site}","event_type":"{event_type}","path":"/{section}/{page}","user_id":"visitor-{visitor:08x}""#,
         site = random.below(50),
         event_type = if random.below(10) < 8 {
             "page_view"
@@ -132,14 +144,21 @@ fn page_view(random: &mut Random, client_id: bool) -> String {
         section = SECTIONS[random.below(SECTIONS.len())],
         page = random.below(2000),
         visitor = random.below(200_000),
-        referrer = REFERRERS[random.below(REFERRERS.len())],
-        agent = AGENTS[random.below(AGENTS.len())],
-        language = LANGUAGES[random.below(LANGUAGES.len())],
-        width = 360 + 40 * random.below(40),
-        height = 640 + 40 * random.below(20),
-        logged_in = random.below(3) == 0,
     );
     written.expect("a String takes what is written");
+    if !small {
+        let written = write!(
+            json,
+            r#","referrer":"{referrer}","props":{{"user_agent":"{agent}","language":"{language}","screen":"{width}x{height}","logged_in":{logged_in}}}"#,
+            referrer = REFERRERS[random.below(REFERRERS.len())],
+            agent = AGENTS[random.below(AGENTS.len())],
+            language = LANGUAGES[random.below(LANGUAGES.len())],
+            width = 360 + 40 * random.below(40),
+            height = 640 + 40 * random.below(20),
+            logged_in = random.below(3) == 0,
+        );
+        written.expect("a String takes what is written");
+    }
     if client_id {
         json.push_str(r#","event_id":""#);
         json.push_str(ID_PLACE);
@@ -188,18 +207,21 @@ mod tests {
     }
 
     #[test]
-    fn single_requests_hold_one_good_event_of_a_few_hundred_bytes() {
-        let requests = Requests::prepare(1, false);
-        for request in &requests.all {
-            let body = body(&request.bytes);
-            assert!((250..700).contains(&body.len()), "{body}");
-            judge(&serde_json::from_str(body).unwrap());
+    fn single_requests_hold_one_good_event_of_the_size_asked_for() {
+        for (small, bytes) in [(false, 250..700), (true, 80..130)] {
+            let requests = Requests::prepare(1, false, small);
+            assert!(bytes.contains(&requests.event_bytes()));
+            for request in &requests.all {
+                let body = body(&request.bytes);
+                assert!(bytes.contains(&body.len()), "{body}");
+                judge(&serde_json::from_str(body).unwrap());
+            }
         }
     }
 
     #[test]
     fn batches_hold_as_many_good_events_as_asked_for() {
-        let requests = Requests::prepare(7, false);
+        let requests = Requests::prepare(7, false, false);
         for request in &requests.all {
             let events: Vec<EventRequest<'_>> = serde_json::from_str(body(&request.bytes)).unwrap();
             assert_eq!(events.len(), 7);
@@ -211,7 +233,7 @@ mod tests {
 
     #[test]
     fn no_two_events_share_a_clients_id_and_the_length_stays() {
-        let requests = Requests::prepare(3, true);
+        let requests = Requests::prepare(3, true, false);
         let (mut ids, mut scratch, mut seen) = (Ids::new(), Vec::new(), HashSet::new());
         for number in 0..2000 {
             let sent = requests.get(number).bytes(&mut scratch, || ids.next());
@@ -227,7 +249,8 @@ mod tests {
 
     #[test]
     fn every_run_sends_the_same() {
-        let (one, other) = (Requests::prepare(1, false), Requests::prepare(1, false));
+        let prepare = || Requests::prepare(1, false, false);
+        let (one, other) = (prepare(), prepare());
         assert!(
             one.all
                 .iter()

@@ -307,7 +307,7 @@ mod tests {
 
     async fn load(address: SocketAddr, pace: Pace) -> Tally {
         let load = Load {
-            requests: Arc::new(Requests::prepare(1, false)),
+            requests: Arc::new(Requests::prepare(1, false, false)),
             connections: 1,
             threads: 1,
             pace,

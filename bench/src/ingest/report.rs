@@ -33,6 +33,8 @@ pub struct Conditions {
 pub struct Scenario {
     pub connections: usize,
     pub events_per_request: usize,
+    /// Of an event's JSON, on average.
+    pub event_bytes: usize,
     pub bare: Variant,
     pub weir: Variant,
     pub ratios: Ratios,
@@ -194,10 +196,13 @@ impl fmt::Display for Report {
 impl fmt::Display for Scenario {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let events = match self.events_per_request {
-            1 => "one event a request".to_owned(),
+            1 => "an event a request".to_owned(),
             events => format!("{events} events a request"),
         };
-        let title = format!("{events}, {} connections", self.connections);
+        let title = format!(
+            "{events} of {} bytes, {} connections",
+            self.event_bytes, self.connections
+        );
         line(f, &title, "bare", "weir", "weir/bare")?;
         let (bare, weir) = (&self.bare.saturation, &self.weir.saturation);
         let mut whole = |name: &str, bare: &Spread, weir: &Spread| {

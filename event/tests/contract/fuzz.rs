@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::support::{EDGE_ID, received_at};
 
 fn judge(text: &str) -> Option<Result<Event, usize>> {
-    let request: EventRequest<'_> = serde_json::from_str(text).ok()?;
+    let request = read_in_every_way(text)?;
     let judged = event::parse(&request, received_at(), || EDGE_ID);
     Some(judged.map_err(|invalid| {
         for fault in &invalid.faults {
@@ -21,6 +21,27 @@ fn judge(text: &str) -> Option<Result<Event, usize>> {
         }
         invalid.faults.len()
     }))
+}
+
+/// Whichever way a text is read, and wherever it stands, serde has the last word on it.
+fn read_in_every_way(text: &str) -> Option<EventRequest<'_>> {
+    let by_serde = serde_json::from_str::<EventRequest<'_>>(text);
+    match (EventRequest::from_json(text), &by_serde) {
+        (Ok(request), Ok(by_serde)) => assert_eq!(request, *by_serde, "{text}"),
+        (Err(error), Err(by_serde)) => assert_eq!(error.to_string(), by_serde.to_string()),
+        (request, _) => panic!("{text} is {request:?} and by serde {by_serde:?}"),
+    }
+    let mut first_by_serde = serde_json::Deserializer::from_str(text).into_iter();
+    let request = first_by_serde.next().and_then(Result::ok);
+    let bytes = request.as_ref().map(|_| first_by_serde.byte_offset());
+    // One that was read before leaves nothing behind.
+    let before = r#"{"site_id":"before","user_id":"u","props":{"before":1},"path":7}"#;
+    let mut again = EventRequest::from_json(before).unwrap();
+    assert_eq!(again.read(text).ok(), bytes, "{text}");
+    if let Some(request) = request {
+        assert_eq!(again, request, "{text}");
+    }
+    by_serde.ok()
 }
 
 fn obeys_every_rule(event: &Event) {
@@ -97,12 +118,14 @@ proptest! {
     fn what_is_taken_obeys_every_rule_and_is_read_back_from_kafka_as_it_was(
         fields in prop::collection::vec(fields(), 0..8),
         good in any::<bool>(),
+        comma in prop::sample::select(vec![",", " ,", ",\n\t", ", \r"]),
+        rest in prop::sample::select(vec!["", "\n", "  ", ",{}", "}", "\u{a0}"]),
     ) {
         let mut fields = fields;
         if good {
             fields.push(r#""site_id":"shop","event_type":"page_view""#.to_owned());
         }
-        let text = format!("{{{}}}", fields.join(","));
+        let text = format!("{{{}}}{rest}", fields.join(comma));
         match judge(&text) {
             None => {}
             Some(Err(faults)) => prop_assert!(faults > 0),

@@ -130,10 +130,10 @@ fn a_batch_takes_65535_events_and_no_more() {
     let event = encode(&with("path", "/a").unwrap());
     let mut encoder = BatchEncoder::new(Uuid::nil());
     for _ in 0..BATCH_EVENTS_MAX {
-        assert!(encoder.has_room(event.len(), usize::MAX / 2));
+        assert!(encoder.has_room(1, event.len() + 6, usize::MAX / 2));
         encoder.push(&event);
     }
-    assert!(!encoder.has_room(event.len(), usize::MAX / 2));
+    assert!(!encoder.has_room(1, event.len() + 6, usize::MAX / 2));
     let mut value = encoder.finish();
     assert_eq!(
         decode(SCHEMA, Some(&value)).unwrap().events.len(),
@@ -152,7 +152,7 @@ fn a_batch_takes_65535_events_and_no_more() {
 fn a_record_never_grows_beyond_the_room_it_was_asked_for() {
     let event = encode(&with("referrer", "x".repeat(500)).unwrap());
     let mut encoder = BatchEncoder::new(Uuid::nil());
-    while encoder.has_room(event.len(), 10_000) {
+    while encoder.has_room(1, event.len() + 6, 10_000) {
         encoder.push(&event);
     }
     let bytes = encoder.finish().len();

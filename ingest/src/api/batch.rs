@@ -10,9 +10,10 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 
-use super::{Edge, count, denied_with, unavailable};
-use crate::body;
-use cut::judge;
+use super::intake::Intake;
+use super::{Edge, Failure, count, denied_with};
+use crate::body::{self, Body, BodyError};
+use crate::keys::Denied;
 
 /// A body up to this size is judged where it is; a larger one would hold up the requests beside it.
 const JUDGED_IN_PLACE_BYTES_MAX: usize = 256 << 10;
@@ -92,68 +93,65 @@ pub(crate) struct Rejected {
     ),
 )]
 pub(crate) async fn post_events(State(edge): State<Arc<Edge>>, request: Request) -> Response {
-    let mut admission = match edge.admit(&request) {
-        Ok(admission) => admission,
-        Err(limited) => {
-            count("limited", 1);
-            body::skip(request).await;
-            return limited.into_response();
-        }
-    };
-    let body = match body::read(request, edge.batch_limits, &edge.open_bytes).await {
-        Ok(body) => body,
-        Err(refusal) => return refusal.into_response(),
-    };
-    let events_max = edge.batch_events_max;
-    let judged = if body.len() <= JUDGED_IN_PLACE_BYTES_MAX {
-        judge(body.content(), events_max, &mut admission)
-    } else {
-        let judging = tokio::task::spawn_blocking(move || {
-            let judged = judge(body.content(), events_max, &mut admission);
-            (judged, admission)
-        });
-        match judging.await {
-            Ok((judged, judged_under)) => {
-                admission = judged_under;
-                judged
-            }
-            Err(_) => return unavailable("the service is stopping; nothing was taken".to_owned()),
-        }
-    };
-    let (outgoing, rejected) = match judged {
-        Ok(judged) => judged,
-        Err(refusal) => return refusal.into_response(),
-    };
-    let accepted = outgoing.len();
-    count("rejected", rejected.len() - admission.denied_count);
-    count("denied", admission.denied_count);
+    take(&edge, request)
+        .await
+        .unwrap_or_else(IntoResponse::into_response)
+}
+
+async fn take(edge: &Edge, request: Request) -> Result<Response, Failure> {
+    let (admission, request) = edge.admit_or_skip(request).await?;
+    let body = body::read(request, edge.batch_limits, &edge.open_bytes).await?;
+    let intake = Intake::new(admission, body.len());
+    let (intake, rejected) = judge(body, intake, edge.batch_events_max).await?;
+    let (accepted, denied_count) = (intake.accepted(), intake.admission.denied_count);
+    count("rejected", rejected.len() - denied_count);
+    count("denied", denied_count);
     if accepted == 0 {
-        let errors = vec!["no event of the batch is good".to_owned()];
-        let refused = BatchRefused {
-            success: false,
-            status: "error",
-            errors,
-            rejected,
-        };
-        return match admission.denied {
-            Some(denied) => denied_with(denied, (denied.status(), Json(refused)).into_response()),
-            None => (StatusCode::BAD_REQUEST, Json(refused)).into_response(),
-        };
+        return Ok(refused(rejected, intake.admission.denied));
     }
-    if let Err(limited) = edge.charge(&admission) {
-        count("limited", accepted);
-        return limited.into_response();
-    }
-    if let Err(failure) = edge.publisher.publish(outgoing).await {
-        count("unavailable", accepted);
-        return failure.into_response();
-    }
-    edge.accepted.increment(accepted as u64);
+    edge.keep(intake).await?;
     let answer = BatchAccepted {
         success: true,
         status: "accepted",
         accepted,
         rejected,
     };
-    (StatusCode::ACCEPTED, Json(answer)).into_response()
+    Ok((StatusCode::ACCEPTED, Json(answer)).into_response())
+}
+
+/// Takes in the good events; the others are told by their places.
+async fn judge(
+    body: Body,
+    mut intake: Intake,
+    events_max: usize,
+) -> Result<(Intake, Vec<Rejected>), BodyError> {
+    let is_small = body.len() <= JUDGED_IN_PLACE_BYTES_MAX;
+    let judging = move || {
+        let rejected = cut::judge(body.content(), events_max, &mut intake)?;
+        Ok((intake, rejected))
+    };
+    if is_small {
+        return judging();
+    }
+    let stopping = |_| {
+        let sentence = "the service is stopping; nothing was taken";
+        BodyError(StatusCode::SERVICE_UNAVAILABLE, sentence.to_owned())
+    };
+    tokio::task::spawn_blocking(judging)
+        .await
+        .map_err(stopping)?
+}
+
+/// The answer to a batch without a good event.
+fn refused(rejected: Vec<Rejected>, denied: Option<Denied>) -> Response {
+    let refused = BatchRefused {
+        success: false,
+        status: "error",
+        errors: vec!["no event of the batch is good".to_owned()],
+        rejected,
+    };
+    match denied {
+        Some(denied) => denied_with(denied, (denied.status(), Json(refused)).into_response()),
+        None => (StatusCode::BAD_REQUEST, Json(refused)).into_response(),
+    }
 }

@@ -20,7 +20,7 @@ use futures_util::FutureExt as _;
 use metrics::{Counter, counter};
 use tower::Service;
 
-use super::{Edge, batch, failed, single};
+use super::{Edge, batch, cors, failed, single};
 
 const VARIES: HeaderValue = HeaderValue::from_static(
     "origin, access-control-request-method, access-control-request-headers",
@@ -34,6 +34,8 @@ pub(crate) struct Front {
     edge: Arc<Edge>,
     accepted: Arc<[Counter; 2]>,
     rest: Router,
+    /// The same for pages, which ask with an Origin.
+    rest_for_pages: Router,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -66,6 +68,7 @@ impl Front {
         Self {
             edge,
             accepted: Arc::new(accepted),
+            rest_for_pages: rest.clone().layer(cors()),
             rest,
         }
     }
@@ -85,7 +88,9 @@ impl Front {
             StatusCode::ACCEPTED => self.accepted[route as usize].increment(1),
             status => answers(route, status).increment(1),
         }
-        allow(origin, &mut response);
+        if let Some(origin) = origin {
+            allow(origin, &mut response);
+        }
         response
     }
 }
@@ -103,9 +108,14 @@ impl Service<Request> for Front {
     fn call(&mut self, request: Request) -> Self::Future {
         match Route::of(&request) {
             Some(route) => Box::pin(self.clone().answer(route, request).map(Ok)),
+            None if is_of_a_page(&request) => Box::pin(self.rest_for_pages.call(request)),
             None => Box::pin(self.rest.call(request)),
         }
     }
+}
+
+fn is_of_a_page(request: &Request) -> bool {
+    request.method() == Method::OPTIONS || request.headers().contains_key(ORIGIN)
 }
 
 fn answers(route: Route, status: StatusCode) -> Counter {
@@ -114,14 +124,12 @@ fn answers(route: Route, status: StatusCode) -> Counter {
 }
 
 /// As [`cors`](super::cors) has it for what is no preflight.
-fn allow(origin: Option<HeaderValue>, response: &mut Response) {
+fn allow(origin: HeaderValue, response: &mut Response) {
     let headers = response.headers_mut();
     headers.insert(VARY, VARIES);
     headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, TRUE);
     headers.insert(ACCESS_CONTROL_EXPOSE_HEADERS, EXPOSED);
-    if let Some(origin) = origin {
-        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
-    }
+    headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
 }
 
 #[cfg(test)]
@@ -131,22 +139,18 @@ mod tests {
     use tower::ServiceExt as _;
 
     use super::*;
-    use crate::api::cors;
 
     #[tokio::test]
     async fn pages_are_told_what_the_layer_would_tell_them() {
         let layered = Router::new()
             .route("/event", post(|| async { "" }))
             .layer(cors());
-        for origin in [None, Some("https://shop.example"), Some("null")] {
-            let mut request = Request::post("/event");
-            if let Some(origin) = origin {
-                request = request.header(ORIGIN, origin);
-            }
+        for origin in ["https://shop.example", "null"] {
+            let request = Request::post("/event").header(ORIGIN, origin);
             let request = request.body(Body::empty()).unwrap();
             let by_layer = layered.clone().oneshot(request).await.unwrap();
             let mut own = Response::new(Body::empty());
-            allow(origin.map(HeaderValue::from_static), &mut own);
+            allow(HeaderValue::from_static(origin), &mut own);
             for header in [
                 VARY,
                 ACCESS_CONTROL_ALLOW_ORIGIN,

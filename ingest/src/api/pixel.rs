@@ -6,10 +6,10 @@ use axum::extract::{RawQuery, Request, State};
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use event::EventRequest;
+use uuid::Uuid;
 
-use super::{Edge, Refusal, accept, count};
-use crate::admission::Admission;
-use crate::publisher::Outgoing;
+use super::intake::Intake;
+use super::{Edge, Failure, Refusal};
 use crate::query_string::{self, NotText};
 
 /// One transparent point.
@@ -53,27 +53,14 @@ pub(crate) async fn get_pixel(
     RawQuery(query): RawQuery,
     request: Request,
 ) -> Response {
-    let mut admission = match edge.admit(&request) {
-        Ok(admission) => admission,
-        Err(limited) => {
-            count("limited", 1);
-            return limited.into_response();
-        }
-    };
-    let outgoing = match judge(query.as_deref().unwrap_or_default(), &mut admission) {
-        Ok(outgoing) => outgoing,
-        Err(refusal) => return refusal.into_response(),
-    };
-    if let Err(limited) = edge.charge(&admission) {
-        count("limited", 1);
-        return limited.into_response();
-    }
-    if let Err(failure) = edge.publisher.publish(vec![outgoing]).await {
-        count("unavailable", 1);
-        return failure.into_response();
-    }
-    edge.accepted.increment(1);
-    image()
+    let taken = take(&edge, query.as_deref().unwrap_or_default(), request).await;
+    taken.map_or_else(IntoResponse::into_response, |()| image())
+}
+
+async fn take(edge: &Edge, query: &str, request: Request) -> Result<(), Failure> {
+    let mut intake = Intake::new(edge.admit(&request)?, query.len());
+    judge(query, &mut intake)?;
+    edge.keep(intake).await
 }
 
 /// A look at the headers is no view: nothing is judged and nothing counts.
@@ -81,19 +68,18 @@ pub(crate) async fn head_pixel() -> Response {
     image()
 }
 
-fn judge(query: &str, admission: &mut Admission) -> Result<Outgoing, Refusal> {
+fn judge(query: &str, intake: &mut Intake) -> Result<Uuid, Refusal> {
     let mut pairs = query_string::pairs(query)
         .collect::<Result<Vec<_>, NotText>>()
-        .map_err(|fault| Refusal::Invalid(vec![fault.to_string()]))?;
+        .map_err(|fault| Refusal::sentence(fault.to_string()))?;
     match pairs.iter_mut().find(|(name, _)| name == "event_type") {
         Some((_, value)) if value.is_empty() => *value = EVENT_TYPE.into(),
         Some(_) => {}
         None => pairs.push(("event_type".into(), EVENT_TYPE.into())),
     }
-    let request = EventRequest::from_pairs(pairs)
-        .map_err(|fault| Refusal::Invalid(vec![fault.to_string()]))?;
-    let (outgoing, _) = accept(&request, admission)?;
-    Ok(outgoing)
+    let request =
+        EventRequest::from_pairs(pairs).map_err(|fault| Refusal::sentence(fault.to_string()))?;
+    intake.accept(&request)
 }
 
 fn image() -> Response {

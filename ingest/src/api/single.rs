@@ -10,10 +10,9 @@ use event::EventRequest;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{Edge, Refusal, accept, count, not_an_event};
-use crate::admission::Admission;
+use super::intake::Intake;
+use super::{Edge, Failure, Refusal, not_an_event};
 use crate::body::{self, Body, not_utf8};
-use crate::publisher::Outgoing;
 
 /// The answer to an accepted event.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -60,50 +59,36 @@ pub(crate) struct Accepted {
     ),
 )]
 pub(crate) async fn post_event(State(edge): State<Arc<Edge>>, request: Request) -> Response {
-    let mut admission = match edge.admit(&request) {
-        Ok(admission) => admission,
-        Err(limited) => {
-            count("limited", 1);
-            body::skip(request).await;
-            return limited.into_response();
-        }
-    };
-    let body = match body::read(request, edge.event_limits, &edge.open_bytes).await {
-        Ok(body) => body,
-        Err(refusal) => return refusal.into_response(),
-    };
-    let judged = judge(&body, &mut admission);
-    drop(body);
-    let (outgoing, event_id) = match judged {
-        Ok(judged) => judged,
-        Err(refusal) => return refusal.into_response(),
-    };
-    if let Err(limited) = edge.charge(&admission) {
-        count("limited", 1);
-        return limited.into_response();
-    }
-    if let Err(failure) = edge.publisher.publish(vec![outgoing]).await {
-        count("unavailable", 1);
-        return failure.into_response();
-    }
-    edge.accepted.increment(1);
-    let accepted = Accepted {
-        success: true,
-        status: "accepted",
-        message: "Event queued for processing",
-        event_id,
-    };
-    (StatusCode::ACCEPTED, Json(accepted)).into_response()
+    let taken = take(&edge, request).await;
+    taken.map_or_else(IntoResponse::into_response, |event_id| {
+        let accepted = Accepted {
+            success: true,
+            status: "accepted",
+            message: "Event queued for processing",
+            event_id,
+        };
+        (StatusCode::ACCEPTED, Json(accepted)).into_response()
+    })
 }
 
-/// The event, or every fault.
-fn judge(body: &Body, admission: &mut Admission) -> Result<(Outgoing, Uuid), Refusal> {
-    let invalid = |fault: String| Refusal::Invalid(vec![fault]);
-    let text = std::str::from_utf8(body.content()).map_err(|fault| invalid(not_utf8(&fault)))?;
+async fn take(edge: &Edge, request: Request) -> Result<Uuid, Failure> {
+    let (admission, request) = edge.admit_or_skip(request).await?;
+    let body = body::read(request, edge.event_limits, &edge.open_bytes).await?;
+    let mut intake = Intake::new(admission, body.len());
+    let event_id = judge(&body, &mut intake)?;
+    drop(body);
+    edge.keep(intake).await?;
+    Ok(event_id)
+}
+
+/// The event's id, or every fault.
+fn judge(body: &Body, intake: &mut Intake) -> Result<Uuid, Refusal> {
+    let text =
+        std::str::from_utf8(body.content()).map_err(|fault| Refusal::sentence(not_utf8(&fault)))?;
     if text.trim_ascii().is_empty() {
-        return Err(invalid("the body is empty".to_owned()));
+        return Err(Refusal::sentence("the body is empty".to_owned()));
     }
-    let request: EventRequest<'_> =
-        serde_json::from_str(text).map_err(|fault| invalid(not_an_event(&fault)))?;
-    accept(&request, admission)
+    let request =
+        EventRequest::from_json(text).map_err(|fault| Refusal::sentence(not_an_event(&fault)))?;
+    intake.accept(&request)
 }

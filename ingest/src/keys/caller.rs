@@ -56,8 +56,8 @@ impl Caller {
         }
     }
 
-    pub(crate) fn may_send(&self, site_id: &SiteId) -> Result<(), Denied> {
-        let site = self.keys.sites.get(site_id);
+    pub(crate) fn may_send(&self, site_id: SiteId<&str>) -> Result<(), Denied> {
+        let site = self.keys.sites.get(site_id.as_str());
         if site.is_none() && self.keys.unlisted_sites_open {
             return Ok(());
         }

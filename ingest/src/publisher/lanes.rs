@@ -9,7 +9,8 @@ use event::wire::{BatchEncoder, partition_of};
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use super::{Outgoing, PublishError};
+use super::PublishError;
+use super::outgoing::{Frame, Outgoing};
 
 /// How a flush ended; `None` while it has not.
 pub(super) type Outcome = Option<Result<(), PublishError>>;
@@ -30,6 +31,8 @@ pub(super) struct Lanes {
     pending_bytes: usize,
     /// Batches that gather, the oldest first. Short: one a lane, and the full ones.
     gathering: VecDeque<Gathering>,
+    /// Of the last record of the shared lane: the next one is likely to be as large.
+    shared_record_bytes: usize,
 }
 
 struct Gathering {
@@ -48,6 +51,14 @@ enum Lane {
     Shared,
 }
 
+impl Lane {
+    fn of(client_id: Option<Uuid>, partitions: u32) -> Self {
+        client_id.map_or(Self::Shared, |id| {
+            Self::Partition(partition_of(id, partitions))
+        })
+    }
+}
+
 impl Lanes {
     pub(super) fn new(record_bytes_max: usize, pending_bytes_max: usize) -> Self {
         Self {
@@ -55,27 +66,36 @@ impl Lanes {
             pending_bytes_max,
             pending_bytes: 0,
             gathering: VecDeque::new(),
+            shared_record_bytes: 0,
         }
     }
 
     /// Adds all of `events`, or none. Returns the flushes that hold them.
     pub(super) fn append(
         &mut self,
-        events: &[Outgoing],
+        events: &Outgoing,
         partitions: u32,
     ) -> Result<Vec<watch::Receiver<Outcome>>, PublishError> {
-        let bytes: usize = events.iter().map(|event| event.encoded.len()).sum();
-        self.reserve(bytes)?;
+        self.reserve(events.bytes())?;
+        let record_bytes_max = self.record_bytes_max;
         let mut flushes = Vec::new();
         let mut held_by: Vec<Uuid> = Vec::new();
-        for event in events {
-            let lane = match event.client_id {
-                Some(id) => Lane::Partition(partition_of(id, partitions)),
-                None => Lane::Shared,
-            };
-            let gathering = self.room_for(lane, event.encoded.len(), partitions);
-            gathering.batch.push(&event.encoded);
-            gathering.bytes += event.encoded.len();
+        let mut frames = events.frames().peekable();
+        while let Some(Frame { range, client_id }) = frames.next() {
+            let lane = Lane::of(client_id, partitions);
+            let gathering = self.room_for(lane, range.len(), partitions);
+            // Neighbours of the same lane go in one piece.
+            let (mut piece, mut count) = (range, 1);
+            while let Some(next) = frames.next_if(|next| {
+                let bytes = next.range.end - piece.start;
+                Lane::of(next.client_id, partitions) == lane
+                    && gathering.batch.has_room(count + 1, bytes, record_bytes_max)
+            }) {
+                piece.end = next.range.end;
+                count += 1;
+            }
+            gathering.bytes += piece.len();
+            gathering.batch.extend(events.frames_in(piece), count);
             if !held_by.contains(&gathering.id) {
                 held_by.push(gathering.id);
                 flushes.push(gathering.outcome.subscribe());
@@ -125,9 +145,13 @@ impl Lanes {
             Lane::Shared => any_partition(id, partitions),
         };
         let events = batch.events();
+        let record = batch.finish();
+        if lane == Lane::Shared {
+            self.shared_record_bytes = record.len();
+        }
         Some(Flush {
             partition,
-            record: batch.finish(),
+            record,
             events,
             bytes,
             outcome,
@@ -157,7 +181,7 @@ impl Lanes {
             Some(at)
                 if self.gathering[at]
                     .batch
-                    .has_room(bytes, self.record_bytes_max) =>
+                    .has_room(1, bytes, self.record_bytes_max) =>
             {
                 at
             }
@@ -166,11 +190,15 @@ impl Lanes {
                     self.gathering[at].full = true;
                 }
                 let id = Uuid::now_v7();
+                let record_bytes = match lane {
+                    Lane::Shared => self.shared_record_bytes,
+                    Lane::Partition(_) => 0,
+                };
                 self.gathering.push_back(Gathering {
                     lane,
                     id,
                     partitions,
-                    batch: BatchEncoder::new(id),
+                    batch: BatchEncoder::with_capacity(id, record_bytes),
                     bytes: 0,
                     full: false,
                     outcome: watch::channel(None).0,
@@ -189,10 +217,7 @@ mod tests {
     const PARTITIONS: u32 = 8;
 
     fn anonymous(bytes: usize) -> Outgoing {
-        Outgoing {
-            encoded: vec![0; bytes],
-            client_id: None,
-        }
+        Outgoing::of_bytes(&[bytes], None)
     }
 
     fn take(lanes: &mut Lanes) -> Option<Flush> {
@@ -202,8 +227,8 @@ mod tests {
     #[test]
     fn requests_share_the_flush_that_gathers() {
         let mut lanes = Lanes::new(1000, 10_000);
-        let first = lanes.append(&[anonymous(10)], PARTITIONS).unwrap();
-        let second = lanes.append(&[anonymous(10)], PARTITIONS).unwrap();
+        let first = lanes.append(&anonymous(10), PARTITIONS).unwrap();
+        let second = lanes.append(&anonymous(10), PARTITIONS).unwrap();
         let flush = take(&mut lanes).unwrap();
         assert!(first[0].same_channel(&second[0]));
         assert_eq!((flush.events, flush.partition), (2, 5));
@@ -215,11 +240,8 @@ mod tests {
         let mut lanes = Lanes::new(1000, 10_000);
         for n in 0..50_u128 {
             let id = Uuid::from_u128(n * 7919);
-            let event = Outgoing {
-                encoded: vec![0; 10],
-                client_id: Some(id),
-            };
-            lanes.append(&[event], PARTITIONS).unwrap();
+            let event = Outgoing::of_bytes(&[10], Some(id));
+            lanes.append(&event, PARTITIONS).unwrap();
             assert_eq!(
                 take(&mut lanes).unwrap().partition,
                 partition_of(id, PARTITIONS)
@@ -231,10 +253,7 @@ mod tests {
     fn a_record_is_never_larger_than_allowed_and_nothing_is_left_behind() {
         let mut lanes = Lanes::new(1000, 1_000_000);
         let flushes = lanes
-            .append(
-                &(0..100).map(|_| anonymous(90)).collect::<Vec<_>>(),
-                PARTITIONS,
-            )
+            .append(&Outgoing::of_bytes(&[90; 100], None), PARTITIONS)
             .unwrap();
         let mut events = 0;
         let mut records = 0;
@@ -249,31 +268,31 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_refused_whole_until_a_flush_ends() {
         let mut lanes = Lanes::new(1000, 100);
-        lanes.append(&[anonymous(60)], PARTITIONS).unwrap();
-        let refused = lanes.append(&[anonymous(20), anonymous(21)], PARTITIONS);
+        lanes.append(&anonymous(60), PARTITIONS).unwrap();
+        let refused = lanes.append(&Outgoing::of_bytes(&[20, 21], None), PARTITIONS);
         assert_eq!(refused.unwrap_err(), PublishError::Full);
         let flush = take(&mut lanes).unwrap();
         assert_eq!(flush.events, 1);
         lanes.done(flush.bytes);
-        assert!(lanes.append(&[anonymous(100)], PARTITIONS).is_ok());
+        assert!(lanes.append(&anonymous(100), PARTITIONS).is_ok());
     }
 
     #[test]
     fn a_request_larger_than_the_limit_is_taken_if_nothing_else_waits() {
         let mut lanes = Lanes::new(1000, 100);
-        lanes.append(&[anonymous(101)], PARTITIONS).unwrap();
-        let refused = lanes.append(&[anonymous(1)], PARTITIONS);
+        lanes.append(&anonymous(101), PARTITIONS).unwrap();
+        let refused = lanes.append(&anonymous(1), PARTITIONS);
         assert_eq!(refused.unwrap_err(), PublishError::Full);
         let flush = take(&mut lanes).unwrap();
         lanes.done(flush.bytes);
-        lanes.append(&[anonymous(101)], PARTITIONS).unwrap();
+        lanes.append(&anonymous(101), PARTITIONS).unwrap();
     }
 
     #[test]
     fn what_gathered_apart_is_taken_over_whole_or_not_at_all() {
         let apart = || {
             let mut apart = Lanes::new(200, usize::MAX);
-            let flushes = apart.append(&[anonymous(100), anonymous(100)], PARTITIONS);
+            let flushes = apart.append(&Outgoing::of_bytes(&[100, 100], None), PARTITIONS);
             (apart, flushes.unwrap())
         };
         let mut lanes = Lanes::new(200, 250);
@@ -282,7 +301,7 @@ mod tests {
         lanes.absorb(first).unwrap();
         assert_eq!(lanes.absorb(apart().0).unwrap_err(), PublishError::Full);
         // Small as it is, it joins no batch of another request's own.
-        lanes.append(&[anonymous(10)], PARTITIONS).unwrap();
+        lanes.append(&anonymous(10), PARTITIONS).unwrap();
         let events: Vec<usize> = std::iter::from_fn(|| take(&mut lanes))
             .map(|flush| flush.events)
             .collect();
@@ -292,8 +311,8 @@ mod tests {
     #[test]
     fn a_flush_tells_exactly_the_requests_it_held() {
         let mut lanes = Lanes::new(200, 10_000);
-        let first = lanes.append(&[anonymous(100)], PARTITIONS).unwrap();
-        let second = lanes.append(&[anonymous(100)], PARTITIONS).unwrap();
+        let first = lanes.append(&anonymous(100), PARTITIONS).unwrap();
+        let second = lanes.append(&anonymous(100), PARTITIONS).unwrap();
         take(&mut lanes)
             .unwrap()
             .outcome

@@ -1,5 +1,6 @@
 //! The publisher against librdkafka's own mock cluster, which can be told to fail.
 
+use event::EventRequest;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
@@ -53,7 +54,7 @@ impl Running {
         self.cluster.broker_round_trip_time(1, round_trip).unwrap();
     }
 
-    fn publish(&self, events: Vec<Outgoing>) -> JoinHandle<Result<(), PublishError>> {
+    fn publish(&self, events: Outgoing) -> JoinHandle<Result<(), PublishError>> {
         let publisher = self.publisher.clone();
         tokio::spawn(async move { publisher.publish(events).await })
     }
@@ -68,18 +69,22 @@ impl Running {
 }
 
 fn event(client_id: Option<u128>) -> Outgoing {
-    let key = client_id.map(|id| format!(r#","event_id":"{}""#, Uuid::from_u128(id)));
-    let body = format!(
-        r#"{{"site_id":"shop","event_type":"x"{}}}"#,
-        key.unwrap_or_default()
-    );
-    let request = serde_json::from_str(&body).unwrap();
-    let received_at = chrono::DateTime::from_timestamp_millis(1_763_200_800_000).unwrap();
-    let event = event::parse(&request, received_at, Uuid::now_v7).unwrap();
-    Outgoing {
-        encoded: wire::encode(&event),
-        client_id: client_id.map(Uuid::from_u128),
+    events([client_id])
+}
+
+fn events(client_ids: impl IntoIterator<Item = Option<u128>>) -> Outgoing {
+    let mut outgoing = Outgoing::default();
+    for client_id in client_ids {
+        let key = client_id.map(|id| format!(r#","event_id":"{}""#, Uuid::from_u128(id)));
+        let body = format!(
+            r#"{{"site_id":"shop","event_type":"x"{}}}"#,
+            key.unwrap_or_default()
+        );
+        let request = EventRequest::from_json(&body).unwrap();
+        let received_at = chrono::DateTime::from_timestamp_millis(1_763_200_800_000).unwrap();
+        outgoing.push(&event::judge(&request, received_at, Uuid::now_v7).unwrap());
     }
+    outgoing
 }
 
 fn one_at_a_time() -> Config {
@@ -92,7 +97,7 @@ fn one_at_a_time() -> Config {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_is_published_once_kafka_has_acknowledged_it() {
     let running = Running::start(Config::default()).await;
-    running.publisher.publish(vec![event(None)]).await.unwrap();
+    running.publisher.publish(event(None)).await.unwrap();
     assert_eq!(running.publisher.0.lanes().pending_bytes(), 0);
     running.stop().await;
 }
@@ -105,7 +110,7 @@ async fn a_failing_flush_tells_exactly_the_requests_it_held() {
         RDKafkaApiKey::Produce,
         &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_RECORD],
     );
-    let first = running.publish(vec![event(None)]);
+    let first = running.publish(event(None));
     running
         .until(|inner| {
             let lanes = inner.lanes();
@@ -113,8 +118,8 @@ async fn a_failing_flush_tells_exactly_the_requests_it_held() {
         })
         .await;
     // Appended while the first flush is under way, so these go with the next.
-    let second = running.publish(vec![event(None)]);
-    let third = running.publish(vec![event(None), event(Some(1))]);
+    let second = running.publish(event(None));
+    let third = running.publish(events([None, Some(1)]));
     let failed = first.await.unwrap();
     assert!(
         matches!(failed, Err(PublishError::Refused(_))),
@@ -135,32 +140,28 @@ async fn a_passing_fault_is_repeated_by_the_client_and_nobody_hears_of_it() {
             RDKafkaRespErr::RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT,
         ],
     );
-    running.publisher.publish(vec![event(None)]).await.unwrap();
+    running.publisher.publish(event(None)).await.unwrap();
     running.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_beyond_repair_is_replaced() {
     let running = Running::start(Config::default()).await;
-    running.publisher.publish(vec![event(None)]).await.unwrap();
+    running.publisher.publish(event(None)).await.unwrap();
     // Where an idempotent producer gives up: what it sent does not follow what Kafka has.
     running.cluster.request_errors(
         RDKafkaApiKey::Produce,
         &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER],
     );
     let broken = running.publisher.0.producer.current();
-    running
-        .publisher
-        .publish(vec![event(None)])
-        .await
-        .unwrap_err();
+    running.publisher.publish(event(None)).await.unwrap_err();
     assert!(broken.native().fatal_error().is_some());
     drop(broken);
-    let mut outcome = running.publisher.publish(vec![event(None)]).await;
+    let mut outcome = running.publisher.publish(event(None)).await;
     let begun_at = Instant::now();
     while outcome.is_err() {
         assert!(begun_at.elapsed() < DEADLINE, "{outcome:?}");
-        outcome = running.publisher.publish(vec![event(None)]).await;
+        outcome = running.publisher.publish(event(None)).await;
     }
     running.stop().await;
 }
@@ -173,28 +174,28 @@ async fn a_full_queue_refuses_at_once_and_has_room_again_afterwards() {
             ..Config::default()
         },
         Config {
-            pending_bytes_max: 2 * event(None).encoded.len(),
+            pending_bytes_max: 2 * event(None).bytes(),
             ..Config::default()
         },
     ] {
         let running = Running::start(full).await;
         running.slow(Duration::from_millis(500));
-        let pending = event(None).encoded.len();
-        let first = running.publish(vec![event(None)]);
+        let pending = event(None).bytes();
+        let first = running.publish(event(None));
         running
             .until(|inner| inner.lanes().pending_bytes() == pending)
             .await;
-        let second = running.publish(vec![event(None)]);
+        let second = running.publish(event(None));
         running
             .until(|inner| inner.lanes().pending_bytes() == 2 * pending)
             .await;
         let begun_at = Instant::now();
-        let refused = running.publisher.publish(vec![event(None)]).await;
+        let refused = running.publisher.publish(event(None)).await;
         assert_eq!(refused, Err(PublishError::Full));
         assert!(begun_at.elapsed() < Duration::from_millis(200));
         first.await.unwrap().unwrap();
         second.await.unwrap().unwrap();
-        running.publisher.publish(vec![event(None)]).await.unwrap();
+        running.publisher.publish(event(None)).await.unwrap();
         running.stop().await;
     }
 }
@@ -206,8 +207,8 @@ async fn a_large_request_is_published_whole_in_several_records() {
         ..Config::default()
     })
     .await;
-    let many = (0..30_000).map(|nth| event((nth % 3 == 0).then_some(nth)));
-    running.publisher.publish(many.collect()).await.unwrap();
+    let many = events((0..30_000).map(|nth| (nth % 3 == 0).then_some(nth)));
+    running.publisher.publish(many).await.unwrap();
     running.stop().await;
 }
 
@@ -220,7 +221,7 @@ async fn a_request_waits_no_longer_than_its_ack_timeout() {
     .await;
     running.cluster.broker_down(1).unwrap();
     let begun_at = Instant::now();
-    let failed = running.publisher.publish(vec![event(None)]).await;
+    let failed = running.publisher.publish(event(None)).await;
     assert!(
         matches!(failed, Err(PublishError::Unacknowledged(_))),
         "{failed:?}"
@@ -228,7 +229,7 @@ async fn a_request_waits_no_longer_than_its_ack_timeout() {
     assert!(begun_at.elapsed() < Duration::from_millis(2500));
     running.cluster.broker_up(1).unwrap();
     let begun_at = Instant::now();
-    while running.publisher.publish(vec![event(None)]).await.is_err() {
+    while running.publisher.publish(event(None)).await.is_err() {
         assert!(begun_at.elapsed() < DEADLINE);
     }
     running.stop().await;
@@ -240,7 +241,7 @@ async fn what_kafka_cannot_take_is_refused_at_once_with_the_reason() {
     let reason: Arc<str> = "no such topic".into();
     let partitions = &running.publisher.0.partitions;
     drop(partitions.send_replace(Err(reason.clone())));
-    let refused = running.publisher.publish(vec![event(None)]).await;
+    let refused = running.publisher.publish(event(None)).await;
     assert_eq!(refused, Err(PublishError::Unusable(reason)));
     running.stop().await;
 }
@@ -249,10 +250,8 @@ async fn what_kafka_cannot_take_is_refused_at_once_with_the_reason() {
 async fn what_was_appended_before_the_stop_is_still_sent() {
     let running = Running::start(one_at_a_time()).await;
     running.slow(Duration::from_millis(100));
-    let length = event(None).encoded.len();
-    let publishing: Vec<_> = (0..10)
-        .map(|_| running.publish(vec![event(None)]))
-        .collect();
+    let length = event(None).bytes();
+    let publishing: Vec<_> = (0..10).map(|_| running.publish(event(None))).collect();
     running
         .until(|inner| inner.lanes().pending_bytes() == 10 * length)
         .await;
@@ -303,11 +302,11 @@ async fn while_kafka_is_silent_flushes_go_to_the_spool_and_later_ones_do_not_wai
     let spool = spool_in(&dir, 1 << 20);
     let running = Running::start_with(soon(), Some(spool.clone())).await;
     running.cluster.broker_down(1).unwrap();
-    running.publisher.publish(vec![event(None)]).await.unwrap();
+    running.publisher.publish(event(None)).await.unwrap();
     let begun_at = Instant::now();
     running
         .publisher
-        .publish(vec![event(Some(9)), event(Some(9))])
+        .publish(events([Some(9), Some(9)]))
         .await
         .unwrap();
     assert!(begun_at.elapsed() < AT_ONCE);
@@ -325,7 +324,7 @@ async fn kafka_is_asked_first_again_once_it_has_taken_a_flush_from_the_spool() {
     let spool = spool_in(&dir, 1 << 20);
     let running = Running::start_with(soon(), Some(spool.clone())).await;
     running.cluster.broker_down(1).unwrap();
-    running.publisher.publish(vec![event(None)]).await.unwrap();
+    running.publisher.publish(event(None)).await.unwrap();
     running.cluster.broker_up(1).unwrap();
     assert!(
         running
@@ -372,7 +371,7 @@ async fn a_record_that_kafka_will_never_take_is_refused_and_not_spooled() {
         RDKafkaApiKey::Produce,
         &[RDKafkaRespErr::RD_KAFKA_RESP_ERR_INVALID_RECORD],
     );
-    let refused = running.publisher.publish(vec![event(None)]).await;
+    let refused = running.publisher.publish(event(None)).await;
     assert!(
         matches!(refused, Err(PublishError::Refused(_))),
         "{refused:?}"
@@ -403,12 +402,9 @@ async fn with_kafka_away_and_the_spool_full_events_are_refused_at_once() {
     let spool = spool_in(&dir, 200);
     let running = Running::start_with(soon(), Some(spool.clone())).await;
     running.cluster.broker_down(1).unwrap();
-    running.publisher.publish(vec![event(None)]).await.unwrap();
+    running.publisher.publish(event(None)).await.unwrap();
     let begun_at = Instant::now();
-    let refused = running
-        .publisher
-        .publish(vec![event(None), event(None)])
-        .await;
+    let refused = running.publisher.publish(events([None, None])).await;
     assert!(begun_at.elapsed() < AT_ONCE);
     let Err(PublishError::Unusable(why)) = refused else {
         panic!("{refused:?}");

@@ -196,6 +196,27 @@ async fn unknown_paths_and_wrong_methods_have_the_common_shape() {
 }
 
 #[tokio::test]
+async fn who_is_no_page_is_told_nothing_of_origins() {
+    let (edge, _broker) = Edge::ready().await;
+    for answer in [
+        Answer::of(edge.post("/event", GOOD)).await,
+        Answer::of(edge.post("/events", "{}")).await,
+        edge.get("/pixel.gif?site_id=shop").await,
+        edge.get("/health").await,
+    ] {
+        for header in [
+            "vary",
+            "access-control-allow-origin",
+            "access-control-allow-credentials",
+            "access-control-expose-headers",
+        ] {
+            assert_eq!(answer.header(header), None, "{header}");
+        }
+    }
+    edge.stop().await;
+}
+
+#[tokio::test]
 async fn any_page_may_send_after_a_preflight() {
     let (edge, _broker) = Edge::ready().await;
     for path in ["/event", "/events"] {

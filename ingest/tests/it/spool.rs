@@ -115,6 +115,7 @@ async fn an_edge_started_anew_while_kafka_is_away_takes_events_and_sends_the_old
     let before = id(edge.event(GOOD).await.is(202));
     edge.stop().await;
     let edge = Edge::start(config(dir.path()), broker.kafka()).await;
+    edge.get("/ready").await.is(200);
     let after = id(edge.event(GOOD).await.is(202));
     broker.resume().await;
     until_empty(&dir).await;

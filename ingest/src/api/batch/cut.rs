@@ -8,40 +8,37 @@ use event::EventRequest;
 use serde::de::{Deserialize, Error as _, IgnoredAny};
 
 use super::Rejected;
-use crate::admission::Admission;
-use crate::api::{Refusal, accept, not_an_event, shown};
+use crate::api::intake::Intake;
+use crate::api::{Refusal, not_an_event, shown};
 use crate::body::{BodyError, bad, not_utf8};
-use crate::publisher::Outgoing;
 
-/// The good events, and the others by their places.
+/// Takes in the good events; returns the others by their places.
 ///
 /// # Errors
 /// If the body cannot be cut into events, has none, or has more than `events_max`.
 pub(super) fn judge(
     body: &[u8],
     events_max: usize,
-    admission: &mut Admission,
-) -> Result<(Vec<Outgoing>, Vec<Rejected>), BodyError> {
+    intake: &mut Intake,
+) -> Result<Vec<Rejected>, BodyError> {
     let mut judge = Judge {
         events_max,
-        admission,
+        intake,
         index: 0,
-        good: Vec::new(),
         rejected: Vec::new(),
     };
     judge.body(body)?;
     if judge.index == 0 {
         return Err(bad("the batch is empty"));
     }
-    Ok((judge.good, judge.rejected))
+    Ok(judge.rejected)
 }
 
 struct Judge<'a> {
     events_max: usize,
-    admission: &'a mut Admission,
+    intake: &'a mut Intake,
     /// Of the next event.
     index: usize,
-    good: Vec<Outgoing>,
     rejected: Vec<Rejected>,
 }
 
@@ -77,8 +74,8 @@ impl Judge<'_> {
     fn one(&mut self, text: &[u8]) -> Result<(), BodyError> {
         let request = std::str::from_utf8(text)
             .map_err(|fault| not_utf8(&fault))
-            .and_then(|text| serde_json::from_str(text).map_err(|fault| not_an_event(&fault)));
-        self.event(request)
+            .and_then(|text| EventRequest::from_json(text).map_err(|fault| not_an_event(&fault)));
+        self.event(request.as_ref().map_err(String::clone))
     }
 
     /// From the value of `events` to the end of the body.
@@ -104,9 +101,10 @@ impl Judge<'_> {
         if cursor.take(b']') {
             return Ok(());
         }
+        let mut request = EventRequest::default();
         loop {
-            let request = match cursor.try_value::<EventRequest<'_>>() {
-                Ok(request) => Ok(request),
+            let read = match cursor.try_request(&mut request) {
+                Ok(()) => Ok(&request),
                 Err(error) => {
                     // Rejected alone if it is JSON at all; otherwise nobody knows where the next
                     // one begins, and this says so.
@@ -114,7 +112,7 @@ impl Judge<'_> {
                     Err(not_an_event(&error))
                 }
             };
-            self.event(request)?;
+            self.event(read)?;
             if cursor.take(b']') {
                 return Ok(());
             }
@@ -122,7 +120,7 @@ impl Judge<'_> {
         }
     }
 
-    fn event(&mut self, request: Result<EventRequest<'_>, String>) -> Result<(), BodyError> {
+    fn event(&mut self, request: Result<&EventRequest<'_>, String>) -> Result<(), BodyError> {
         let index = self.index;
         if index == self.events_max {
             let sentence = format!("the batch holds more than {} events", self.events_max);
@@ -131,10 +129,9 @@ impl Judge<'_> {
         self.index += 1;
         let judged = request
             .map_err(|fault| vec![fault])
-            .and_then(|request| accept(&request, self.admission).map_err(Refusal::errors));
-        match judged {
-            Ok((event, _)) => self.good.push(event),
-            Err(errors) => self.rejected.push(Rejected { index, errors }),
+            .and_then(|request| self.intake.accept(request).map_err(Refusal::errors));
+        if let Err(errors) = judged {
+            self.rejected.push(Rejected { index, errors });
         }
         Ok(())
     }
@@ -234,6 +231,12 @@ impl<'b> Cursor<'b> {
         Ok(value)
     }
 
+    /// The same for an event.
+    fn try_request(&mut self, request: &mut EventRequest<'b>) -> Result<(), serde_json::Error> {
+        self.at += request.read(&self.text[self.at..])?;
+        Ok(())
+    }
+
     fn broken(&self, what: &str) -> BodyError {
         bad(format!(
             "the body is not valid JSON: {what}, at or after byte {}",
@@ -245,13 +248,15 @@ impl<'b> Cursor<'b> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admission::Admission;
 
     const GOOD: &str = r#"{"site_id":"s","event_type":"t"}"#;
 
     fn indexes(text: &str) -> (usize, Vec<usize>) {
-        let (outgoing, rejected) = judge(text.as_bytes(), 10, &mut Admission::default()).unwrap();
+        let mut intake = Intake::new(Admission::default(), 0);
+        let rejected = judge(text.as_bytes(), 10, &mut intake).unwrap();
         (
-            outgoing.len(),
+            intake.accepted(),
             rejected
                 .into_iter()
                 .map(|rejected| rejected.index)
@@ -260,7 +265,7 @@ mod tests {
     }
 
     fn judged(body: &[u8]) -> Result<(), BodyError> {
-        judge(body, 10, &mut Admission::default()).map(|_| ())
+        judge(body, 10, &mut Intake::new(Admission::default(), 0)).map(|_| ())
     }
 
     #[test]
