@@ -77,7 +77,7 @@ impl Service {
             .layer(CorsLayer::permissive())
             .with_state(stats);
         let router = Router::new()
-            .route("/", get(page::index))
+            .merge(page::routes())
             .merge(api)
             .merge(operations("query", readiness))
             .merge(api_docs(openapi::document()));

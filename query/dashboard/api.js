@@ -1,0 +1,66 @@
+// Asking the service. What can go wrong is one of three, because the page does one of three things.
+
+import { keep, kept } from "./dom.js";
+
+const PATIENCE_MS = 15_000;
+const RETRY_MS = 2_000;
+
+/** Not now: nobody answers, or ClickHouse does not. Trying again helps. */
+export class Away extends Error {
+  constructor(message, retryMs = RETRY_MS) {
+    super(message);
+    this.retryMs = retryMs;
+  }
+}
+
+/** Not like this: the question is at fault. */
+export class Refused extends Error {}
+
+/** Not without a key. */
+export class Locked extends Error {}
+
+export const useKey = (key) => keep("sessionStorage", "key", key);
+export const hasKey = () => kept("sessionStorage", "key") !== null;
+
+export async function fetchFrom(path, query, { signal, accept = "application/json" } = {}) {
+  const headers = { accept };
+  const key = kept("sessionStorage", "key");
+  if (key) headers.authorization = `Bearer ${key}`;
+  let response;
+  try {
+    response = await fetch(query ? `${path}?${query}` : path, { headers, signal });
+  } catch (error) {
+    if (signal?.aborted && signal.reason?.name !== "TimeoutError") throw error;
+    throw new Away("The service does not answer.");
+  }
+  if (response.ok) return response;
+  const said = await sentences(response);
+  if (response.status === 401 || response.status === 403) throw new Locked(said);
+  if (response.status === 503 || response.status === 429 || response.status >= 500) {
+    const seconds = Number(response.headers.get("retry-after"));
+    throw new Away(said, seconds > 0 ? seconds * 1000 : RETRY_MS);
+  }
+  throw new Refused(said);
+}
+
+export async function ask(path, query, signal) {
+  const patience = AbortSignal.timeout(PATIENCE_MS);
+  const both = signal ? AbortSignal.any([signal, patience]) : patience;
+  const response = await fetchFrom(path, query, { signal: both });
+  try {
+    return await response.json();
+  } catch (error) {
+    if (signal?.aborted) throw error;
+    throw new Away("The answer was cut off.");
+  }
+}
+
+async function sentences(response) {
+  try {
+    const { errors } = await response.json();
+    if (Array.isArray(errors) && errors.length > 0) return errors.join("; ");
+  } catch {
+    // Something in between answered in its own way.
+  }
+  return `The service answers ${response.status}.`;
+}
