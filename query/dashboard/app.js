@@ -7,7 +7,7 @@ import { intervals, length, resolve, today } from "./days.js";
 import { byId, keep, kept, make, say } from "./dom.js";
 import { copy, hideWaiting, showWaiting } from "./empty.js";
 import { showFilters, startFilters } from "./filters.js";
-import { count } from "./format.js";
+import { count, days as daysInWords } from "./format.js";
 import { watch } from "./live.js";
 import { picker } from "./picker.js";
 import { showRange, startRange } from "./range.js";
@@ -18,6 +18,8 @@ import { clearTrouble, showAway, showLocked, showRefused } from "./trouble.js";
 const REFRESH_MS = 60_000;
 const POLL_WHILE_EMPTY_MS = 2_000;
 const SITE_OF_NOBODY = "my-site";
+// Some browsers still list cities under the names that they had.
+const RENAMED = { "Asia/Calcutta": "Asia/Kolkata", "Asia/Katmandu": "Asia/Kathmandu", "Asia/Saigon": "Asia/Ho_Chi_Minh", "Asia/Rangoon": "Asia/Yangon", "Europe/Kiev": "Europe/Kyiv", "America/Buenos_Aires": "America/Argentina/Buenos_Aires" };
 const THEMES = ["system", "light", "dark"];
 
 let sites = [];
@@ -51,7 +53,7 @@ function start() {
 function changed(state, before) {
   showControls();
   if (state.site !== before.site) {
-    document.body.classList.remove("known");
+    delete document.body.dataset.known;
     awaitTotals();
     awaitBreakdowns();
   }
@@ -73,7 +75,9 @@ function showControls() {
   byId("title").textContent = `Figures of ${state.site ?? "no site yet"}, ${byId("range-name").textContent}`;
 }
 
-const noun = ({ filters }) => (filters.some(({ property }) => property === "event_type") ? "Events" : "Views");
+function noun({ filters }) {
+  return filters.some(({ property }) => property === "event_type") ? "Events" : "Views";
+}
 
 /** Whether the days shown are still going on. */
 function isOpen() {
@@ -127,7 +131,7 @@ async function loadFigures(listed, signal) {
     const asked = new URLSearchParams(compared);
     if (state.exact) asked.set("exact", "true");
     const answer = await ask("/stats", asked, signal);
-    if (!signal.aborted) showTotals(answer);
+    if (!signal.aborted) showTotals(answer, days !== null && length(days) === 1 && isOpen());
     return answer;
   };
   const chart = async () => {
@@ -149,7 +153,7 @@ async function loadFigures(listed, signal) {
   if (worst) throw worst;
 
   const wasTrouble = clearTrouble();
-  document.body.classList.add("known");
+  document.body.dataset.known = `${byId("range-name").textContent}, at ${new Date().toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" })}`;
   keep("localStorage", "site", state.site);
   const stats = outcomes[0].value;
   if (stats.total_views === 0 && !sites.some(({ site_id: id }) => id === state.site) && sites.length < 100) {
@@ -157,6 +161,7 @@ async function loadFigures(listed, signal) {
     return;
   }
   hideWaiting();
+  showNothing(stats.total_views === 0);
   say(`${wasTrouble ? "Figures can be had again. " : ""}${byId("range-name").textContent}: ${count(stats.unique_users)} visitors, ${count(stats.total_views)} ${noun(state).toLowerCase()}.`);
   if (isOpen()) refresh = setTimeout(() => document.hidden || load(), REFRESH_MS);
 }
@@ -184,6 +189,19 @@ function chooseInterval(state, span) {
     },
   }, interval[0].toUpperCase() + interval.slice(1))));
   return chosen;
+}
+
+/** Days without figures, and a way out of them. */
+function showNothing(is) {
+  const { site, filters } = current();
+  byId("nothing").hidden = !is;
+  if (!is) return;
+  const listed = sites.find(({ site_id: id }) => id === site);
+  const wayOut = filters.length > 0
+    ? make("button", { type: "button", class: "control", onclick: () => change({ filters: [] }) }, "Without the filters")
+    : listed && current().range !== "all" ? make("button", { type: "button", class: "control", onclick: () => change({ range: "all", from: null, to: null, interval: null }) }, "All time") : null;
+  const until = listed && filters.length === 0 ? `The events of this site: ${daysInWords(listed.first_date, listed.last_date)}.` : null;
+  byId("nothing").replaceChildren(make("p", {}, make("b", {}, filters.length > 0 ? "Nothing in these days fits the filters." : "Nothing was counted in these days."), until ? make("br") : null, until), ...[wayOut].filter(Boolean));
 }
 
 function waitForEvents(site) {
@@ -223,7 +241,7 @@ function startPickers() {
     // A site's own filters and properties mean nothing to another.
     onPick: (site) => change({ site, filters: [], prop: null, exact: false }),
   });
-  const zones = ["UTC", ...Intl.supportedValuesOf("timeZone").filter((zone) => zone !== "UTC")];
+  const zones = ["UTC", ...Intl.supportedValuesOf("timeZone").filter((zone) => zone !== "UTC").map((zone) => RENAMED[zone] ?? zone)].sort((a, b) => (a === "UTC" ? -1 : b === "UTC" ? 1 : a < b ? -1 : 1));
   picker(byId("zone"), {
     label: "Time zone", placeholder: "Find a time zone",
     options: () => [...new Set([BROWSER_ZONE, ...zones])].map((zone) => ({ value: zone, label: zone.replaceAll("_", " "), detail: offset(zone) })),

@@ -6,14 +6,13 @@ import { isFiltered, toggleFilter, valueName } from "./filters.js";
 import { count, points, shortCount } from "./format.js";
 import { change, current } from "./state.js";
 
-const ROWS_FIRST = 10;
 const ROWS_MORE = 50;
 
 const LISTS = [
-  { id: "pages", title: "Top pages", one: "Page", property: () => "path" },
-  { id: "referrers", title: "Referrers", one: "Referrer", property: () => "referrer" },
-  { id: "types", title: "Event types", one: "Event type", property: () => "event_type" },
-  { id: "properties", title: "Property", one: "Value", property: ({ prop }) => (prop ? `props.${prop}` : null) },
+  { id: "pages", title: "Top pages", one: "Page", rows: 10, property: () => "path" },
+  { id: "referrers", title: "Referrers", one: "Referrer", rows: 10, property: () => "referrer" },
+  { id: "types", title: "Event types", one: "Event type", rows: 6, property: () => "event_type" },
+  { id: "properties", title: "Property", one: "Value", rows: 6, property: ({ prop }) => (prop ? `props.${prop}` : null) },
 ];
 
 const cards = new Map();
@@ -44,20 +43,22 @@ function card(list) {
   const total = make("span", { class: "list-total" });
   const more = make("button", { type: "button", class: "control quiet more", hidden: true, onclick: () => loadMore() }, "Show more", hidden(` of ${list.title}`));
   const heading = make("h2", { id: `${list.id}-title` }, list.title);
+  const frame = make("div", { class: "list-body" }, table, empty);
+  frame.style.setProperty("--rows", list.rows);
   const element = make("section", { class: "card breakdown", id: list.id, "aria-labelledby": `${list.id}-title` },
     make("div", { class: "card-head" }, heading, list.id === "properties" ? keyForm() : null, total),
-    make("div", { class: "list-body" }, table, empty), make("div", { class: "card-foot" }, more));
+    frame, make("div", { class: "card-foot" }, more));
 
   let asked = null;
   let page = 0;
-  let limit = ROWS_FIRST;
+  let limit = list.rows;
   let shown = 0;
   let most = 1;
 
   function wait() {
-    body.replaceChildren(...Array.from({ length: ROWS_FIRST }, (_, n) => {
+    body.replaceChildren(...Array.from({ length: list.rows }, (_, n) => {
       const bar = make("span", { class: "skeleton" });
-      bar.style.width = `${72 - n * 5}%`;
+      bar.style.width = `${72 - n * 6}%`;
       return make("tr", { class: "waiting-row", "aria-hidden": "true" }, make("td", { colspan: "3" }, bar));
     }));
     empty.textContent = "";
@@ -69,6 +70,7 @@ function card(list) {
     const property = list.property(current());
     nounHead.textContent = list.id === "types" ? "Events" : noun;
     asked = { query, property, signal };
+    frame.classList.toggle("unasked", property === null);
     if (property === null) {
       body.replaceChildren();
       total.textContent = "";
@@ -77,8 +79,8 @@ function card(list) {
       return;
     }
     // A quiet refresh keeps what was opened.
-    const open = Math.min(Math.max(ROWS_FIRST, Math.ceil(shown / ROWS_MORE) * ROWS_MORE), 1000);
-    const first = shown > ROWS_FIRST && element.dataset.key === key(query, property) ? open : ROWS_FIRST;
+    const open = Math.min(Math.max(list.rows, Math.ceil(shown / ROWS_MORE) * ROWS_MORE), 1000);
+    const first = shown > list.rows && element.dataset.key === key(query, property) ? open : list.rows;
     const answer = await ask("/stats/breakdown", withPage(1, first), signal);
     element.dataset.key = key(query, property);
     [page, limit, shown, most] = [1, first, 0, Math.max(answer.rows[0]?.views ?? 1, 1)];
@@ -101,7 +103,7 @@ function card(list) {
     const { property, signal } = asked;
     more.disabled = true;
     try {
-      // The first ten are asked for again in the larger pages that follow.
+      // The first few are asked for again in the larger pages that follow.
       const restart = limit !== ROWS_MORE && limit % ROWS_MORE !== 0;
       const next = restart ? 1 : shown / ROWS_MORE + 1;
       const answer = await ask("/stats/breakdown", withPage(next, ROWS_MORE), signal);
@@ -123,7 +125,7 @@ function card(list) {
     body.append(...answer.rows.map((row) => line(row, property, most)));
     shown += answer.rows.length;
     const left = answer.total - shown;
-    total.textContent = answer.total > ROWS_FIRST ? `${count(shown)} of ${count(answer.total)}` : "";
+    total.textContent = answer.total > list.rows ? `${count(shown)} of ${count(answer.total)}` : "";
     more.hidden = left <= 0 || answer.rows.length === 0;
   }
 
@@ -154,7 +156,7 @@ const emptiness = (id) => ({
 })[id];
 
 function keyForm() {
-  const input = make("input", { class: "control small", type: "text", id: "prop", placeholder: "name, such as plan", maxlength: "64", pattern: "[^:]+", autocapitalize: "none", spellcheck: "false", "aria-label": "Name of the property" });
+  const input = make("input", { class: "control key", type: "text", id: "prop", placeholder: "name, such as plan", maxlength: "64", pattern: "[^:]+", autocapitalize: "none", spellcheck: "false", "aria-label": "Name of the property" });
   const show = () => change({ prop: input.value.trim() || null });
   input.addEventListener("change", show);
   return make("form", { class: "prop-form", onsubmit: (event) => { event.preventDefault(); show(); } }, input);

@@ -4,10 +4,12 @@
 /* global uPlot */
 
 import { byId, make, say } from "./dom.js";
-import { axisCount, count, day, dayAndYear, moment, tick } from "./format.js";
+import { axisCount, count, days, moment, tick } from "./format.js";
 
 const TICK_PX = 84;
 const DRAG_MIN_PX = 10;
+/** A day on which clocks are set back. */
+const HOURS_A_DAY_MAX = 25;
 const NICE_STEPS = [1, 2, 3, 4, 6, 7, 12, 14, 24, 28, 48, 60, 96, 120, 168, 180, 240, 336, 360, 720];
 const TABLE_ROWS_MAX = 1500;
 
@@ -53,9 +55,6 @@ export function showChart(answer, nounNow) {
   drawn = { points, interval, before: comparison?.points ?? null, begun, ended };
   noun = nounNow;
   const holder = byId("plot");
-  const views = points.reduce((sum, point) => sum + point.views, 0);
-  holder.classList.toggle("nothing", views === 0);
-  holder.dataset.empty = "Nothing was counted in these days.";
   if (!plot) {
     holder.replaceChildren();
     Object.entries({ tabindex: "0", role: "group", "aria-roledescription": "chart" }).forEach(([name, value]) => holder.setAttribute(name, value));
@@ -98,18 +97,18 @@ function options() {
   const path = uPlot.paths.spline ? uPlot.paths.linear() : undefined;
   const line = (name, extra) => ({ label: name, stroke: () => colour(`--${name}`), width: 2, points: dots, paths: path, spanGaps: false, ...extra });
   const past = (name) => line(name, { stroke: () => colour(`--${name}-past`), width: 1.5, dash: [3, 4] });
-  const tail = (name) => line(name, { dash: [5, 4] });
+  const tail = (name) => line(name, { dash: [5, 4], fill: (u) => fading(u, name) });
   return {
     ...size(),
     padding: [12, 22, 0, 0],
     legend: { show: false },
-    cursor: { y: false, drag: { x: true, y: false, setScale: false }, points: { size: 9, width: 2, fill: () => colour("--card"), stroke: (u, at) => u.series[at].stroke(u, at) }, focus: { prox: -1 } },
+    cursor: { y: false, move: (u, left, top) => (left < 0 ? [left, top] : [u.valToPos(u.posToIdx(left), "x"), top]), drag: { x: true, y: false, setScale: false }, points: { size: 9, width: 2, fill: () => colour("--card"), stroke: (u, at) => u.series[at].stroke(u, at) }, focus: { prox: -1 } },
     scales: {
       x: { time: false, range: (u, min, max) => (min === max ? [min - 1, max + 1] : [min, max]) },
       y: { range: (u, min, max) => [0, Math.max(4, (max ?? 0) * 1.08)] },
     },
     axes: [
-      { stroke: () => colour("--soft"), font: font(), size: 34, gap: 8, grid: { show: false }, ticks: { show: false }, splits: ticks, values: (u, at) => at.map((at) => (drawn.points[at] ? tick(drawn.points[at].time, drawn.interval) : "")) },
+      { stroke: () => colour("--soft"), font: font(), size: 34, gap: 8, grid: { show: false }, ticks: { show: false }, splits: ticks, values: (u, at) => at.map((at) => (drawn.points[at] ? tick(drawn.points[at].time, drawn.interval, drawn.points.length <= HOURS_A_DAY_MAX) : "")) },
       { stroke: () => colour("--soft"), font: font(), size: 46, gap: 8, incrs: [1, 2, 5].flatMap((n) => Array.from({ length: 13 }, (_, power) => n * 10 ** power)).sort((a, b) => a - b), space: 52, grid: { stroke: () => colour("--line"), width: 1 }, ticks: { show: false }, values: (u, at) => at.map(axisCount) },
     ],
     series: [{}, past("views"), past("visitors"),
@@ -128,7 +127,7 @@ function ticks() {
   const fit = Math.max(2, Math.floor((plot?.width ?? size().width) / TICK_PX));
   const step = NICE_STEPS.find((step) => points.length / step <= fit) ?? Math.ceil(points.length / fit);
   // Hours of several days are marked at the same hour of each, whatever a change of clocks has done.
-  if (interval === "hour" && points.length > 30) {
+  if (interval === "hour" && points.length > HOURS_A_DAY_MAX) {
     const midnights = points.flatMap(({ time }, at) => (time.slice(11, 16) === "00:00" ? [at] : []));
     const every = Math.ceil(midnights.length / fit);
     return midnights.filter((_, at) => at % every === 0);
@@ -177,8 +176,8 @@ function showTip(u) {
     make("tr", {}, make("th", { scope: "row" }, make("span", { class: `swatch ${name}` }), title), make("td", {}, count(point[field])), then ? make("td", { class: "then" }, count(then[field])) : null));
   const foot = then ? make("p", { class: "tip-foot" }, `then: ${moment(then.time, drawn.interval)}`) : null;
   const open = at >= drawn.ended ? make("p", { class: "tip-foot" }, "not over yet") : null;
-  tip.replaceChildren(make("p", { class: "tip-head" }, moment(point.time, drawn.interval)),
-    make("table", {}, then ? make("thead", {}, make("tr", {}, make("th"), make("th", {}, "now"), make("th", {}, "then"))) : null, make("tbody", {}, rows)), foot, open);
+  tip.replaceChildren(...[make("p", { class: "tip-head" }, moment(point.time, drawn.interval)),
+    make("table", {}, then ? make("thead", {}, make("tr", {}, make("th"), make("th", {}, "now"), make("th", {}, "then"))) : null, make("tbody", {}, rows)), foot, open].filter(Boolean));
   tip.hidden = false;
   const x = u.valToPos(at, "x");
   const right = x + 16 + tip.offsetWidth > u.over.clientWidth;
@@ -216,7 +215,7 @@ function zoomTo(u) {
 const dayBefore = (day) => new Date(Date.parse(`${day}T00:00:00Z`) - 86_400_000).toISOString().slice(0, 10);
 
 function showLegend(comparison) {
-  const dashes = comparison?.points?.length > 0 ? [make("span", { class: "legend-item" }, make("span", { class: "dashes", "aria-hidden": "true" }), `${day(comparison.start_date)} – ${dayAndYear(comparison.end_date)}`)] : [];
+  const dashes = comparison?.points?.length > 0 ? [make("span", { class: "legend-item" }, make("span", { class: "dashes", "aria-hidden": "true" }), make("span", {}, make("span", { class: "legend-words" }, "compared with "), days(comparison.start_date, comparison.end_date)))] : [];
   byId("legend").replaceChildren(...dashes);
 }
 

@@ -13,7 +13,7 @@ export function showWaiting(site) {
   waiting.dataset.site = site;
   waiting.hidden = false;
   const ingest = `${location.protocol}//${location.hostname}:${INGEST_PORT}`;
-  const event = JSON.stringify({ site_id: site, event_type: "page_view", path: "/hello", user_id: "me" });
+  const event = `{"site_id": "${site}", "event_type": "page_view",\n       "path": "/hello", "user_id": "me"}`;
   const curl = `curl ${ingest}/event \\\n  -H 'content-type: application/json' \\\n  -d '${event}'`;
   const script = `<script>\n  navigator.sendBeacon("${ingest}/event", JSON.stringify({\n    site_id: "${site}", event_type: "page_view",\n    path: location.pathname, referrer: document.referrer\n  }));\n</script>`;
   waiting.replaceChildren(make("section", { class: "card waiting", "aria-labelledby": "waiting-title" },

@@ -49,8 +49,8 @@ export function days(from, to) {
 }
 
 /** What stands below the chart. */
-export function tick(time, interval) {
-  if (interval === "minute") return clock(time);
+export function tick(time, interval, isOneDay) {
+  if (interval === "minute" || (interval === "hour" && isOneDay)) return clock(time);
   if (interval === "hour") return time.slice(11, 16) === "00:00" ? day(time) : clock(time);
   if (interval === "month") return MONTH.format(wallClock(time));
   return day(time);

@@ -48,7 +48,7 @@ export function picker(button, { label, placeholder, options, selected, own, onP
         role: "option", id: `${id}-${index}`, "aria-selected": String(option.value === selected()),
         onclick: () => take(option), onpointermove: () => active !== index && activate(index, false),
       }, make("span", { class: "option-name" }, option.label), option.detail ? make("span", { class: "option-detail" }, option.detail) : null)));
-      none.textContent = shown.length === 0 ? "Nothing is called so." : "";
+      none.textContent = shown.length === 0 ? "Nothing matches." : "";
       const at = shown.findIndex((option) => option.value === selected());
       activate(typed ? 0 : Math.max(at, 0));
     };

@@ -6,6 +6,7 @@ import { change, current } from "./state.js";
 
 const COMPARED = { previous_period: "the period before", previous_year: "the year before" };
 const parts = {};
+let open = false;
 
 /** `shown` are the series of the chart; a tile turns its own on and off by `onToggle`. */
 export function startTotals(shown, onToggle) {
@@ -41,10 +42,12 @@ export function awaitTotals() {
   }
 }
 
-export function showTotals(stats) {
+/** `isOpen` says that a single day is shown which is not over: its figures are no more or less yet. */
+export function showTotals(stats, isOpen) {
+  open = isOpen;
   const { total_views: views, unique_users: visitors, unique_users_error_pct: error = 0, comparison } = stats;
   const before = comparison && { views: comparison.total_views, visitors: comparison.unique_users };
-  parts.visitors.value.replaceChildren(count(visitors), errorBadge(error, visitors));
+  parts.visitors.value.replaceChildren(count(visitors), ...errorBadge(error, visitors));
   parts.views.value.replaceChildren(count(views));
   const depth = (views, visitors) => (visitors > 0 ? views / visitors : null);
   const [depthNow, depthBefore] = [depth(views, visitors), before ? depth(before.views, before.visitors) : null];
@@ -66,8 +69,8 @@ function versus(now, before, written, comparison) {
   const words = { up: "more than", down: "less than", same: "as in" }[way];
   const when = `${COMPARED[current().compare] ?? "before"}, ${days(comparison.start_date, comparison.end_date)}`;
   return [
-    make("span", { class: `delta ${way}` }, make("span", { class: "delta-arrow", "aria-hidden": "true" }), text, hidden(` ${words} ${when}:`)),
-    make("span", { class: "tile-before", title: `In ${when}` }, hidden(" "), make("span", { "aria-hidden": "true" }, "from "), written(before)),
+    make("span", { class: `delta ${way}${open ? " open" : ""}` }, make("span", { class: "delta-arrow", "aria-hidden": "true" }), text, hidden(` ${words} ${when}:`)),
+    make("span", { class: "tile-before", title: `In ${when}` }, hidden(" "), make("span", { "aria-hidden": "true" }, "from "), written(before), open ? " · so far" : ""),
   ];
 }
 
@@ -75,24 +78,24 @@ function versus(now, before, written, comparison) {
 // and one click counts the rows.
 function errorBadge(error, visitors) {
   const { exact } = current();
-  if (visitors === 0) return null;
+  if (visitors === 0) return [];
   const shown = exact || error === 0 ? "exact" : `±${points(error)} %`;
   const title = exact
     ? "Counted from the events themselves. Click for the quick figure."
     : `Within ${points(error)} % of the true figure. Click to count exactly, which may take longer.`;
-  return make("button", {
+  return [make("button", {
     type: "button", class: "error-badge", id: "exact", "aria-pressed": String(exact), title,
     "aria-label": exact ? "Counted exactly; use the quick figure" : `Within ${points(error)} %; count exactly`,
     onclick: () => {
       change({ exact: !exact });
     },
-  }, shown);
+  }, shown)];
 }
 
 export function showNow({ visitors_5m: visitors, visitors_30m: half, views_30m: views }) {
   byId("tile-now").classList.remove("silent");
   parts.now.value.replaceChildren(count(visitors), hidden(" visitors in the last 5 minutes"));
-  parts.now.note.replaceChildren(make("span", { class: "tile-before" }, `${count(half)} visitors, ${count(views)} ${views === 1 ? "view" : "views"} in 30 min`));
+  parts.now.note.replaceChildren(make("span", { class: "tile-before", title: `${count(views)} ${views === 1 ? "view" : "views"} in 30 minutes` }, `${count(half)} ${half === 1 ? "visitor" : "visitors"} in 30 min`));
 }
 
 export function silenceNow() {

@@ -22,7 +22,7 @@ export function showAway(error, retry) {
     trouble.dataset.kind = "away";
     const left = make("span", { id: "trouble-left", "aria-hidden": "true" });
     trouble.replaceChildren(make("span", { class: "trouble-mark", "aria-hidden": "true" }),
-      make("div", { class: "trouble-text" }, make("b", {}, "No figures can be had right now."), " ", make("span", { id: "trouble-why" }), "", document.body.classList.contains("known") ? " What stands below is what was last known." : "", " This page goes on by itself. ", left),
+      make("div", { class: "trouble-text" }, make("b", {}, "No figures can be had right now."), " ", make("span", { id: "trouble-why" }), "", document.body.dataset.known ? ` Below is what was last known: ${document.body.dataset.known}.` : "", " This page goes on by itself. ", left),
       make("button", { type: "button", class: "control", onclick: retry }, "Try now"));
     trouble.hidden = false;
     document.body.classList.add("away");

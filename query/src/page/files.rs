@@ -144,7 +144,8 @@ mod tests {
             let content = std::str::from_utf8(content).unwrap();
             let imports = content.split(" from \"./").skip(1);
             for import in imports.filter_map(|rest| rest.split('"').next()) {
-                let preload = format!("rel=\"modulepreload\" href=\"/dashboard/{VERSION}/{import}\"");
+                let preload =
+                    format!("rel=\"modulepreload\" href=\"/dashboard/{VERSION}/{import}\"");
                 assert!(INDEX.contains(&preload), "{name} imports {import}");
             }
         }
@@ -157,7 +158,13 @@ mod tests {
                 continue;
             }
             let content = std::str::from_utf8(content).unwrap();
-            for banned in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "@import"] {
+            for banned in [
+                "innerHTML",
+                "outerHTML",
+                "insertAdjacentHTML",
+                "document.write",
+                "@import",
+            ] {
                 assert!(!content.contains(banned), "{name} has {banned}");
             }
         }

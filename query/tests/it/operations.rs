@@ -37,23 +37,35 @@ async fn any_site_may_read_the_figures_and_the_refusals() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_page_loads_nothing_and_its_links_lead_somewhere() {
+async fn the_page_loads_its_own_files_alone_and_its_links_lead_somewhere() {
     let world = World::new().await;
     let response = world.get("/", &[]).await;
     assert_eq!(response.status(), 200);
-    let policy = response.headers()["content-security-policy"].clone();
-    assert!(policy.to_str().unwrap().contains("default-src 'none'"));
+    let headers = response.headers().clone();
+    let policy = headers["content-security-policy"].to_str().unwrap();
+    assert!(policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"));
+    assert!(!policy.contains("unsafe"), "{policy}");
+    assert_eq!(headers["x-content-type-options"], "nosniff");
+    assert_eq!(headers["referrer-policy"], "no-referrer");
+    assert_eq!(headers["cache-control"], "no-cache");
     let page = response.text().await.unwrap();
-    assert!(!page.contains("<script") && !page.contains("//"), "{page}");
-    let links: Vec<_> = page
-        .split("href=\"")
-        .skip(1)
+    assert!(!page.contains("//") && !page.contains("style="), "{page}");
+    let links: Vec<_> = ["href=\"/", "src=\"/"]
+        .iter()
+        .flat_map(|start| page.split(start).skip(1))
         .filter_map(|rest| rest.split('"').next())
         .collect();
-    assert!(links.contains(&"/api-docs"), "{links:?}");
+    assert!(links.contains(&"api-docs"), "{links:?}");
+    assert!(links.len() > 15, "{links:?}");
     world.wait_until_ready_is(200, "ready").await;
     for link in links {
-        assert_eq!(world.get(link, &[]).await.status(), 200, "{link}");
+        let path = format!("/{link}");
+        let response = world.get(&path, &[]).await;
+        assert_eq!(response.status(), 200, "{path}");
+        if path.starts_with("/dashboard/") {
+            let caching = response.headers()["cache-control"].to_str().unwrap();
+            assert!(caching.contains("immutable"), "{path}: {caching}");
+        }
     }
     world.stop().await;
 }
