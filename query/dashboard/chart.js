@@ -100,7 +100,7 @@ function options() {
   const tail = (name) => line(name, { dash: [5, 4], fill: (u) => fading(u, name) });
   return {
     ...size(),
-    padding: [12, 22, 0, 0],
+    padding: [12, 30, 0, 0],
     legend: { show: false },
     cursor: { y: false, move: (u, left, top) => (left < 0 ? [left, top] : [u.valToPos(u.posToIdx(left), "x"), top]), drag: { x: true, y: false, setScale: false }, points: { size: 9, width: 2, fill: () => colour("--card"), stroke: (u, at) => u.series[at].stroke(u, at) }, focus: { prox: -1 } },
     scales: {
