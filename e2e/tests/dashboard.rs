@@ -206,7 +206,6 @@ async fn everything_can_be_reached_and_done_by_keyboard() {
         "compare",
         "zone",
         "add-filter",
-        "exact",
         "plot",
         "row",
     ] {

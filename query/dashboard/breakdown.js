@@ -35,10 +35,11 @@ export function loadBreakdowns(query, noun, signal) {
 function card(list) {
   const body = make("tbody");
   const nounHead = make("th", { scope: "col", class: "number" }, "Views");
+  const visitorsHead = make("th", { scope: "col", class: "number" }, "Visitors");
   const oneHead = make("th", { scope: "col" }, list.one);
   const table = make("table", { class: "list" },
     make("caption", { class: "hidden" }, `${list.title}; choosing a row counts only what belongs to it`),
-    make("thead", {}, make("tr", {}, oneHead, make("th", { scope: "col", class: "number" }, "Visitors"), nounHead)), body);
+    make("thead", {}, make("tr", {}, oneHead, visitorsHead, nounHead)), body);
   const empty = make("p", { class: "list-empty" });
   const total = make("span", { class: "list-total" });
   const more = make("button", { type: "button", class: "control quiet more", hidden: true, onclick: () => loadMore() }, "Show more", hidden(` of ${list.title}`));
@@ -83,6 +84,7 @@ function card(list) {
     const first = shown > list.rows && element.dataset.key === key(query, property) ? open : list.rows;
     const answer = await ask("/stats/breakdown", withPage(1, first), signal);
     element.dataset.key = key(query, property);
+    visitorsHead.textContent = `Visitors${errorOf(answer)}`;
     [page, limit, shown, most] = [1, first, 0, Math.max(answer.rows[0]?.views ?? 1, 1)];
     body.replaceChildren();
     append(answer, property);
@@ -131,6 +133,8 @@ function card(list) {
 
   return { element, wait, load };
 }
+
+const errorOf = ({ unique_users_error_pct: error }) => (error > 0 ? ` ±${points(error)} %` : "");
 
 function line({ value, views, unique_users: visitors }, property, most) {
   const filter = { property, operation: "is", value };

@@ -4,7 +4,7 @@
 /* global uPlot */
 
 import { byId, make, say } from "./dom.js";
-import { axisCount, count, days, moment, tick } from "./format.js";
+import { axisCount, count, days, moment, points as percent, tick } from "./format.js";
 
 const TICK_PX = 84;
 const DRAG_MIN_PX = 10;
@@ -52,7 +52,7 @@ export function showChart(answer, nounNow) {
   // What has not begun is no zero, and what has not ended is not comparable: it is dashed.
   const begun = starts.findLastIndex((start) => start <= now) + 1;
   const ended = begun === points.length && now >= endOf(starts, interval) ? begun : Math.max(begun - 1, 0);
-  drawn = { points, interval, before: comparison?.points ?? null, begun, ended };
+  drawn = { points, interval, error: answer.unique_users_error_pct ?? 0, before: comparison?.points ?? null, begun, ended };
   noun = nounNow;
   const holder = byId("plot");
   if (!plot) {
@@ -172,7 +172,7 @@ function showTip(u) {
     return;
   }
   const then = drawn.before?.[at];
-  const rows = [["visitors", "Visitors", "unique_users"], ["views", noun, "views"]].filter(([name]) => visible.has(name)).map(([name, title, field]) =>
+  const rows = [["visitors", drawn.error > 0 ? `Visitors ±${percent(drawn.error)} %` : "Visitors", "unique_users"], ["views", noun, "views"]].filter(([name]) => visible.has(name)).map(([name, title, field]) =>
     make("tr", {}, make("th", { scope: "row" }, make("span", { class: `swatch ${name}` }), title), make("td", {}, count(point[field])), then ? make("td", { class: "then" }, count(then[field])) : null));
   const foot = then ? make("p", { class: "tip-foot" }, `then: ${moment(then.time, drawn.interval)}`) : null;
   const open = at >= drawn.ended ? make("p", { class: "tip-foot" }, "not over yet") : null;
@@ -222,7 +222,7 @@ function showLegend(comparison) {
 function fillTable() {
   if (!drawn || !byId("as-table").open) return;
   const { points, before, begun, interval } = drawn;
-  const head = ["When", "Visitors", noun, ...(before ? ["Visitors then", `${noun} then`] : [])];
+  const head = ["When", drawn.error > 0 ? `Visitors ±${percent(drawn.error)} %` : "Visitors", noun, ...(before ? ["Visitors then", `${noun} then`] : [])];
   const rows = points.slice(0, Math.min(begun, TABLE_ROWS_MAX)).map((point, at) => {
     const then = before ? [before[at]?.unique_users, before[at]?.views] : [];
     return make("tr", {}, make("th", { scope: "row" }, moment(point.time, interval)),

@@ -79,7 +79,8 @@ function versus(now, before, written, comparison) {
 function errorBadge(error, visitors) {
   const { exact } = current();
   if (visitors === 0) return [];
-  const shown = exact || error === 0 ? "exact" : `±${points(error)} %`;
+  if (error === 0 && !exact) return [make("span", { class: "error-badge", title: "Counted exactly" }, "exact")];
+  const shown = exact ? "exact" : `±${points(error)} %`;
   const title = exact
     ? "Counted from the events themselves. Click for the quick figure."
     : `Within ${points(error)} % of the true figure. Click to count exactly, which may take longer.`;
