@@ -63,9 +63,11 @@ impl Chromium {
                 "--disable-background-networking",
                 "--disable-component-update",
             ])
-            .args(["--lang=en-GB", "--force-color-profile=srgb"])
+            .args(["--lang=en-US", "--force-color-profile=srgb"])
             .arg(format!("--user-data-dir={}", profile.path().display()))
             .arg("about:blank")
+            // Figures and days are written as the browser's language has them.
+            .env("LANGUAGE", "en_US")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

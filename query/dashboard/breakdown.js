@@ -62,6 +62,7 @@ function card(list) {
       bar.style.width = `${72 - n * 6}%`;
       return make("tr", { class: "waiting-row", "aria-hidden": "true" }, make("td", { colspan: "3" }, bar));
     }));
+    frame.classList.remove("filled");
     empty.textContent = "";
     total.textContent = "";
     more.hidden = true;
@@ -72,6 +73,7 @@ function card(list) {
     nounHead.textContent = list.id === "types" ? "Events" : noun;
     asked = { query, property, signal };
     frame.classList.toggle("unasked", property === null);
+    if (property === null) frame.classList.add("filled");
     if (property === null) {
       body.replaceChildren();
       total.textContent = "";
@@ -84,9 +86,10 @@ function card(list) {
     const first = shown > list.rows && element.dataset.key === key(query, property) ? open : list.rows;
     const answer = await ask("/stats/breakdown", withPage(1, first), signal);
     element.dataset.key = key(query, property);
-    visitorsHead.textContent = `Visitors${errorOf(answer)}`;
+    visitorsHead.replaceChildren("Visitors", make("span", { class: "head-error" }, errorOf(answer)));
     [page, limit, shown, most] = [1, first, 0, Math.max(answer.rows[0]?.views ?? 1, 1)];
     body.replaceChildren();
+    frame.classList.add("filled");
     append(answer, property);
     empty.textContent = answer.rows.length > 0 ? "" : emptiness(list.id);
   }
