@@ -1,9 +1,10 @@
 //! The dashboard in a browser: what a person sees, clicks, types and sends on.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
-use e2e::{Chromium, Weir, eventually};
+use e2e::{Chromium, Weir, eventually, file};
 use reqwest::StatusCode;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 const FIRST_LOAD_BYTES_MAX: u64 = 150_000;
 const SCRIPT: &str = "/<script>alert(1)</script>";
@@ -400,4 +401,44 @@ async fn a_site_without_events_shows_how_to_send_one_and_fills_by_itself() {
     figures_are(&mut browser, "1", "1");
     browser.until("document.querySelector('#waiting').hidden");
     assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn figures_behind_a_key_are_shown_to_who_has_it() {
+    const KEY: &str = "rk_a-key-that-somebody-was-given";
+    let Some(mut browser) = Chromium::start() else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let digest = Sha256::digest(KEY);
+    let hash: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let keys = format!("[[query.keys]]\nsite_id = \"shop\"\nread_keys = [\"{hash}\"]\n");
+    let _ = file(folder.path(), "weir.toml", keys.as_bytes());
+    let weir = Weir::embedded_in(folder);
+    post(&weir, &[view("2025-11-12", "/", "u1", "")]).await;
+
+    open(&weir, &mut browser, WEEK);
+    browser.until("document.activeElement.matches('#trouble input')");
+    browser.write("another");
+    browser.press("Enter");
+    browser.until("document.querySelector('#trouble').textContent.includes('does not open')");
+    browser.until("document.activeElement.matches('#trouble input')");
+    browser.write(KEY);
+    browser.press("Enter");
+    figures_are(&mut browser, "1", "1");
+    browser.until("document.querySelector('#trouble').hidden");
+    // It is kept for the tab, and in nothing that is sent on.
+    assert!(!browser_address(&mut browser).contains(KEY));
+    assert_eq!(
+        browser.value("localStorage.getItem('weir.key')"),
+        Value::Null
+    );
+    open(&weir, &mut browser, WEEK);
+    figures_are(&mut browser, "1", "1");
+    let others: Vec<_> = browser
+        .complaints()
+        .into_iter()
+        .filter(|said| !said.contains("401") && !said.contains("403"))
+        .collect();
+    assert_eq!(others, Vec::<String>::new());
 }

@@ -22,13 +22,23 @@ export class Locked extends Error {}
 export const useKey = (key) => keep("sessionStorage", "key", key);
 export const hasKey = () => kept("sessionStorage", "key") !== null;
 
+let isAwaited = false;
+
+/**
+ * Answers about days that are over may be kept for a while. Not so while the first events of a site
+ * are awaited, which may well be of such days.
+ */
+export const askAnew = (anew) => {
+  isAwaited = anew;
+};
+
 export async function fetchFrom(path, query, { signal, accept = "application/json" } = {}) {
   const headers = { accept };
   const key = kept("sessionStorage", "key");
   if (key) headers.authorization = `Bearer ${key}`;
   let response;
   try {
-    response = await fetch(query ? `${path}?${query}` : path, { headers, signal });
+    response = await fetch(query ? `${path}?${query}` : path, { headers, signal, cache: isAwaited ? "no-cache" : "default" });
   } catch (error) {
     if (signal?.aborted && signal.reason?.name !== "TimeoutError") throw error;
     throw new Away("The service does not answer.");

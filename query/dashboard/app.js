@@ -1,6 +1,6 @@
 // The whole: what is asked when the state changes, and who shows the answers.
 
-import { ask, Away, Locked, Refused } from "./api.js";
+import { ask, askAnew, Away, Locked, Refused } from "./api.js";
 import { awaitBreakdowns, loadBreakdowns, showKey, startBreakdowns } from "./breakdown.js";
 import { series, repaint, showChart, startChart, toggleSeries } from "./chart.js";
 import { intervals, length, resolve, today } from "./days.js";
@@ -160,10 +160,13 @@ async function loadFigures(listed, signal) {
     waitForEvents(state.site);
     return;
   }
-  hideWaiting();
+  const isFresh = hideWaiting();
   showNothing(stats.total_views === 0);
   say(`${wasTrouble ? "Figures can be had again. " : ""}${byId("range-name").textContent}: ${count(stats.unique_users)} visitors, ${count(stats.total_views)} ${noun(state).toLowerCase()}.`);
-  if (isOpen()) refresh = setTimeout(() => document.hidden || load(), REFRESH_MS);
+  // The first event is seen some moments before all the figures that come of it.
+  askAnew(isFresh);
+  if (isFresh) refresh = setTimeout(load, POLL_WHILE_EMPTY_MS);
+  else if (isOpen()) refresh = setTimeout(() => document.hidden || load(), REFRESH_MS);
 }
 
 function question(state, days) {
@@ -205,12 +208,13 @@ function showNothing(is) {
 }
 
 function waitForEvents(site) {
+  askAnew(true);
   showWaiting(site);
   refresh = setTimeout(load, POLL_WHILE_EMPTY_MS);
 }
 
 function explain(error) {
-  if (error instanceof Locked) showLocked(load);
+  if (error instanceof Locked) showLocked(unlock);
   else if (error instanceof Refused && current().exact) {
     say("These days cannot be counted exactly in the time there is.");
     change({ exact: false }, { quietly: true });
@@ -218,6 +222,11 @@ function explain(error) {
     showRefused(error, () => change({ range: "28d", from: null, to: null, zone: BROWSER_ZONE, interval: null, filters: [], prop: null, exact: false }));
   } else if (error instanceof Away) showAway(error, load);
   else throw error;
+}
+
+function unlock() {
+  watched = null;
+  load();
 }
 
 function follow(site) {

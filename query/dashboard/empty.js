@@ -25,10 +25,13 @@ export function showWaiting(site) {
   say(`Waiting for the first event of ${site}.`);
 }
 
+/** Whether it was there before. */
 export function hideWaiting() {
+  const was = !byId("waiting").hidden;
   byId("waiting").hidden = true;
   byId("figures").hidden = false;
   byId("bar").hidden = false;
+  return was;
 }
 
 function code(title, text) {

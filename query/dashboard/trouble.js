@@ -47,8 +47,6 @@ export function showRefused(error, reset) {
 
 /** A key is asked for. */
 export function showLocked(retry) {
-  const wrong = hasKey();
-  useKey(null);
   const input = make("input", { type: "password", class: "control", autocomplete: "off", required: true, "aria-label": "Read key", placeholder: "Read key" });
   const form = make("form", {
     class: "key-form",
@@ -57,7 +55,7 @@ export function showLocked(retry) {
       useKey(input.value.trim());
       retry();
     },
-  }, make("div", { class: "trouble-text" }, make("b", {}, wrong ? "That key does not open this site." : "These figures need a key."), " It stays in this tab and is forgotten with it."),
+  }, make("div", { class: "trouble-text" }, make("b", {}, hasKey() ? "That key does not open this site." : "These figures need a key."), " It stays in this tab and is forgotten with it."),
   input, make("button", { type: "submit", class: "primary" }, "Unlock"));
   show("locked", form);
   input.focus();
