@@ -1,6 +1,8 @@
 //! The query service against the real engine.
 #![expect(clippy::unwrap_used, reason = "tests, and the helpers they share")]
 
+mod dice;
+mod differential;
 mod engine;
 mod faults;
 mod figures;

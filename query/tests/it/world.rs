@@ -34,6 +34,8 @@ pub(crate) struct EventRow {
     pub(crate) event_type: String,
     pub(crate) path: String,
     pub(crate) user_id: String,
+    pub(crate) referrer: String,
+    pub(crate) props: Vec<(String, String)>,
     /// Milliseconds.
     pub(crate) timestamp: i64,
 }
@@ -45,6 +47,8 @@ pub(crate) fn row(site: &str, kind: &str, path: &str, user: &str, time: &str) ->
         event_type: kind.to_owned(),
         path: path.to_owned(),
         user_id: user.to_owned(),
+        referrer: String::new(),
+        props: Vec::new(),
         timestamp: time.timestamp_millis(),
     }
 }
