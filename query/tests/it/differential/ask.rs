@@ -188,7 +188,7 @@ fn days(dice: &mut Dice, endpoint: Endpoint) -> (Option<NaiveDate>, Option<Naive
     let length = match endpoint {
         Endpoint::Series("minute") => dice.roll(4),
         Endpoint::Series("hour") => dice.roll(60),
-        _ => [0, 0, 1, 6, 29, 30, 60, 366, 2000, 5000][dice.roll(10)],
+        _ => [0, 0, 1, 6, 30, 60, 366, 2000, 5000, 5000][dice.roll(10)],
     };
     let last = first + Days::new(length as u64);
     match (endpoint, dice.roll(8)) {
