@@ -253,7 +253,7 @@ async fn everything_can_be_reached_and_done_by_keyboard() {
     browser.press("ArrowRight");
     browser.press("ArrowRight");
     browser.until(
-        "document.querySelector('#said').textContent.includes('Wed, Nov 12, 2025: 6 visitors, 6 views')",
+        "document.querySelector('#point').textContent.includes('Wed, Nov 12, 2025: 6 visitors, 6 views')",
     );
     browser.value("document.querySelector('#as-table summary').focus()");
     browser.press("Enter");

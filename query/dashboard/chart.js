@@ -195,7 +195,7 @@ function onKey(event) {
   event.preventDefault();
   plot.setCursor({ left: plot.valToPos(next, "x"), top: 10 });
   const point = drawn.points[next];
-  say(`${moment(point.time, drawn.interval)}: ${count(point.unique_users)} visitors, ${count(point.views)} ${noun.toLowerCase()}.`);
+  say(`${moment(point.time, drawn.interval)}: ${count(point.unique_users)} visitors, ${count(point.views)} ${noun.toLowerCase()}.`, "point");
 }
 
 function zoomTo(u) {

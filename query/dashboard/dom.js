@@ -34,9 +34,9 @@ export const byId = (id) => document.getElementById(id);
 /** Text for people who do not see the page. */
 export const hidden = (text) => make("span", { class: "hidden" }, text);
 
-/** Says something to screen readers, once. */
-export function say(text) {
-  const said = byId("said");
+/** Says something to screen readers, once; each place speaks for itself. */
+export function say(text, place = "said") {
+  const said = byId(place);
   if (said.textContent !== text) said.textContent = text;
 }
 
