@@ -119,6 +119,19 @@ async fn the_page_shows_the_figures_and_complains_of_nothing() {
     browser.until(&name);
     assert_eq!(browser.value("document.scripts.length"), json!(3));
     assert_eq!(browser.complaints(), Vec::<String>::new());
+
+    // The same list as a file.
+    let folder = tempfile::tempdir().unwrap();
+    let behaviour = json!({"behavior": "allow", "downloadPath": folder.path()});
+    browser.call("Browser.setDownloadBehavior", behaviour);
+    browser.click("#pages .save");
+    let saved = folder.path().join("shop top pages.csv");
+    let lines = async || std::fs::read_to_string(&saved).map_or(0, |text| text.lines().count());
+    eventually(16, lines).await;
+
+    // Should the page ever try to make HTML of text, the browser refuses.
+    let tried = "(() => { try { document.body.innerHTML = '<b>x</b>'; return 'done' } catch { return 'refused' } })()";
+    assert_eq!(browser.value(tried), json!("refused"));
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 // Asking the service. What can go wrong is one of three, because the page does one of three things.
 
-import { keep, kept } from "./dom.js";
+import { drawing, keep, kept, make, say } from "./dom.js";
 
 const PATIENCE_MS = 15_000;
 const RETRY_MS = 2_000;
@@ -63,6 +63,27 @@ export async function ask(path, query, signal) {
     if (signal?.aborted) throw error;
     throw new Away("The answer was cut off.");
   }
+}
+
+/** Has the browser save an answer as CSV. */
+export async function download(path, query, name) {
+  const response = await fetchFrom(path, query, { accept: "text/csv" });
+  const address = URL.createObjectURL(await response.blob());
+  make("a", { href: address, download: `${name}.csv` }).click();
+  setTimeout(() => URL.revokeObjectURL(address), 10_000);
+}
+
+/** The button for it; `asked()` says what to ask for when it is pressed. */
+export function downloadButton(of, asked) {
+  const press = async () => {
+    try {
+      await download(...asked());
+      say("Downloaded.");
+    } catch (error) {
+      say(error.message);
+    }
+  };
+  return make("button", { type: "button", class: "control icon quiet save", "aria-label": `Download as CSV: ${of}`, title: "Download as CSV", onclick: press }, drawing("M10 3v9M6.5 8.5 10 12l3.5-3.5M4 16h12", 18));
 }
 
 async function sentences(response) {

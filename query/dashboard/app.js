@@ -142,7 +142,7 @@ async function loadFigures(listed, signal) {
     const asked = new URLSearchParams(compared);
     asked.set("interval", interval);
     const answer = await ask("/stats/timeseries", asked, signal);
-    if (!signal.aborted) showChart(answer, noun(state));
+    if (!signal.aborted) showChart(answer, noun(state), asked);
   };
   const all = [totals(), chart(), listed, ...loadBreakdowns(query, noun(state), signal)];
   const outcomes = await Promise.allSettled(all);

@@ -1,12 +1,13 @@
 // The lists: which pages, referrers, types and properties, by views; a row is a filter.
 
-import { ask, Away } from "./api.js";
+import { ask, Away, downloadButton } from "./api.js";
 import { byId, hidden, make, say } from "./dom.js";
 import { isFiltered, toggleFilter, valueName } from "./filters.js";
 import { count, points, shortCount } from "./format.js";
 import { change, current } from "./state.js";
 
 const ROWS_MORE = 50;
+const ROWS_MAX = 1000;
 
 const LISTS = [
   { id: "pages", title: "Top pages", one: "Page", rows: 10, property: () => "path" },
@@ -44,10 +45,12 @@ function card(list) {
   const total = make("span", { class: "list-total" });
   const more = make("button", { type: "button", class: "control quiet more", hidden: true, onclick: () => loadMore() }, "Show more", hidden(` of ${list.title}`));
   const heading = make("h2", { id: `${list.id}-title` }, list.title);
+  const save = downloadButton(list.title, () => ["/stats/breakdown", withPage(1, ROWS_MAX), `${current().site} ${list.title.toLowerCase()}`]);
+  save.hidden = true;
   const frame = make("div", { class: "list-body" }, table, empty);
   frame.style.setProperty("--rows", list.rows);
   const element = make("section", { class: "card breakdown", id: list.id, "aria-labelledby": `${list.id}-title` },
-    make("div", { class: "card-head" }, heading, list.id === "properties" ? keyForm() : null, total),
+    make("div", { class: "card-head" }, heading, list.id === "properties" ? keyForm() : null, total, save),
     frame, make("div", { class: "card-foot" }, more));
 
   let asked = null;
@@ -77,12 +80,13 @@ function card(list) {
     if (property === null) {
       body.replaceChildren();
       total.textContent = "";
+      save.hidden = true;
       more.hidden = true;
       empty.textContent = "Name a property that your events carry in props, such as plan or utm_source, and its values are counted here.";
       return;
     }
     // A quiet refresh keeps what was opened.
-    const open = Math.min(Math.max(list.rows, Math.ceil(shown / ROWS_MORE) * ROWS_MORE), 1000);
+    const open = Math.min(Math.max(list.rows, Math.ceil(shown / ROWS_MORE) * ROWS_MORE), ROWS_MAX);
     const first = shown > list.rows && element.dataset.key === key(query, property) ? open : list.rows;
     const answer = await ask("/stats/breakdown", withPage(1, first), signal);
     element.dataset.key = key(query, property);
@@ -131,6 +135,7 @@ function card(list) {
     shown += answer.rows.length;
     const left = answer.total - shown;
     total.textContent = answer.total > list.rows ? `${count(shown)} of ${count(answer.total)}` : "";
+    save.hidden = shown === 0;
     more.hidden = left <= 0 || answer.rows.length === 0;
   }
 

@@ -3,6 +3,7 @@
 
 /* global uPlot */
 
+import { downloadButton } from "./api.js";
 import { byId, make, say } from "./dom.js";
 import { axisCount, count, days, moment, points as percent, tick } from "./format.js";
 
@@ -16,6 +17,7 @@ const TABLE_ROWS_MAX = 1500;
 let plot = null;
 let drawn = null;
 let noun = "Views";
+let question = null;
 let onZoom = () => {};
 const visible = new Set(["visitors", "views"]);
 
@@ -27,6 +29,7 @@ export function startChart(zoom) {
   const holder = byId("plot");
   new ResizeObserver(() => plot?.setSize(size())).observe(holder);
   holder.addEventListener("keydown", onKey);
+  byId("plot-foot").append(downloadButton("the chart", () => ["/stats/timeseries", question, `${question.get("site_id")} by ${question.get("interval")}`]));
   holder.addEventListener("blur", () => drawn && hideTip());
   byId("as-table").addEventListener("toggle", fillTable);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
@@ -45,7 +48,8 @@ export function repaint() {
 }
 
 /** Draws an answer of /stats/timeseries. */
-export function showChart(answer, nounNow) {
+export function showChart(answer, nounNow, asked) {
+  question = asked;
   const now = Date.now();
   const { points, interval, comparison } = answer;
   const starts = points.map(({ time }) => Date.parse(time));

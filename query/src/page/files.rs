@@ -115,7 +115,23 @@ fn sent(name: &str, kind: &str, content: &'static [u8]) -> Bytes {
     let is_comment = |line: &str| line.starts_with("//") || line.starts_with("* ");
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let lines: Vec<&str> = lines.filter(|line| !is_comment(line)).collect();
-    lines.join("\n").into()
+    let text = lines.join("\n");
+    if kind == JS {
+        return text.into();
+    }
+    // None of these stands inside a string of the styles.
+    let tighter = [
+        (" { ", "{"),
+        ("; }", "}"),
+        (" }", "}"),
+        (": ", ":"),
+        ("; ", ";"),
+        (", ", ","),
+    ];
+    let text = tighter
+        .iter()
+        .fold(text, |text, (wide, tight)| text.replace(wide, tight));
+    text.into()
 }
 
 fn packed(plain: &[u8]) -> Bytes {
