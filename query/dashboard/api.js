@@ -2,7 +2,8 @@
 
 import { drawing, keep, kept, make, say } from "./dom.js";
 
-const PATIENCE_MS = 15_000;
+/** Longer than the service gives its longest questions. */
+const PATIENCE_MS = 30_000;
 const RETRY_MS = 2_000;
 
 /** Not now: nobody answers, or ClickHouse does not. Trying again helps. */

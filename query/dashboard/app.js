@@ -150,7 +150,12 @@ async function loadFigures(listed, signal) {
   const failures = outcomes.filter(({ status }) => status === "rejected").map(({ reason }) => reason);
   // What a key or another question would mend is said before what time will.
   const worst = failures.find((error) => error instanceof Locked) ?? failures.find((error) => error instanceof Refused) ?? failures[0];
-  if (worst) throw worst;
+  if (worst) {
+    // Parts that came are of the days asked for; the others still show those before.
+    const some = outcomes.some(({ status }, at) => status === "fulfilled" && at !== all.indexOf(listed));
+    if (some && document.body.dataset.known) document.body.dataset.known = "in part of other days";
+    throw worst;
+  }
 
   const wasTrouble = clearTrouble();
   document.body.dataset.known = `${byId("range-name").textContent}, at ${new Date().toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit" })}`;

@@ -1,6 +1,6 @@
 // The lists: which pages, referrers, types and properties, by views; a row is a filter.
 
-import { ask, Away, downloadButton } from "./api.js";
+import { ask, Away, downloadButton, Refused } from "./api.js";
 import { byId, hidden, make, say } from "./dom.js";
 import { isFiltered, toggleFilter, valueName } from "./filters.js";
 import { count, points, shortCount } from "./format.js";
@@ -68,6 +68,7 @@ function card(list) {
     frame.classList.remove("filled");
     empty.textContent = "";
     total.textContent = "";
+    save.hidden = true;
     more.hidden = true;
   }
 
@@ -88,7 +89,19 @@ function card(list) {
     // A quiet refresh keeps what was opened.
     const open = Math.min(Math.max(list.rows, Math.ceil(shown / ROWS_MORE) * ROWS_MORE), ROWS_MAX);
     const first = shown > list.rows && element.dataset.key === key(query, property) ? open : list.rows;
-    const answer = await ask("/stats/breakdown", withPage(1, first), signal);
+    let answer;
+    try {
+      answer = await ask("/stats/breakdown", withPage(1, first), signal);
+    } catch (error) {
+      // What is too much for one list is no trouble of the others.
+      if (!(error instanceof Refused) || signal.aborted) throw error;
+      wait();
+      frame.classList.add("filled");
+      body.replaceChildren();
+      shown = 0;
+      empty.textContent = error.message;
+      return;
+    }
     element.dataset.key = key(query, property);
     visitorsHead.replaceChildren("Visitors", make("span", { class: "head-error" }, errorOf(answer)));
     [page, limit, shown, most] = [1, first, 0, Math.max(answer.rows[0]?.views ?? 1, 1)];

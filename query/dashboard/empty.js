@@ -14,7 +14,7 @@ export function showWaiting(site) {
   waiting.hidden = false;
   const ingest = `${location.protocol}//${location.hostname}:${INGEST_PORT}`;
   const event = `{"site_id": "${site}", "event_type": "page_view",\n       "path": "/hello", "user_id": "me"}`;
-  const curl = `curl ${ingest}/event \\\n  -H 'content-type: application/json' \\\n  -d '${event}'`;
+  const curl = `curl ${ingest}/event \\\n  -d '${event}'`;
   const script = `<script>\n  navigator.sendBeacon("${ingest}/event", JSON.stringify({\n    site_id: "${site}", event_type: "page_view",\n    path: location.pathname, referrer: document.referrer\n  }));\n</script>`;
   waiting.replaceChildren(make("section", { class: "card waiting", "aria-labelledby": "waiting-title" },
     make("div", { class: "waiting-mark", "aria-hidden": "true" }, drawing("M1 6c3 0 3 2.4 6 2.400S10 6 13 6s3 2.4 6 2.400M1 12c3 0 3 2.4 6 2.400S10 12 13 12s3 2.4 6 2.4", 44)),
