@@ -29,8 +29,10 @@ pub(crate) struct Select<'q> {
 /// What a breakdown is cut to.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Among<'v> {
-    /// A page of all values, by views.
+    /// A page of all values, by views, and how many there are on all pages.
     Page { limit: u16, page: u32 },
+    /// The first of all values, by views.
+    Top(u16),
     /// These alone, in no order.
     Values(&'v [String]),
 }
@@ -95,23 +97,27 @@ impl<'q> Select<'q> {
             Property::User => "toUInt64(value != '')",
             _ => users,
         };
+        const BY_VIEWS: &str = "ORDER BY views DESC, value LIMIT {limit:UInt32}";
+        let mut total = "toUInt64(0)";
         let (only, order) = match among {
+            Among::Top(limit) => {
+                parameters.int("limit", limit.into());
+                ("", BY_VIEWS.to_owned())
+            }
             Among::Page { limit, page } => {
+                total = "count() OVER ()";
                 parameters.int("limit", limit.into());
                 parameters.int("offset", (i64::from(page) - 1) * i64::from(limit));
-                (
-                    "",
-                    "ORDER BY views DESC, value LIMIT {limit:UInt32} OFFSET {offset:UInt64}",
-                )
+                ("", format!("{BY_VIEWS} OFFSET {{offset:UInt64}}"))
             }
             Among::Values(values) => {
                 parameters.texts("values", values);
-                ("WHERE value IN {values:Array(String)}", "")
+                ("WHERE value IN {values:Array(String)}", String::new())
             }
         };
         Statement {
             sql: format!(
-                "SELECT value, views, users, count() OVER () AS total FROM \
+                "SELECT value, views, users, {total} AS total FROM \
                  (SELECT {value} AS value, {views} AS views, {users} AS users FROM ({from}) {only} GROUP BY value) \
                  {order}"
             ),

@@ -198,11 +198,7 @@ async fn top_paths(
         users: false,
         ..select.clone()
     };
-    let among = Among::Page {
-        limit: question.limit,
-        page: 1,
-    };
-    let statement = select.breakdown(&Property::Path, among);
+    let statement = select.breakdown(&Property::Path, Among::Top(question.limit));
     let rows: Vec<ValueRow> = figures.database.fetch(&statement).await?;
     let paths = rows.into_iter().map(|row| PathViews {
         path: row.value,
