@@ -107,7 +107,8 @@ impl Database {
         lane: &Lane,
         query: Query,
     ) -> Result<Vec<T>, Failure> {
-        let patience = if self.readiness.is_ready() {
+        let is_ready = self.readiness.is_ready();
+        let patience = if is_ready {
             lane.patience
         } else {
             lane.patience.min(TIMEOUT_WHILE_AWAY)
@@ -120,7 +121,12 @@ impl Database {
         };
         tokio::select! {
             asked = timeout(patience, asked) => {
-                asked.unwrap_or_else(|_| Err(failure::out_of_time(lane.reads, patience)))
+                asked.unwrap_or_else(|_| Err(if is_ready {
+                    failure::out_of_time(lane.reads, patience)
+                } else {
+                    // It was given a moment only, which says nothing about the question.
+                    Failure::Unavailable(format!("no answer of ClickHouse in {patience:?}"))
+                }))
             }
             () = self.pulse.stopped() => {
                 Err(Failure::Unavailable("ClickHouse does not answer anybody".to_owned()))
