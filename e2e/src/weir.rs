@@ -156,6 +156,15 @@ impl Weir {
         assert!(killed.success(), "the engine can be killed");
     }
 
+    /// SIGSTOP to the engine: it holds its connections and answers nobody.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub fn stop_engine(&self) {
+        let stopped = signal("STOP", self.engine_pid()).expect("kill runs");
+        assert!(stopped.success(), "the engine can be stopped");
+    }
+
     fn as_up(&self) -> &Up {
         match &self.processes {
             Processes::Up(up) => up,

@@ -39,6 +39,7 @@ fn four_events(date: Value) -> Value {
         "date": date,
         "total_views": 4,
         "unique_users": 3,
+        "unique_users_error_pct": 0.0,
         "top_paths": [
             {"path": "/pricing", "views": 2},
             {"path": "/", "views": 1},

@@ -39,6 +39,7 @@ impl Truth {
             "date": date,
             "total_views": self.views,
             "unique_users": self.visitors.len(),
+            "unique_users_error_pct": 0.0,
             "top_paths": top,
         })
     }

@@ -204,6 +204,7 @@ impl Views {
             "date": date,
             "total_views": self.total,
             "unique_users": self.users.len(),
+            "unique_users_error_pct": 0.0,
             "top_paths": top,
         })
     }

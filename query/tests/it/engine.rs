@@ -51,6 +51,13 @@ impl Engine {
         panic!("the engine did not start: {:?}", process.wait());
     }
 
+    /// Stops it in its tracks, as SIGSTOP does, or lets it go on with SIGCONT.
+    pub(crate) fn signal(&self, name: &str) {
+        let kill = format!("kill -{name} {}", self.process.id());
+        let sent = Command::new("sh").arg("-c").arg(kill).status().unwrap();
+        assert!(sent.success());
+    }
+
     /// Ends it and waits until it has ended.
     pub(crate) fn stop(mut self) {
         drop(self.process.stdin.take());

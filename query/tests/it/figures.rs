@@ -6,6 +6,7 @@ use chrono::{DateTime, NaiveDate, TimeZone};
 use chrono_tz::Tz;
 use serde_json::{Value, json};
 
+use crate::dice::Dice;
 use crate::world::{EventRow, World, row};
 
 const SITE: &str = "site-abc-123";
@@ -31,6 +32,7 @@ async fn four_events_are_four_views_of_three_users() {
             "date": date,
             "total_views": 4,
             "unique_users": 3,
+            "unique_users_error_pct": 0.0,
             "top_paths": [
                 {"path": "/pricing", "views": 2},
                 {"path": "/", "views": 1},
@@ -207,25 +209,6 @@ async fn strings_are_taken_literally() {
     world.stop().await;
 }
 
-/// Numbers that look random and are the same in every run.
-struct Dice(u64);
-
-impl Dice {
-    /// 0 to `sides` - 1.
-    fn roll(&mut self, sides: usize) -> usize {
-        // SplitMix64.
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        ((z ^ (z >> 31)) % sides as u64) as usize
-    }
-
-    fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
-        from[self.roll(from.len())]
-    }
-}
-
 const ZONES: [&str; 9] = [
     "UTC",
     "Asia/Kathmandu",
@@ -287,6 +270,8 @@ fn rows() -> Vec<EventRow> {
                     0 => String::new(),
                     user => format!("user-{user}"),
                 },
+                referrer: String::new(),
+                props: Vec::new(),
                 timestamp: first + quarters + within,
             });
         }

@@ -1,9 +1,15 @@
 //! The query service against the real engine.
 #![expect(clippy::unwrap_used, reason = "tests, and the helpers they share")]
 
+mod dice;
+mod differential;
 mod engine;
 mod faults;
 mod figures;
+mod forms;
+mod keys;
+mod limits;
+mod live;
 mod operations;
 mod outage;
 mod world;

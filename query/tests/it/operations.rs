@@ -37,23 +37,35 @@ async fn any_site_may_read_the_figures_and_the_refusals() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_page_loads_nothing_and_its_links_lead_somewhere() {
+async fn the_page_loads_its_own_files_alone_and_its_links_lead_somewhere() {
     let world = World::new().await;
     let response = world.get("/", &[]).await;
     assert_eq!(response.status(), 200);
-    let policy = response.headers()["content-security-policy"].clone();
-    assert!(policy.to_str().unwrap().contains("default-src 'none'"));
+    let headers = response.headers().clone();
+    let policy = headers["content-security-policy"].to_str().unwrap();
+    assert!(policy.contains("default-src 'none'") && policy.contains("frame-ancestors 'none'"));
+    assert!(!policy.contains("unsafe"), "{policy}");
+    assert_eq!(headers["x-content-type-options"], "nosniff");
+    assert_eq!(headers["referrer-policy"], "no-referrer");
+    assert_eq!(headers["cache-control"], "no-cache");
     let page = response.text().await.unwrap();
-    assert!(!page.contains("<script") && !page.contains("//"), "{page}");
-    let links: Vec<_> = page
-        .split("href=\"")
-        .skip(1)
+    assert!(!page.contains("//") && !page.contains("style="), "{page}");
+    let links: Vec<_> = ["href=\"/", "src=\"/"]
+        .iter()
+        .flat_map(|start| page.split(start).skip(1))
         .filter_map(|rest| rest.split('"').next())
         .collect();
-    assert!(links.contains(&"/api-docs"), "{links:?}");
+    assert!(links.contains(&"api-docs"), "{links:?}");
+    assert!(links.len() > 15, "{links:?}");
     world.wait_until_ready_is(200, "ready").await;
     for link in links {
-        assert_eq!(world.get(link, &[]).await.status(), 200, "{link}");
+        let path = format!("/{link}");
+        let response = world.get(&path, &[]).await;
+        assert_eq!(response.status(), 200, "{path}");
+        if path.starts_with("/dashboard/") {
+            let caching = response.headers()["cache-control"].to_str().unwrap();
+            assert!(caching.contains("immutable"), "{path}: {caching}");
+        }
     }
     world.stop().await;
 }
@@ -64,29 +76,38 @@ async fn the_description_of_the_api_holds() {
     let (status, document) = world.json("/openapi.json", &[]).await;
     assert_eq!(status, 200);
     assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
-    for path in ["/stats", "/stats/aggregated"] {
+    const COMMON: [&str; 10] = [
+        "site_id",
+        "date",
+        "start_date",
+        "end_date",
+        "timezone",
+        "event_type",
+        "path",
+        "filter",
+        "exact",
+        "compare",
+    ];
+    for (path, common, own) in [
+        ("/stats", &COMMON[..], &["limit"][..]),
+        ("/stats/aggregated", &COMMON, &["limit"]),
+        ("/stats/timeseries", &COMMON, &["interval"]),
+        ("/stats/breakdown", &COMMON, &["property", "limit", "page"]),
+        ("/stats/realtime", &["site_id"], &[]),
+        ("/sites", &[], &["limit", "page"]),
+    ] {
         let operation = &document["paths"][path]["get"];
-        let names: Vec<_> = operation["parameters"]
-            .as_array()
-            .unwrap()
+        let parameters = operation["parameters"].as_array().unwrap();
+        let names: Vec<_> = parameters
             .iter()
             .map(|parameter| parameter["name"].as_str().unwrap())
             .collect();
-        assert_eq!(
-            names,
-            [
-                "site_id",
-                "date",
-                "start_date",
-                "end_date",
-                "timezone",
-                "event_type",
-                "path",
-                "limit"
-            ],
-            "{path}"
-        );
-        for status in ["200", "400", "503"] {
+        assert_eq!(names, [common, own].concat(), "{path}");
+        for parameter in parameters {
+            let sentence = parameter["description"].as_str().unwrap_or_default();
+            assert!(!sentence.is_empty(), "{path}: {parameter}");
+        }
+        for status in ["200", "304", "400", "401", "403", "503"] {
             assert!(
                 operation["responses"][status].is_object(),
                 "{path}: {status}"
@@ -100,15 +121,31 @@ async fn the_description_of_the_api_holds() {
     world
         .insert(&[row("s", "view", "/", "u", "2025-11-15T00:00:00Z")])
         .await;
-    let answer = world
-        .stats(&[
-            ("site_id", "s"),
-            ("start_date", "2025-11-01"),
-            ("end_date", "2025-12-01"),
-        ])
-        .await;
-    assert_described(&document, "StatsAnswer", &answer);
-    assert_described(&document, "PathViews", &answer["top_paths"][0]);
+    let days = [
+        ("site_id", "s"),
+        ("start_date", "2025-11-01"),
+        ("end_date", "2025-12-01"),
+        ("compare", "previous_period"),
+        ("property", "path"),
+    ];
+    for (path, schema, lists) in [
+        ("/stats", "StatsAnswer", &[("top_paths", "PathViews")][..]),
+        ("/stats/timeseries", "SeriesAnswer", &[("points", "Point")]),
+        (
+            "/stats/breakdown",
+            "BreakdownAnswer",
+            &[("rows", "BreakdownRow")],
+        ),
+        ("/stats/realtime", "RealtimeAnswer", &[]),
+        ("/sites", "SitesAnswer", &[("sites", "Site")]),
+    ] {
+        let (status, answer) = world.json(path, &days).await;
+        assert_eq!(status, 200, "{path}: {answer}");
+        assert_described(&document, schema, &answer);
+        for (list, schema) in lists {
+            assert_described(&document, schema, &answer[list][0]);
+        }
+    }
     let (_, refusal) = world.json("/stats", &[]).await;
     assert_described(&document, "ErrorBody", &refusal);
     world.stop().await;

@@ -67,6 +67,42 @@ async fn an_engine_that_stops_is_told_at_once_and_one_that_is_back_is_used() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_clickhouse_that_is_stopped_in_its_tracks_is_noticed_by_whoever_waits_for_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let engine = Engine::start(dir.path(), 0);
+    let world = World::on(engine.address).await;
+    world.migrate().await;
+    world.wait_until_ready_is(200, "ready").await;
+    world.stats(&SITE).await;
+    engine.signal("STOP");
+    // At once, while the service still believes that ClickHouse is there; of every kind.
+    let exact = [SITE[0], ("exact", "true")];
+    let asked_at = Instant::now();
+    let (plain, exact, series, sites, now) = tokio::join!(
+        world.get("/stats", &SITE),
+        world.get("/stats", &exact),
+        world.get("/stats/timeseries", &SITE),
+        world.get("/sites", &[]),
+        world.get("/stats/realtime", &SITE),
+    );
+    let took = asked_at.elapsed();
+    for response in [plain, exact, series, sites, now] {
+        assert_eq!(response.status(), 503);
+        assert!(response.headers().contains_key("retry-after"));
+    }
+    assert!(took < ANSWER_WITHIN, "{took:?}");
+    assert_unavailable(&world).await;
+    engine.signal("CONT");
+    let deadline = Instant::now() + DEADLINE;
+    while world.get("/stats", &SITE).await.status() != 200 {
+        assert!(Instant::now() < deadline);
+        sleep(Duration::from_millis(50)).await;
+    }
+    world.stop().await;
+    engine.stop();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_clickhouse_that_takes_connections_and_says_nothing_is_given_up() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let world = World::on(silent.local_addr().unwrap()).await;

@@ -21,7 +21,7 @@ pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 pub(crate) struct World {
     pub(crate) clickhouse: infra::clickhouse::Config,
     pub(crate) db: clickhouse::Client,
-    address: SocketAddr,
+    pub(crate) address: SocketAddr,
     http: reqwest::Client,
     shutdown: CancellationToken,
     task: JoinHandle<anyhow::Result<()>>,
@@ -34,6 +34,8 @@ pub(crate) struct EventRow {
     pub(crate) event_type: String,
     pub(crate) path: String,
     pub(crate) user_id: String,
+    pub(crate) referrer: String,
+    pub(crate) props: Vec<(String, String)>,
     /// Milliseconds.
     pub(crate) timestamp: i64,
 }
@@ -45,6 +47,8 @@ pub(crate) fn row(site: &str, kind: &str, path: &str, user: &str, time: &str) ->
         event_type: kind.to_owned(),
         path: path.to_owned(),
         user_id: user.to_owned(),
+        referrer: String::new(),
+        props: Vec::new(),
         timestamp: time.timestamp_millis(),
     }
 }
@@ -57,8 +61,19 @@ impl World {
         world
     }
 
+    /// The same with settings of its own.
+    pub(crate) async fn with(config: Config) -> Self {
+        let world = Self::of(engine::shared(), config).await;
+        world.migrate().await;
+        world
+    }
+
     /// On a ClickHouse that need not be there, in a database that is not there yet.
     pub(crate) async fn on(clickhouse: SocketAddr) -> Self {
+        Self::of(clickhouse, Config::default()).await
+    }
+
+    async fn of(clickhouse: SocketAddr, config: Config) -> Self {
         static DATABASES: AtomicUsize = AtomicUsize::new(0);
         let clickhouse = infra::clickhouse::Config {
             url: format!("http://{clickhouse}"),
@@ -67,7 +82,7 @@ impl World {
         };
         let config = Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-            ..Default::default()
+            ..config
         };
         let service = Service::bind(config, clickhouse.clone()).await.unwrap();
         let shutdown = CancellationToken::new();
@@ -98,6 +113,21 @@ impl World {
     pub(crate) async fn get(&self, path: &str, parameters: &[(&str, &str)]) -> reqwest::Response {
         let url = format!("http://{}{path}", self.address);
         self.http.get(url).query(parameters).send().await.unwrap()
+    }
+
+    /// With headers.
+    pub(crate) async fn get_with(
+        &self,
+        path: &str,
+        parameters: &[(&str, &str)],
+        headers: &[(&str, &str)],
+    ) -> reqwest::Response {
+        let url = format!("http://{}{path}", self.address);
+        let request = headers.iter().fold(
+            self.http.get(url).query(parameters),
+            |request, (name, value)| request.header(*name, *value),
+        );
+        request.send().await.unwrap()
     }
 
     pub(crate) async fn post(&self, path: &str) -> reqwest::Response {

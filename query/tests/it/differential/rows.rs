@@ -1,0 +1,67 @@
+//! The rows that are asked about: few enough to be counted one by one, and with all that is odd.
+
+use chrono::NaiveDate;
+
+use crate::dice::Dice;
+use crate::world::EventRow;
+
+pub(super) const SITES: [&str; 5] = ["a", "b", "b.", "crowd", "nobody"];
+pub(super) const TYPES: [&str; 6] = ["page_view", "pageview", "view", "signup", "click", "views"];
+pub(super) const PATHS: [&str; 9] = ["/", "/a", "/A", "/a/", "/b", "", "/ü", "/a'b", "/a%_\\"];
+pub(super) const REFERRERS: [&str; 5] = [
+    "",
+    "https://a.example/",
+    "https://a.example/?q=1:2",
+    "https://b.example/",
+    "' OR 1=1 --",
+];
+pub(super) const KEYS: [&str; 3] = ["plan", "a.b", "x' OR '1'='1"];
+pub(super) const VALUES: [&str; 4] = ["", "free", "pro", "pro plus"];
+
+/// First days, and how many: around changes of clocks in many zones, around the day that Samoa
+/// left out, around the ends of months and a leap day.
+const SEASONS: [(&str, usize); 4] = [
+    ("2011-12-20", 20),
+    ("2018-10-25", 20),
+    ("2024-02-20", 50),
+    ("2024-10-15", 40),
+];
+
+pub(super) fn rows() -> Vec<EventRow> {
+    const ROWS: usize = 40_000;
+    let dice = &mut Dice(3);
+    (0..ROWS).map(|nth| row(dice, nth)).collect()
+}
+
+fn row(dice: &mut Dice, nth: usize) -> EventRow {
+    const QUARTER_HOUR_MS: i64 = 900_000;
+    let (first, days) = SEASONS[dice.roll(SEASONS.len())];
+    let first: NaiveDate = first.parse().unwrap();
+    let first = first.and_hms_opt(0, 0, 0).unwrap().and_utc();
+    let quarters = dice.roll(days * 96) as i64 * QUARTER_HOUR_MS;
+    // Many lie on a quarter of an hour, or just before it.
+    let within = [0, -1, 1, dice.roll(900_000) as i64][dice.roll(4)];
+    let site = ["a", "b", "b.", "crowd", "crowd", "crowd"][dice.roll(6)];
+    let user = match (site, dice.roll(40)) {
+        (_, 0) => String::new(),
+        // More users than are counted one by one.
+        ("crowd", 1..=35) => format!("passer-by-{nth}"),
+        (_, user) => format!("user-{user}"),
+    };
+    let props = KEYS
+        .iter()
+        .filter_map(|key| {
+            let value = VALUES[dice.roll(4)];
+            (dice.roll(3) == 0).then(|| ((*key).to_owned(), value.to_owned()))
+        })
+        .collect();
+    EventRow {
+        site_id: site.to_owned(),
+        event_type: dice.pick(&TYPES).to_owned(),
+        path: dice.pick(&PATHS).to_owned(),
+        user_id: user,
+        referrer: dice.pick(&REFERRERS).to_owned(),
+        props,
+        timestamp: first.timestamp_millis() + quarters + within,
+    }
+}
