@@ -44,6 +44,9 @@ pub(crate) struct BodyLimits {
 #[derive(Clone)]
 pub(crate) struct OpenBytes {
     room: Arc<Semaphore>,
+    /// Turns at unpacking. What it takes besides its output, a window of up to 16 MiB, counts
+    /// nowhere else; and more at once than processors would not be faster.
+    unpacking: Arc<Semaphore>,
     received: Counter,
 }
 
@@ -51,6 +54,7 @@ impl OpenBytes {
     pub(crate) fn new(bytes_max: usize) -> Self {
         Self {
             room: Arc::new(Semaphore::new(bytes_max.min(Semaphore::MAX_PERMITS))),
+            unpacking: Arc::new(Semaphore::new(unpacked_at_once())),
             received: counter!("weir_ingest_body_bytes_total"),
         }
     }
@@ -61,6 +65,10 @@ impl OpenBytes {
             permit: None,
         }
     }
+}
+
+fn unpacked_at_once() -> usize {
+    2 * std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// One body's share of [`OpenBytes`], given back with it.
@@ -120,9 +128,14 @@ pub(crate) async fn read(
         Ok((Packing::Identity, bytes, held)) => Ok(Body { bytes, _held: held }),
         Ok((packing, bytes, held)) => {
             let unpacked_bytes_max = limits.unpacked_bytes_max;
-            tokio::task::spawn_blocking(move || unpack(packing, &bytes, unpacked_bytes_max, held))
-                .await
-                .map_err(|_| busy())?
+            let turn = open_bytes.unpacking.clone().acquire_owned().await;
+            let turn = turn.map_err(|_| busy())?;
+            let unpacking = tokio::task::spawn_blocking(move || {
+                // Here, since the client may be gone before the work is.
+                let _turn = turn;
+                unpack(packing, &bytes, unpacked_bytes_max, held)
+            });
+            unpacking.await.map_err(|_| busy())?
         }
         Err(refused) => {
             // Such a client waits for a word before it sends: the answer is that word.
