@@ -1,5 +1,5 @@
 //! The contract every part of weir shares: what an event is ([`Event`]), which rules it obeys
-//! ([`judge`]), and how it is written into Kafka ([`wire`]).
+//! ([`judge()`]), and how it is written into Kafka ([`wire`]).
 //!
 //! Pure: no I/O, no clock, no randomness. What depends on time or chance is an argument, so every
 //! rule can be tested and a record decodes to the same events wherever and whenever it is read.
