@@ -2,3 +2,4 @@
 
 pub mod ingest;
 mod process;
+mod schedule;
