@@ -5,6 +5,7 @@ pub mod clickhouse;
 pub mod config;
 pub mod http;
 pub mod kafka;
+pub mod keys;
 pub mod retry;
 pub mod shutdown;
 pub mod telemetry;

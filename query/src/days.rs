@@ -13,21 +13,21 @@ pub(crate) const DAY_MIN: NaiveDate = NaiveDate::from_ymd_opt(2000, 1, 1).expect
 pub(crate) const DAY_MAX: NaiveDate = NaiveDate::from_ymd_opt(2199, 12, 31).expect("a date");
 
 /// Days `first` to `last`, both included. Empty if `first` is after `last`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct DayRange {
     pub(crate) first: NaiveDate,
     pub(crate) last: NaiveDate,
 }
 
 /// Instants from `start` on and before `end`. Empty if they are equal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Span {
     pub(crate) start: DateTime<Utc>,
     pub(crate) end: DateTime<Utc>,
 }
 
 /// A span as the pieces that cost least to read. Together they are the span, and none overlaps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Pieces {
     /// First days of whole months in UTC.
     pub(crate) months: DayRange,
@@ -61,7 +61,7 @@ impl DayRange {
 
 /// When a day begins: the first instant at which the zone's clocks show it or a later one. A day
 /// whose midnight is skipped begins later, one that is skipped altogether is empty.
-fn start_of_day(day: NaiveDate, zone: Tz) -> DateTime<Utc> {
+pub(crate) fn start_of_day(day: NaiveDate, zone: Tz) -> DateTime<Utc> {
     // The longest gap there was is a day: the one that Samoa left out in 2011.
     const STEP: TimeDelta = TimeDelta::minutes(15);
     let mut local = day.and_time(NaiveTime::MIN);
@@ -134,6 +134,21 @@ impl Span {
                 },
             ],
             edges,
+        }
+    }
+}
+
+impl Pieces {
+    /// Months and the days around them, as one range of days in UTC. Empty if there is none.
+    pub(crate) fn whole_days(&self) -> DayRange {
+        let parts = [self.days[0], self.months, self.days[1]];
+        let mut parts = parts.iter().filter(|part| part.first <= part.last);
+        let Some(first) = parts.next() else {
+            return DayRange::NONE;
+        };
+        DayRange {
+            first: first.first,
+            last: parts.next_back().unwrap_or(first).last,
         }
     }
 }

@@ -1,29 +1,51 @@
-//! ClickHouse -> HTTP: answers `/stats` from the rollups.
+//! ClickHouse -> HTTP: figures of a site, from the rollups wherever they can serve.
 
+mod answer;
+mod api;
+mod breakdown;
+mod buckets;
 mod config;
+mod database;
 mod days;
+mod filter;
+mod flights;
+mod keys;
 mod openapi;
 mod page;
 mod params;
+mod question;
 mod reachability;
+mod realtime;
+mod select;
+mod sites;
+mod statement;
 mod stats;
+mod timeseries;
+mod uniques;
 
 use std::net::SocketAddr;
 
 use axum::Router;
+use axum::http::header::{ETAG, RETRY_AFTER};
 use axum::routing::get;
-use infra::http::{Readiness, api_docs, bind, operations, serve, with_fallbacks};
+use infra::http::{Readiness, api_docs, bind, operations, serve_within, with_fallbacks};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tower_http::cors::CorsLayer;
+use tower_http::cors::{AllowHeaders, CorsLayer, ExposeHeaders};
+use tracing::warn;
 
 pub use config::Config;
+pub use keys::ReadKeys;
 
-use stats::Stats;
+use api::{Api, Figures};
+use database::Database;
+use keys::KeyRing;
+use realtime::Live;
 
 /// The service, listening and not yet serving.
 pub struct Service {
     config: Config,
+    keys: KeyRing,
     client: clickhouse::Client,
     database: String,
     listener: TcpListener,
@@ -34,16 +56,25 @@ impl Service {
     /// Listens. ClickHouse need not be there yet.
     ///
     /// # Errors
-    /// If the address is in use.
+    /// If the configuration contradicts itself, or the address is in use.
     pub async fn bind(
         config: Config,
         clickhouse: infra::clickhouse::Config,
     ) -> anyhow::Result<Self> {
+        config.check()?;
+        let keys = KeyRing::new(&config.keys)?;
+        if keys.is_off() && !config.listen.ip().is_loopback() {
+            warn!(
+                "whoever reaches {} can read all figures: query.keys lists no keys",
+                config.listen
+            );
+        }
         let listener = bind(config.listen, "query.listen").await?;
         let local_addr = listener.local_addr()?;
         let client = infra::clickhouse::client(&clickhouse);
         Ok(Self {
             config,
+            keys,
             client,
             database: clickhouse.database,
             listener,
@@ -69,19 +100,39 @@ impl Service {
             readiness.clone(),
             shutdown.clone(),
         ));
-        let stats = Stats::new(self.client, &self.config, readiness.clone());
+        let figures = Figures {
+            database: Database::new(&self.client, &self.config, readiness.clone()),
+            view_types: self.config.view_types.clone().into(),
+        };
+        let live = Live::new(figures.clone(), self.config.listeners_max, shutdown.clone());
         let api = Router::new()
             .route("/stats", get(stats::get_stats))
             .route("/stats/aggregated", get(stats::get_stats_aggregated))
-            // Figures may be shown on any site; nothing here changes by being asked.
-            .layer(CorsLayer::permissive())
-            .with_state(stats);
+            .route("/stats/timeseries", get(timeseries::get_timeseries))
+            .route("/stats/breakdown", get(breakdown::get_breakdown))
+            .route("/stats/realtime", get(realtime::get_realtime))
+            .route("/sites", get(sites::get_sites))
+            // Figures may be shown on any site; nothing here changes by being asked. A wildcard
+            // would not let a read key through.
+            .layer(
+                CorsLayer::permissive()
+                    .allow_headers(AllowHeaders::mirror_request())
+                    .expose_headers(ExposeHeaders::list([ETAG, RETRY_AFTER])),
+            )
+            .with_state(Api::new(figures, self.keys, live.clone()));
         let router = Router::new()
             .route("/", get(page::index))
             .merge(api)
             .merge(operations("query", readiness))
             .merge(api_docs(openapi::document()));
-        let served = serve(self.listener, with_fallbacks(router), shutdown).await;
+        let served = serve_within(
+            self.listener,
+            with_fallbacks(router),
+            self.config.connections(),
+            shutdown,
+        )
+        .await;
+        live.stopped().await;
         watching.await?;
         served
     }

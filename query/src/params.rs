@@ -1,166 +1,219 @@
-//! What a client asks of `/stats`, judged as a whole: every fault in one answer.
+//! The parameters of a request, read one by one; every fault goes into one answer.
 
 use chrono::NaiveDate;
 use chrono_tz::Tz;
 use event::SiteId;
 
-use crate::days::{DAY_MAX, DAY_MIN, DayRange};
+use crate::days::{DAY_MAX, DAY_MIN};
+use crate::filter::{FILTERS_MAX, Filter, Property};
+use crate::question::{Asked, Compare, Slice};
 
 pub(crate) const LIMIT_DEFAULT: u16 = 10;
 pub(crate) const LIMIT_MAX: u16 = 1000;
+pub(crate) const PAGE_MAX: u32 = 1_000_000;
 /// How much of a value that is refused is shown back.
 const SHOWN_CHARS_MAX: usize = 64;
 
-const KNOWN: [&str; 8] = [
-    "site_id",
-    "date",
-    "start_date",
-    "end_date",
-    "timezone",
-    "event_type",
-    "path",
-    "limit",
-];
+/// Names and values as they were sent. Those that nobody reads are ignored.
+pub(crate) type Pairs = [(String, String)];
 
-/// A question that can be answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Question {
-    pub(crate) site_id: SiteId,
-    pub(crate) days: Asked,
-    pub(crate) zone: Tz,
-    pub(crate) event_type: Option<String>,
-    pub(crate) path: Option<String>,
-    pub(crate) limit: u16,
+/// Reads pairs; each parameter is to be read once. An empty value counts as none.
+pub(crate) struct Reader<'p> {
+    pairs: &'p Pairs,
+    faults: Vec<String>,
 }
 
-/// The days asked for, as the client put it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Asked {
-    AllTime,
-    Day(NaiveDate),
-    /// Either end may be open.
-    Range(Option<NaiveDate>, Option<NaiveDate>),
-}
-
-impl Asked {
-    pub(crate) fn range(self) -> DayRange {
-        match self {
-            Self::AllTime => DayRange::ALL,
-            Self::Day(day) => DayRange {
-                first: day,
-                last: day,
-            },
-            Self::Range(first, last) => DayRange {
-                first: first.unwrap_or(DAY_MIN),
-                last: last.unwrap_or(DAY_MAX),
-            },
+impl<'p> Reader<'p> {
+    pub(crate) fn new(pairs: &'p Pairs) -> Self {
+        Self {
+            pairs,
+            faults: Vec::new(),
         }
     }
-}
 
-/// Reads a query string's pairs. Parameters that are not known are ignored; an empty value counts
-/// as none.
-///
-/// # Errors
-/// A sentence for each fault, naming the parameter.
-pub(crate) fn parse(pairs: &[(String, String)]) -> Result<Question, Vec<String>> {
-    let mut faults = Vec::new();
-    for name in KNOWN {
-        if pairs.iter().filter(|(key, _)| key == name).count() > 1 {
-            faults.push(format!("{name} is given twice"));
+    pub(crate) fn fault(&mut self, sentence: String) {
+        self.faults.push(sentence);
+    }
+
+    /// What was read, if nothing was wrong with any of it.
+    ///
+    /// # Errors
+    /// A sentence for each fault, naming the parameter.
+    pub(crate) fn finish<T>(self, read: Option<T>) -> Result<T, Vec<String>> {
+        match read {
+            Some(read) if self.faults.is_empty() => Ok(read),
+            _ => Err(self.faults),
         }
     }
-    let value = |name: &str| {
-        let found = pairs.iter().find(|(key, _)| key == name);
-        found
-            .map(|(_, value)| value.as_str())
-            .filter(|value| !value.is_empty())
-    };
 
-    let site_id = match value("site_id") {
-        None => {
-            faults.push("site_id is required".to_owned());
-            None
+    pub(crate) fn value(&mut self, name: &str) -> Option<&'p str> {
+        let mut found = self.all(name);
+        let first = found.next();
+        if found.next().is_some() {
+            self.fault(format!("{name} is given twice"));
         }
-        Some(text) => text
-            .parse::<SiteId>()
-            .map_err(|fault| faults.push(fault.to_string()))
-            .ok(),
-    };
-    let days = asked(&value, &mut faults);
-    let zone = match value("timezone") {
-        None => Tz::UTC,
-        Some(text) => text.parse().unwrap_or_else(|_| {
-            let shown = shown(text);
-            faults.push(format!(
-                "timezone must be a name such as Europe/Berlin, not {shown}"
-            ));
-            Tz::UTC
-        }),
-    };
-    let event_type = value("event_type").map(str::to_owned);
-    if let Some(text) = &event_type
-        && let Err(fault) = text.parse::<event::EventType>()
-    {
-        faults.push(fault.to_string());
+        first.filter(|value| !value.is_empty())
     }
-    let path = value("path").and_then(|text| {
-        let path = text.parse::<event::Path>();
-        path.map_err(|fault| faults.push(fault.to_string())).ok()
-    });
-    let limit = match value("limit") {
-        None => LIMIT_DEFAULT,
-        Some(text) => match text.parse() {
-            Ok(limit @ 1..=LIMIT_MAX) => limit,
+
+    fn all(&self, name: &str) -> impl Iterator<Item = &'p str> + use<'p> {
+        let name = name.to_owned();
+        let pairs = self.pairs.iter();
+        pairs.filter_map(move |(key, value)| (*key == name).then_some(value.as_str()))
+    }
+
+    pub(crate) fn site(&mut self) -> Option<SiteId> {
+        let Some(text) = self.value("site_id") else {
+            self.fault("site_id is required".to_owned());
+            return None;
+        };
+        let site = text.parse::<SiteId>();
+        site.map_err(|fault| self.fault(fault.to_string())).ok()
+    }
+
+    /// A whole number from 1 on.
+    pub(crate) fn number(&mut self, name: &str, default: u32, max: u32) -> u32 {
+        let Some(text) = self.value(name) else {
+            return default;
+        };
+        match text.parse() {
+            Ok(number) if (1..=max).contains(&number) => number,
             _ => {
                 let shown = shown(text);
-                faults.push(format!(
-                    "limit must be a number from 1 to {LIMIT_MAX}, not {shown}"
+                self.fault(format!(
+                    "{name} must be a number from 1 to {max}, not {shown}"
                 ));
-                LIMIT_DEFAULT
+                default
             }
-        },
-    };
-    match site_id {
-        Some(site_id) if faults.is_empty() => Ok(Question {
-            site_id,
-            days,
-            zone,
-            event_type,
-            path: path.map(|path| path.as_str().to_owned()),
-            limit,
-        }),
-        _ => Err(faults),
+        }
     }
-}
 
-fn asked<'v>(value: &impl Fn(&str) -> Option<&'v str>, faults: &mut Vec<String>) -> Asked {
-    let mut date = |name: &str| {
-        value(name).and_then(|text| {
+    pub(crate) fn limit(&mut self, default: u16) -> u16 {
+        let limit = self.number("limit", default.into(), LIMIT_MAX.into());
+        u16::try_from(limit).unwrap_or(default)
+    }
+
+    pub(crate) fn page(&mut self) -> u32 {
+        self.number("page", 1, PAGE_MAX)
+    }
+
+    /// One of a few words; `parse` knows them, `words` names them.
+    pub(crate) fn word<T>(
+        &mut self,
+        name: &str,
+        words: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        let text = self.value(name)?;
+        let word = parse(text);
+        if word.is_none() {
+            let shown = shown(text);
+            self.fault(format!("{name} must be {words}, not {shown}"));
+        }
+        word
+    }
+
+    /// Which events of a site: what all figures have in common.
+    pub(crate) fn slice(&mut self) -> Option<Slice> {
+        let site_id = self.site();
+        let days = self.days();
+        let zone = self.word("timezone", "a name such as Europe/Berlin", |text| {
+            text.parse().ok()
+        });
+        let mut filters = self.filters();
+        if let Some(text) = self.value("event_type") {
+            match text.parse::<event::EventType>() {
+                Ok(_) => filters.push(Filter::is(Property::EventType, text)),
+                Err(fault) => self.fault(fault.to_string()),
+            }
+        }
+        if let Some(text) = self.value("path") {
+            match text.parse::<event::Path>() {
+                Ok(path) => filters.push(Filter::is(Property::Path, path.as_str())),
+                Err(fault) => self.fault(fault.to_string()),
+            }
+        }
+        // One order, so that the same question is known to be the same.
+        filters.sort();
+        filters.dedup();
+        let exact = self.word("exact", "true or false", |text| match text {
+            "true" => Some(true),
+            "false" => Some(false),
+            _ => None,
+        });
+        Some(Slice {
+            site_id: site_id?,
+            days,
+            zone: zone.unwrap_or(Tz::UTC),
+            filters,
+            exact: exact.unwrap_or(false),
+        })
+    }
+
+    fn filters(&mut self) -> Vec<Filter> {
+        let texts: Vec<_> = self.all("filter").collect();
+        if texts.len() > FILTERS_MAX {
+            self.fault(format!("filter may be given {FILTERS_MAX} times at most"));
+            return Vec::new();
+        }
+        let mut filters = Vec::new();
+        for text in texts.into_iter().filter(|text| !text.is_empty()) {
+            match Filter::parse(text) {
+                Ok(filter) => filters.push(filter),
+                Err(wanted) => {
+                    let shown = shown(text);
+                    self.fault(format!("filter must be {wanted}, not {shown}"));
+                }
+            }
+        }
+        filters
+    }
+
+    fn day(&mut self, name: &str) -> (bool, Option<NaiveDate>) {
+        let text = self.value(name);
+        let day = text.and_then(|text| {
             let day = parse_day(text);
             if day.is_none() {
                 let shown = shown(text);
-                faults.push(format!(
+                self.fault(format!(
                     "{name} must be a day as YYYY-MM-DD from {DAY_MIN} to {DAY_MAX}, not {shown}"
                 ));
             }
             day
-        })
-    };
-    let (day, first, last) = (date("date"), date("start_date"), date("end_date"));
-    let ranged = value("start_date").is_some() || value("end_date").is_some();
-    if value("date").is_some() && ranged {
-        faults.push("date cannot stand beside start_date or end_date".to_owned());
+        });
+        (text.is_some(), day)
     }
-    if let (Some(first), Some(last)) = (first, last)
-        && last < first
-    {
-        faults.push(format!("end_date {last} is before start_date {first}"));
+
+    fn days(&mut self) -> Asked {
+        let (dated, day) = self.day("date");
+        let (starts, first) = self.day("start_date");
+        let (ends, last) = self.day("end_date");
+        let ranged = starts || ends;
+        if dated && ranged {
+            self.fault("date cannot stand beside start_date or end_date".to_owned());
+        }
+        if let (Some(first), Some(last)) = (first, last)
+            && last < first
+        {
+            self.fault(format!("end_date {last} is before start_date {first}"));
+        }
+        match day {
+            Some(day) => Asked::Day(day),
+            None if ranged => Asked::Range(first, last),
+            None => Asked::AllTime,
+        }
     }
-    match day {
-        Some(day) => Asked::Day(day),
-        None if ranged => Asked::Range(first, last),
-        None => Asked::AllTime,
+
+    /// What to compare with; only days that begin and end have something before them.
+    pub(crate) fn compare(&mut self, slice: Option<&Slice>) -> Option<Compare> {
+        let compare = self.word(
+            "compare",
+            "previous_period or previous_year",
+            Compare::parse,
+        );
+        if compare.is_some() && slice.is_some_and(|slice| slice.days.closed().is_none()) {
+            self.fault("compare needs date, or start_date and end_date".to_owned());
+        }
+        compare
     }
 }
 
@@ -176,90 +229,9 @@ fn parse_day(text: &str) -> Option<NaiveDate> {
     (DAY_MIN..=DAY_MAX).contains(&day).then_some(day)
 }
 
-fn shown(text: &str) -> String {
+pub(crate) fn shown(text: &str) -> String {
     let mut chars = text.chars();
     let shown: String = chars.by_ref().take(SHOWN_CHARS_MAX).collect();
     let ellipsis = if chars.next().is_some() { "..." } else { "" };
     format!("{:?}", format!("{shown}{ellipsis}"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse_pairs(pairs: &[(&str, &str)]) -> Result<Question, Vec<String>> {
-        let owned: Vec<_> = pairs
-            .iter()
-            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
-            .collect();
-        parse(&owned)
-    }
-
-    fn faults(pairs: &[(&str, &str)]) -> Vec<String> {
-        parse_pairs(pairs).unwrap_err()
-    }
-
-    #[test]
-    fn only_a_site_is_required() {
-        let question = parse_pairs(&[("site_id", "s"), ("utm", "x")]).unwrap();
-        assert_eq!((question.days, question.zone), (Asked::AllTime, Tz::UTC));
-        assert_eq!(question.limit, LIMIT_DEFAULT);
-        assert_eq!(faults(&[]), ["site_id is required"]);
-        assert_eq!(faults(&[("site_id", "")]), ["site_id is required"]);
-    }
-
-    #[test]
-    fn each_bad_parameter_is_named() {
-        for (name, value) in [
-            ("site_id", "a b"),
-            ("date", "2025-02-30"),
-            ("date", "2025-1-5"),
-            ("date", "1999-12-31"),
-            ("date", "2200-01-01"),
-            ("start_date", "yesterday"),
-            ("end_date", "2025-13-01"),
-            ("timezone", "Mars/Olympus"),
-            ("event_type", "a\nb"),
-            ("limit", "0"),
-            ("limit", "1001"),
-            ("limit", "-1"),
-            ("limit", "ten"),
-        ] {
-            let mut pairs = vec![(name, value)];
-            if name != "site_id" {
-                pairs.push(("site_id", "s"));
-            }
-            let faults = faults(&pairs);
-            assert_eq!(faults.len(), 1, "{name}={value}: {faults:?}");
-            assert!(faults[0].starts_with(name), "{name}={value}: {faults:?}");
-        }
-    }
-
-    #[test]
-    fn all_faults_are_told_at_once() {
-        let faults = faults(&[
-            ("date", "x"),
-            ("timezone", "x"),
-            ("limit", "x"),
-            ("limit", "y"),
-        ]);
-        assert_eq!(faults.len(), 5, "{faults:?}");
-    }
-
-    #[test]
-    fn a_range_ends_after_it_starts_and_may_be_open() {
-        let range = |first, last| {
-            parse_pairs(&[("site_id", "s"), ("start_date", first), ("end_date", last)])
-        };
-        assert!(range("2025-01-02", "2025-01-02").is_ok());
-        assert!(range("2025-01-02", "2025-01-01").is_err());
-        assert_eq!(range("2025-01-02", "").unwrap().days.range().last, DAY_MAX);
-        assert_eq!(range("", "2025-01-02").unwrap().days.range().first, DAY_MIN);
-        let both = [
-            ("site_id", "s"),
-            ("date", "2025-01-01"),
-            ("end_date", "2025-01-01"),
-        ];
-        assert!(parse_pairs(&both).is_err());
-    }
 }

@@ -1,41 +1,25 @@
 //! `GET /stats`: views, unique users and top paths of a site.
 
-use std::time::Duration;
-
-use axum::Json;
 use axum::extract::{Query, State};
-use axum::http::header::RETRY_AFTER;
-use axum::http::{HeaderValue, StatusCode};
-use axum::response::{IntoResponse, Response};
+use axum::http::HeaderMap;
+use axum::response::Response;
 use chrono::NaiveDate;
-use chrono_tz::Tz;
-use clickhouse::{Client, Row};
-use infra::http::{Readiness, error};
-use metrics::{counter, histogram};
+use clickhouse::Row;
 use serde::{Deserialize, Serialize};
-use tokio::time::{Instant, timeout};
-use tracing::warn;
 
-use crate::config::Config;
-use crate::days::Pieces;
-use crate::openapi::{Answers, Parameters};
-use crate::params::{self, Asked, Question};
-
-/// How long a ClickHouse that was found to be away is given: it may be back already.
-const TIMEOUT_WHILE_AWAY: Duration = Duration::from_secs(1);
-const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
-
-/// Asks ClickHouse; cheap to clone.
-#[derive(Clone)]
-pub(crate) struct Stats {
-    client: Client,
-    view_types: Vec<String>,
-    timeout: Duration,
-    readiness: Readiness,
-}
+use crate::answer::{Answer, Csv};
+use crate::api::{Api, Figures, Question};
+use crate::breakdown::ValueRow;
+use crate::database::Failure;
+use crate::days::DayRange;
+use crate::filter::{Filter, Op, Property};
+use crate::openapi::{Common, Compared, LimitOfTen, StatsAnswers};
+use crate::question::{Asked, StatsQuestion};
+use crate::select::{Among, Select};
+use crate::uniques;
 
 /// The answer of `/stats`.
-#[derive(Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Debug, Serialize, utoipa::ToSchema)]
 pub(crate) struct StatsAnswer {
     #[schema(example = "my-site")]
     site_id: String,
@@ -50,14 +34,21 @@ pub(crate) struct StatsAnswer {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = String, required = false, format = Date)]
     end_date: Option<NaiveDate>,
-    /// Events of the view types, or of the type asked for.
+    /// Events of the view types, or of the types asked for.
     #[schema(example = 1450)]
     total_views: u64,
-    /// Distinct users among them; exact up to some thousands, within 1 % beyond.
+    /// Distinct users among them, over all days: never a sum of days.
     #[schema(example = 212)]
     unique_users: u64,
-    /// By views, then by path.
+    /// `unique_users` are at most this many percent off; 0: counted one by one.
+    #[schema(example = 0.0)]
+    unique_users_error_pct: f64,
+    /// By views, then by path. Views without a path are left out.
     top_paths: Vec<PathViews>,
+    /// Only if asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    comparison: Option<StatsComparison>,
 }
 
 /// A path and its views.
@@ -69,177 +60,40 @@ pub(crate) struct PathViews {
     views: u64,
 }
 
+/// The same figures of other days.
+#[derive(Debug, Serialize, utoipa::ToSchema)]
+pub(crate) struct StatsComparison {
+    #[schema(value_type = String, format = Date)]
+    start_date: NaiveDate,
+    #[schema(value_type = String, format = Date)]
+    end_date: NaiveDate,
+    total_views: u64,
+    unique_users: u64,
+}
+
 #[derive(Row, Deserialize)]
-struct Totals {
+pub(crate) struct Totals {
     views: u64,
     users: u64,
 }
 
-impl Stats {
-    pub(crate) fn new(client: Client, config: &Config, readiness: Readiness) -> Self {
-        let seconds_max = config.timeout.as_secs().max(1);
-        let client = client
-            .with_setting("max_execution_time", seconds_max.to_string())
-            .with_setting("max_memory_usage", config.memory_bytes_max.to_string());
-        Self {
-            client,
-            view_types: config.view_types.clone(),
-            timeout: config.timeout,
-            readiness,
-        }
-    }
-
-    fn timeout(&self) -> Duration {
-        if self.readiness.is_ready() {
-            self.timeout
-        } else {
-            self.timeout.min(TIMEOUT_WHILE_AWAY)
-        }
-    }
-
-    async fn answer(&self, question: &Question) -> clickhouse::error::Result<StatsAnswer> {
-        let types = match &question.event_type {
-            Some(event_type) => vec![event_type.clone()],
-            None => self.view_types.clone(),
-        };
-        let (totals, top_paths) = match &question.path {
-            Some(path) => {
-                let totals = self.totals_of_path(question, &types, path).await?;
-                let views = PathViews {
-                    path: path.clone(),
-                    views: totals.views,
-                };
-                let top = if totals.views > 0 {
-                    vec![views]
-                } else {
-                    Vec::new()
-                };
-                (totals, top)
-            }
-            None => {
-                // Side by side: each takes a connection, and neither needs the other.
-                let top_paths = self.top_paths(question, &types);
-                tokio::try_join!(self.totals(question, &types), top_paths)?
-            }
-        };
-        let (date, start_date, end_date) = match question.days {
-            Asked::AllTime => (None, None, None),
-            Asked::Day(day) => (Some(day), None, None),
-            Asked::Range(first, last) => (None, first, last),
-        };
-        Ok(StatsAnswer {
-            site_id: question.site_id.as_str().to_owned(),
-            date,
-            start_date,
-            end_date,
-            total_views: totals.views,
-            unique_users: totals.users,
-            top_paths,
-        })
-    }
-
-    async fn totals(
-        &self,
-        question: &Question,
-        types: &[String],
-    ) -> clickhouse::error::Result<Totals> {
-        let range = question.days.range();
-        // All time is the same in every zone.
-        if question.zone == Tz::UTC || question.days == Asked::AllTime {
-            return self
-                .client
-                .query(include_str!("sql/totals_by_day.sql"))
-                .param("site_id", question.site_id.as_str())
-                .param("event_types", types)
-                .param("first", range.first.to_string())
-                .param("last", range.last.to_string())
-                .fetch_one()
-                .await;
-        }
-        let span = range.span(question.zone);
-        self.client
-            .query(include_str!("sql/totals_by_quarter_hour.sql"))
-            .param("site_id", question.site_id.as_str())
-            .param("event_types", types)
-            .param("start_s", span.start.timestamp())
-            .param("end_s", span.end.timestamp())
-            .fetch_one()
-            .await
-    }
-
-    async fn totals_of_path(
-        &self,
-        question: &Question,
-        types: &[String],
-        path: &str,
-    ) -> clickhouse::error::Result<Totals> {
-        let span = question.days.range().span(question.zone);
-        self.client
-            .query(include_str!("sql/totals_of_path.sql"))
-            .param("site_id", question.site_id.as_str())
-            .param("event_types", types)
-            .param("path", path)
-            .param("start_ms", span.start.timestamp_millis())
-            .param("end_ms", span.end.timestamp_millis())
-            .fetch_one()
-            .await
-    }
-
-    async fn top_paths(
-        &self,
-        question: &Question,
-        types: &[String],
-    ) -> clickhouse::error::Result<Vec<PathViews>> {
-        let zone = if question.days == Asked::AllTime {
-            Tz::UTC
-        } else {
-            question.zone
-        };
-        let Pieces {
-            months,
-            days: [before, after],
-            edges: [head, tail],
-        } = question.days.range().span(zone).pieces();
-        self.client
-            .query(include_str!("sql/top_paths.sql"))
-            .param("site_id", question.site_id.as_str())
-            .param("event_types", types)
-            .param("months_first", months.first.to_string())
-            .param("months_last", months.last.to_string())
-            .param("before_first", before.first.to_string())
-            .param("before_last", before.last.to_string())
-            .param("after_first", after.first.to_string())
-            .param("after_last", after.last.to_string())
-            .param("head_start_ms", head.start.timestamp_millis())
-            .param("head_end_ms", head.end.timestamp_millis())
-            .param("tail_start_ms", tail.start.timestamp_millis())
-            .param("tail_end_ms", tail.end.timestamp_millis())
-            .param("limit", question.limit)
-            .fetch_all()
-            .await
-    }
-}
-
 /// Views, unique users and top paths
 ///
-/// Of a day, a range of days, or all time; in any time zone.
+/// Of a day, a range of days, or all time; in any time zone. As CSV: the top paths.
 #[utoipa::path(
     get,
     path = "/stats",
     tag = "stats",
-    params(Parameters),
-    responses(Answers)
+    params(Common, Compared, LimitOfTen),
+    responses(StatsAnswers)
 )]
 pub(crate) async fn get_stats(
-    State(stats): State<Stats>,
+    State(api): State<Api>,
+    headers: HeaderMap,
     Query(pairs): Query<Vec<(String, String)>>,
 ) -> Response {
-    let asked_at = Instant::now();
-    let response = respond(&stats, &pairs).await;
-    histogram!("weir_query_seconds", "route" => "/stats").record(asked_at.elapsed().as_secs_f64());
-    counter!("weir_query_requests_total", "route" => "/stats", "status" => response.status().as_str().to_owned())
-        .increment(1);
-    response
+    let question = StatsQuestion::parse(&pairs).map(Question::Stats);
+    api.respond("/stats", &headers, question).await
 }
 
 /// The same as `/stats`
@@ -247,42 +101,122 @@ pub(crate) async fn get_stats(
     get,
     path = "/stats/aggregated",
     tag = "stats",
-    params(Parameters),
-    responses(Answers)
+    params(Common, Compared, LimitOfTen),
+    responses(StatsAnswers)
 )]
 pub(crate) async fn get_stats_aggregated(
-    stats: State<Stats>,
+    api: State<Api>,
+    headers: HeaderMap,
     pairs: Query<Vec<(String, String)>>,
 ) -> Response {
-    get_stats(stats, pairs).await
+    get_stats(api, headers, pairs).await
 }
 
-async fn respond(stats: &Stats, pairs: &[(String, String)]) -> Response {
-    let question = match params::parse(pairs) {
-        Ok(question) => question,
-        Err(faults) => return error(StatusCode::BAD_REQUEST, faults),
+pub(crate) async fn answer(
+    figures: &Figures,
+    question: &StatsQuestion,
+) -> Result<StatsAnswer, Failure> {
+    let slice = &question.slice;
+    let select = Select::new(slice, slice.span(), &figures.view_types);
+    // Side by side: each takes a connection, and none needs the others.
+    let (totals, paths, compared) = tokio::try_join!(
+        totals(figures, &select),
+        top_paths(figures, &select, question),
+        comparison(figures, question)
+    )?;
+    let top_paths = paths.unwrap_or_else(|path| {
+        let views = totals.views;
+        let seen = (views > 0).then_some(PathViews { path, views });
+        Vec::from_iter(seen)
+    });
+    let (date, start_date, end_date) = match slice.days {
+        Asked::AllTime => (None, None, None),
+        Asked::Day(day) => (Some(day), None, None),
+        Asked::Range(first, last) => (None, first, last),
     };
-    let patience = stats.timeout();
-    match timeout(patience, stats.answer(&question)).await {
-        Ok(Ok(answer)) => Json(answer).into_response(),
-        Ok(Err(failure)) => {
-            warn!("/stats was answered with 503: {failure}");
-            unavailable("ClickHouse cannot answer now")
-        }
-        Err(_) => {
-            warn!("/stats was answered with 503: no answer of ClickHouse in {patience:?}");
-            unavailable("ClickHouse did not answer in time")
-        }
-    }
+    let users = [
+        totals.users,
+        compared.as_ref().map_or(0, |other| other.unique_users),
+    ];
+    Ok(StatsAnswer {
+        site_id: slice.site_id.as_str().to_owned(),
+        date,
+        start_date,
+        end_date,
+        total_views: totals.views,
+        unique_users: totals.users,
+        unique_users_error_pct: uniques::error_pct(slice.exact, users),
+        top_paths,
+        comparison: compared,
+    })
 }
 
-fn unavailable(sentence: &str) -> Response {
-    let mut response = error(
-        StatusCode::SERVICE_UNAVAILABLE,
-        vec![format!("{sentence}; try again")],
-    );
-    response
-        .headers_mut()
-        .insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
-    response
+async fn totals(figures: &Figures, select: &Select<'_>) -> Result<Totals, Failure> {
+    figures.database.fetch_one(&select.totals()).await
+}
+
+async fn comparison(
+    figures: &Figures,
+    question: &StatsQuestion,
+) -> Result<Option<StatsComparison>, Failure> {
+    let slice = &question.slice;
+    let Some((compare, days)) = question.compare.zip(slice.days.closed()) else {
+        return Ok(None);
+    };
+    let days @ DayRange { first, last } = compare.with(days);
+    let select = Select::new(slice, slice.span_of(days), &figures.view_types);
+    let totals = totals(figures, &select).await?;
+    Ok(Some(StatsComparison {
+        start_date: first,
+        end_date: last,
+        total_views: totals.views,
+        unique_users: totals.users,
+    }))
+}
+
+/// The top paths; or the only path there can be, whose views are all views.
+async fn top_paths(
+    figures: &Figures,
+    select: &Select<'_>,
+    question: &StatsQuestion,
+) -> Result<Result<Vec<PathViews>, String>, Failure> {
+    let only = |filter: &&Filter| filter.property == Property::Path && filter.op == Op::Is;
+    if let Some(filter) = select.filters.iter().find(only)
+        && !filter.value.is_empty()
+    {
+        return Ok(Err(filter.value.clone()));
+    }
+    // Views without a path have a path that is empty.
+    let mut filters = select.filters.to_vec();
+    filters.push(Filter {
+        property: Property::Path,
+        op: Op::IsNot,
+        value: String::new(),
+    });
+    let select = Select {
+        filters: &filters,
+        users: false,
+        ..select.clone()
+    };
+    let among = Among::Page {
+        limit: question.limit,
+        page: 1,
+    };
+    let statement = select.breakdown(&Property::Path, among);
+    let rows: Vec<ValueRow> = figures.database.fetch(&statement).await?;
+    let paths = rows.into_iter().map(|row| PathViews {
+        path: row.value,
+        views: row.views,
+    });
+    Ok(Ok(paths.collect()))
+}
+
+impl Answer for StatsAnswer {
+    fn csv(&self) -> Csv {
+        let mut csv = Csv::new(&["path", "views"]);
+        for PathViews { path, views } in &self.top_paths {
+            csv.line(&[path, &views.to_string()]);
+        }
+        csv
+    }
 }

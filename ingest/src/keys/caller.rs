@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use axum::extract::Request;
-use axum::http::header::{AUTHORIZATION, ORIGIN, REFERER};
+use axum::http::header::{ORIGIN, REFERER};
 use axum::http::{HeaderMap, HeaderName, Method, StatusCode};
 use event::SiteId;
+use infra::keys::bearer;
 
 use super::{Grant, KeyHash, KeyRing, Keys, Origin, hash};
 use crate::query_string;
@@ -73,12 +74,6 @@ impl Caller {
             },
         }
     }
-}
-
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, key) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    let key = key.trim();
-    (scheme.eq_ignore_ascii_case("bearer") && !key.is_empty()).then_some(key)
 }
 
 /// A beacon and an image cannot send a header.

@@ -1,11 +1,10 @@
 //! The `ingest.keys` section, and what stands in a file of keys: parsed at the edge, so that a
 //! wrong hash is told with its place.
 
-use std::fmt;
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use event::SiteId;
+use infra::keys::KeyHash;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Who may send.
@@ -37,61 +36,6 @@ pub struct SiteKeys {
     /// For servers: good from anywhere.
     #[serde(default)]
     pub secret_keys: Vec<KeyHash>,
-}
-
-/// The SHA-256 of a key; as text, 64 hex digits.
-#[derive(Clone, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
-pub struct KeyHash(pub(super) [u8; 32]);
-
-impl FromStr for KeyHash {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        // Never quoted back: it may be the key itself, put in the wrong place.
-        let refusal = || "a key is kept as its SHA-256, 64 hex digits: see `weir key`".to_owned();
-        if text.len() != 64 || !text.is_ascii() {
-            return Err(refusal());
-        }
-        let mut hash = [0; 32];
-        for (nth, byte) in hash.iter_mut().enumerate() {
-            let digits = &text[2 * nth..2 * nth + 2];
-            // from_str_radix would take a sign.
-            if !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-                return Err(refusal());
-            }
-            *byte = u8::from_str_radix(digits, 16).map_err(|_| refusal())?;
-        }
-        Ok(Self(hash))
-    }
-}
-
-impl TryFrom<String> for KeyHash {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
-impl From<KeyHash> for String {
-    fn from(hash: KeyHash) -> Self {
-        hash.to_string()
-    }
-}
-
-impl fmt::Display for KeyHash {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0
-            .iter()
-            .try_for_each(|byte| write!(formatter, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for KeyHash {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, formatter)
-    }
 }
 
 /// Scheme, host and port of a page, as browsers write it: `https://shop.example`.
@@ -178,22 +122,5 @@ mod tests {
         }
         assert!(Origin::try_from("https://shop.example".to_owned()).is_ok());
         assert!(Origin::try_from("https://shop.example/".to_owned()).is_err());
-    }
-
-    #[test]
-    fn a_hash_is_64_hex_digits_and_nothing_else_is_quoted_back() {
-        let hash = "0123456789abcdefABCDEF".repeat(3)[..64].to_owned();
-        let parsed: KeyHash = hash.parse().unwrap();
-        assert_eq!(parsed.to_string(), hash.to_ascii_lowercase());
-        for bad in [
-            "",
-            "secret",
-            &hash[1..],
-            &"+1".repeat(32),
-            &"\u{e9}".repeat(32),
-        ] {
-            let refused = bad.parse::<KeyHash>().unwrap_err();
-            assert!(bad.is_empty() || !refused.contains(bad), "{refused}");
-        }
     }
 }

@@ -31,6 +31,7 @@ async fn four_events_are_four_views_of_three_users() {
             "date": date,
             "total_views": 4,
             "unique_users": 3,
+            "unique_users_error_pct": 0.0,
             "top_paths": [
                 {"path": "/pricing", "views": 2},
                 {"path": "/", "views": 1},

@@ -64,29 +64,38 @@ async fn the_description_of_the_api_holds() {
     let (status, document) = world.json("/openapi.json", &[]).await;
     assert_eq!(status, 200);
     assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
-    for path in ["/stats", "/stats/aggregated"] {
+    const COMMON: [&str; 10] = [
+        "site_id",
+        "date",
+        "start_date",
+        "end_date",
+        "timezone",
+        "event_type",
+        "path",
+        "filter",
+        "exact",
+        "compare",
+    ];
+    for (path, common, own) in [
+        ("/stats", &COMMON[..], &["limit"][..]),
+        ("/stats/aggregated", &COMMON, &["limit"]),
+        ("/stats/timeseries", &COMMON, &["interval"]),
+        ("/stats/breakdown", &COMMON, &["property", "limit", "page"]),
+        ("/stats/realtime", &["site_id"], &[]),
+        ("/sites", &[], &["limit", "page"]),
+    ] {
         let operation = &document["paths"][path]["get"];
-        let names: Vec<_> = operation["parameters"]
-            .as_array()
-            .unwrap()
+        let parameters = operation["parameters"].as_array().unwrap();
+        let names: Vec<_> = parameters
             .iter()
             .map(|parameter| parameter["name"].as_str().unwrap())
             .collect();
-        assert_eq!(
-            names,
-            [
-                "site_id",
-                "date",
-                "start_date",
-                "end_date",
-                "timezone",
-                "event_type",
-                "path",
-                "limit"
-            ],
-            "{path}"
-        );
-        for status in ["200", "400", "503"] {
+        assert_eq!(names, [common, own].concat(), "{path}");
+        for parameter in parameters {
+            let sentence = parameter["description"].as_str().unwrap_or_default();
+            assert!(!sentence.is_empty(), "{path}: {parameter}");
+        }
+        for status in ["200", "304", "400", "401", "403", "503"] {
             assert!(
                 operation["responses"][status].is_object(),
                 "{path}: {status}"
@@ -100,15 +109,31 @@ async fn the_description_of_the_api_holds() {
     world
         .insert(&[row("s", "view", "/", "u", "2025-11-15T00:00:00Z")])
         .await;
-    let answer = world
-        .stats(&[
-            ("site_id", "s"),
-            ("start_date", "2025-11-01"),
-            ("end_date", "2025-12-01"),
-        ])
-        .await;
-    assert_described(&document, "StatsAnswer", &answer);
-    assert_described(&document, "PathViews", &answer["top_paths"][0]);
+    let days = [
+        ("site_id", "s"),
+        ("start_date", "2025-11-01"),
+        ("end_date", "2025-12-01"),
+        ("compare", "previous_period"),
+        ("property", "path"),
+    ];
+    for (path, schema, lists) in [
+        ("/stats", "StatsAnswer", &[("top_paths", "PathViews")][..]),
+        ("/stats/timeseries", "SeriesAnswer", &[("points", "Point")]),
+        (
+            "/stats/breakdown",
+            "BreakdownAnswer",
+            &[("rows", "BreakdownRow")],
+        ),
+        ("/stats/realtime", "RealtimeAnswer", &[]),
+        ("/sites", "SitesAnswer", &[("sites", "Site")]),
+    ] {
+        let (status, answer) = world.json(path, &days).await;
+        assert_eq!(status, 200, "{path}: {answer}");
+        assert_described(&document, schema, &answer);
+        for (list, schema) in lists {
+            assert_described(&document, schema, &answer[list][0]);
+        }
+    }
     let (_, refusal) = world.json("/stats", &[]).await;
     assert_described(&document, "ErrorBody", &refusal);
     world.stop().await;

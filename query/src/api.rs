@@ -1,0 +1,159 @@
+//! What all endpoints share: who may ask, asking the same once, writing the answer, counting it.
+
+use std::sync::Arc;
+
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::Response;
+use chrono::Utc;
+use event::SiteId;
+use futures_util::FutureExt;
+use infra::http::error;
+use metrics::{counter, histogram};
+use tokio::time::Instant;
+
+use crate::answer::{Answer, Format, Written};
+use crate::database::{Database, Failure};
+use crate::flights::Flights;
+use crate::keys::KeyRing;
+use crate::question::{
+    BreakdownQuestion, Faults, SeriesQuestion, SitesQuestion, Slice, StatsQuestion,
+};
+use crate::realtime::Live;
+use crate::{breakdown, realtime, sites, stats, timeseries};
+
+/// The state of all handlers; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Api {
+    pub(crate) keys: KeyRing,
+    pub(crate) live: Live,
+    figures: Figures,
+    flights: Flights<(Question, Format), Result<Arc<Written>, Failure>>,
+}
+
+/// Where figures come from; cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Figures {
+    pub(crate) database: Database,
+    pub(crate) view_types: Arc<[String]>,
+}
+
+/// Everything that can be asked.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Question {
+    Stats(StatsQuestion),
+    Series(SeriesQuestion),
+    Breakdown(BreakdownQuestion),
+    Sites(SitesQuestion),
+    Now(SiteId),
+}
+
+impl Api {
+    pub(crate) fn new(figures: Figures, keys: KeyRing, live: Live) -> Self {
+        Self {
+            keys,
+            live,
+            figures,
+            flights: Flights::default(),
+        }
+    }
+
+    /// Answers a question of `route`, as read from a request.
+    pub(crate) async fn respond(
+        &self,
+        route: &'static str,
+        headers: &HeaderMap,
+        read: Result<Question, Faults>,
+    ) -> Response {
+        let asked_at = Instant::now();
+        let response = match read {
+            Ok(question) => self.answer(route, headers, question).await,
+            Err(faults) => error(StatusCode::BAD_REQUEST, faults),
+        };
+        count(route, asked_at, &response);
+        response
+    }
+
+    async fn answer(
+        &self,
+        route: &'static str,
+        headers: &HeaderMap,
+        question: Question,
+    ) -> Response {
+        let question = match self.permit(headers, question) {
+            Ok(question) => question,
+            Err(refusal) => return *refusal,
+        };
+        let closed = question.is_closed();
+        let format = Format::of(headers);
+        let figures = self.figures.clone();
+        let start = {
+            let question = question.clone();
+            move || async move { question.answer(&figures, format).await }.boxed()
+        };
+        match self.flights.answer((question, format), start).await {
+            Ok(written) => written.response(headers, closed),
+            Err(failure) => failure.response(route),
+        }
+    }
+
+    fn permit(&self, headers: &HeaderMap, question: Question) -> Result<Question, Box<Response>> {
+        if let Question::Sites(question) = question {
+            let among = self.keys.opened(headers)?;
+            return Ok(Question::Sites(SitesQuestion { among, ..question }));
+        }
+        if let Some(site) = question.site() {
+            self.keys.open(headers, site)?;
+        }
+        Ok(question)
+    }
+}
+
+/// One more answer, for `/metrics`.
+pub(crate) fn count(route: &'static str, asked_at: Instant, response: &Response) {
+    let status = response.status().as_str().to_owned();
+    histogram!("weir_query_seconds", "route" => route).record(asked_at.elapsed().as_secs_f64());
+    counter!("weir_query_requests_total", "route" => route, "status" => status).increment(1);
+}
+
+impl Question {
+    fn slice(&self) -> Option<&Slice> {
+        match self {
+            Self::Stats(question) => Some(&question.slice),
+            Self::Series(question) => Some(&question.slice),
+            Self::Breakdown(question) => Some(&question.slice),
+            Self::Sites(_) | Self::Now(_) => None,
+        }
+    }
+
+    fn site(&self) -> Option<&SiteId> {
+        match self {
+            Self::Now(site) => Some(site),
+            _ => self.slice().map(|slice| &slice.site_id),
+        }
+    }
+
+    /// Whether all days asked about are over. Events may still come late.
+    fn is_closed(&self) -> bool {
+        self.slice().is_some_and(|slice| {
+            let days = slice.days.closed();
+            days.is_some_and(|days| slice.span_of(days).end <= Utc::now())
+        })
+    }
+
+    async fn answer(self, figures: &Figures, format: Format) -> Result<Arc<Written>, Failure> {
+        fn written(answer: &impl Answer, format: Format) -> Result<Arc<Written>, Failure> {
+            Written::new(answer, format)
+        }
+        match self {
+            Self::Stats(question) => written(&stats::answer(figures, &question).await?, format),
+            Self::Series(question) => {
+                written(&timeseries::answer(figures, &question).await?, format)
+            }
+            Self::Breakdown(question) => {
+                written(&breakdown::answer(figures, &question).await?, format)
+            }
+            Self::Sites(question) => written(&sites::answer(figures, &question).await?, format),
+            Self::Now(site) => written(&realtime::answer(figures, &site).await?, format),
+        }
+    }
+}

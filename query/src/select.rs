@@ -1,0 +1,240 @@
+//! From a question to SQL: which table can serve it, and what is asked of it.
+//!
+//! There are three sources. All give a row the same columns, so that one outer query fits each:
+//! `at` (seconds), the dimensions, and what views and users are counted from.
+
+mod source;
+
+use event::SiteId;
+
+use crate::days::Span;
+use crate::filter::{Filter, Op, Property};
+use crate::question::Slice;
+use crate::statement::{Parameters, Statement};
+use source::Source;
+
+/// What to count, over which events.
+#[derive(Debug, Clone)]
+pub(crate) struct Select<'q> {
+    pub(crate) site_id: &'q SiteId,
+    pub(crate) span: Span,
+    pub(crate) filters: &'q [Filter],
+    /// The types to keep to where no filter names any; none: all.
+    pub(crate) view_types: Option<&'q [String]>,
+    pub(crate) exact: bool,
+    /// Whether users are asked for; views alone can be had from more rollups.
+    pub(crate) users: bool,
+}
+
+/// What a breakdown is cut to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Among<'v> {
+    /// A page of all values, by views.
+    Page { limit: u16, page: u32 },
+    /// These alone, in no order.
+    Values(&'v [String]),
+}
+
+impl<'q> Select<'q> {
+    pub(crate) fn new(slice: &'q Slice, span: Span, view_types: &'q [String]) -> Self {
+        Self {
+            site_id: &slice.site_id,
+            span,
+            filters: &slice.filters,
+            view_types: Some(view_types),
+            exact: slice.exact,
+            users: true,
+        }
+    }
+
+    /// Views and users of all of it.
+    pub(crate) fn totals(&self) -> Statement {
+        let mut parameters = Parameters::default();
+        let bounds = [self.span.start.timestamp(), self.span.end.timestamp()];
+        let source = self.source(None, &bounds);
+        let from = self.from(source, &bounds, &mut parameters);
+        let (views, users) = self.measures(source);
+        Statement {
+            sql: format!("SELECT {views} AS views, {users} AS users FROM ({from})"),
+            parameters,
+            reads: source.reads(),
+        }
+    }
+
+    /// Views and users from each of `bounds` to the next; `bounds` are in order, begin with the
+    /// span and are not empty.
+    pub(crate) fn series(&self, bounds: Vec<i64>) -> Statement {
+        let mut parameters = Parameters::default();
+        let mut cuts = bounds.clone();
+        cuts.push(self.span.end.timestamp());
+        let source = self.source(None, &cuts);
+        let from = self.from(source, &cuts, &mut parameters);
+        let (views, users) = self.measures(source);
+        parameters.ints("bounds", bounds);
+        // The bounds are computed from one time zone database, here; the server's may be another.
+        Statement {
+            sql: format!(
+                "SELECT roundDown(at, {{bounds:Array(Int64)}}) AS bucket, {views} AS views, {users} AS users \
+                 FROM ({from}) GROUP BY bucket"
+            ),
+            parameters,
+            reads: source.reads(),
+        }
+    }
+
+    /// Values of a property with their views and users.
+    pub(crate) fn breakdown(&self, property: &Property, among: Among<'_>) -> Statement {
+        let mut parameters = Parameters::default();
+        let bounds = [self.span.start.timestamp(), self.span.end.timestamp()];
+        let source = self.source(Some(property), &bounds);
+        let from = self.from(source, &bounds, &mut parameters);
+        let (views, users) = self.measures(source);
+        let value = value_of(property, source, &mut parameters);
+        let users = match property {
+            // Who is somebody is one user.
+            Property::User => "toUInt64(value != '')",
+            _ => users,
+        };
+        let (only, order) = match among {
+            Among::Page { limit, page } => {
+                parameters.int("limit", limit.into());
+                parameters.int("offset", (i64::from(page) - 1) * i64::from(limit));
+                (
+                    "",
+                    "ORDER BY views DESC, value LIMIT {limit:UInt32} OFFSET {offset:UInt64}",
+                )
+            }
+            Among::Values(values) => {
+                parameters.texts("values", values);
+                ("WHERE value IN {values:Array(String)}", "")
+            }
+        };
+        Statement {
+            sql: format!(
+                "SELECT value, views, users, count() OVER () AS total FROM \
+                 (SELECT {value} AS value, {views} AS views, {users} AS users FROM ({from}) {only} GROUP BY value) \
+                 {order}"
+            ),
+            parameters,
+            reads: source.reads(),
+        }
+    }
+
+    /// How many values a property has.
+    pub(crate) fn values(&self, property: &Property) -> Statement {
+        let mut parameters = Parameters::default();
+        let bounds = [self.span.start.timestamp(), self.span.end.timestamp()];
+        let source = self.source(Some(property), &bounds);
+        let from = self.from(source, &bounds, &mut parameters);
+        let value = value_of(property, source, &mut parameters);
+        Statement {
+            sql: format!("SELECT uniqExact({value}) AS total FROM ({from})"),
+            parameters,
+            reads: source.reads(),
+        }
+    }
+
+    /// Whether a breakdown with users has to read the raw rows, though the views alone need not.
+    pub(crate) fn users_cost_rows(&self, property: &Property) -> bool {
+        let bounds = [self.span.start.timestamp(), self.span.end.timestamp()];
+        let views_alone = Self {
+            users: false,
+            ..self.clone()
+        };
+        self.source(Some(property), &bounds) == Source::Rows
+            && views_alone.source(Some(property), &bounds) != Source::Rows
+    }
+
+    /// The cheapest source that has what is asked for.
+    fn source(&self, property: Option<&Property>, bounds: &[i64]) -> Source {
+        const QUARTER_HOUR: i64 = 900;
+        let filtered = self.filters.iter().map(|filter| &filter.property);
+        let mut used = filtered.chain(property);
+        let on_quarters = bounds.iter().all(|bound| bound % QUARTER_HOUR == 0);
+        if self.exact && self.users {
+            return Source::Rows;
+        }
+        let typed = |property: &Property| *property == Property::EventType;
+        if on_quarters && used.clone().all(typed) {
+            return Source::Totals;
+        }
+        let pathed = |property: &Property| typed(property) || *property == Property::Path;
+        if bounds.len() == 2 && !self.users && used.all(pathed) {
+            return Source::Paths;
+        }
+        Source::Rows
+    }
+
+    fn from(&self, source: Source, bounds: &[i64], parameters: &mut Parameters) -> String {
+        let wanted = self.conditions(parameters);
+        source.select(self.span, bounds, &wanted, parameters)
+    }
+
+    /// Conditions that hold for every row of any source.
+    fn conditions(&self, parameters: &mut Parameters) -> String {
+        parameters.text("site_id", self.site_id.as_str());
+        let mut sql = "site_id = {site_id:String}".to_owned();
+        let names_types = |filter: &Filter| filter.property == Property::EventType;
+        if let Some(types) = self.view_types
+            && !self.filters.iter().any(names_types)
+        {
+            parameters.texts("event_types", types);
+            sql.push_str(" AND event_type IN {event_types:Array(String)}");
+        }
+        for (nth, filter) in self.filters.iter().enumerate() {
+            let column = match &filter.property {
+                Property::Path => "path".to_owned(),
+                Property::EventType => "event_type".to_owned(),
+                Property::Referrer => "referrer".to_owned(),
+                Property::User => "user_id".to_owned(),
+                Property::Prop(key) => {
+                    parameters.text(format!("key_{nth}"), key);
+                    format!("props[{{key_{nth}:String}}]")
+                }
+            };
+            parameters.text(format!("value_{nth}"), &filter.value);
+            let value = format!("{{value_{nth}:String}}");
+            let condition = match filter.op {
+                Op::Is => format!("{column} = {value}"),
+                Op::IsNot => format!("{column} != {value}"),
+                Op::Contains => format!("position({column}, {value}) > 0"),
+                Op::StartsWith => format!("startsWith({column}, {value})"),
+            };
+            sql.push_str(" AND ");
+            sql.push_str(&condition);
+        }
+        sql
+    }
+
+    fn measures(&self, source: Source) -> (&'static str, &'static str) {
+        let users = match source {
+            _ if !self.users => "toUInt64(0)",
+            Source::Totals => "uniqCombined64Merge(17)(users)",
+            Source::Rows if self.exact => "uniqExactIf(user_id, user_id != '')",
+            Source::Rows => "uniqCombined64If(17)(user_id, user_id != '')",
+            Source::Paths => "toUInt64(0)",
+        };
+        let views = match source {
+            Source::Totals | Source::Paths => "sum(events)",
+            Source::Rows => "count()",
+        };
+        (views, users)
+    }
+}
+
+fn value_of(property: &Property, source: Source, parameters: &mut Parameters) -> &'static str {
+    match property {
+        Property::Path if source == Source::Paths => "page",
+        Property::Path => "toString(path)",
+        Property::EventType => "toString(event_type)",
+        Property::Referrer => "toString(referrer)",
+        Property::User => "user_id",
+        Property::Prop(key) => {
+            parameters.text("key", key);
+            "props[{key:String}]"
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,132 @@
+use chrono_tz::Tz;
+
+use super::*;
+use crate::days::DayRange;
+
+const TYPES: [&str; 1] = ["view"];
+
+/// The tables that a question is served from.
+fn tables(statement: &Statement) -> Vec<&'static str> {
+    let tables = [
+        "stats_day",
+        "stats_quarter_hour",
+        "paths_month",
+        "paths_day",
+        "events",
+    ];
+    let from = |table: &&str| statement.sql.contains(&format!("FROM {table} "));
+    tables.into_iter().filter(from).collect()
+}
+
+fn asking<T>(zone: Tz, filters: &[Filter], ask: impl FnOnce(Select<'_>) -> T) -> T {
+    let days = DayRange {
+        first: "2025-01-15".parse().unwrap(),
+        last: "2025-03-20".parse().unwrap(),
+    };
+    let site_id = "s".parse().unwrap();
+    let types = TYPES.map(str::to_owned);
+    ask(Select {
+        site_id: &site_id,
+        span: days.span(zone),
+        filters,
+        view_types: Some(&types),
+        exact: false,
+        users: true,
+    })
+}
+
+fn filter(property: Property) -> Filter {
+    Filter::is(property, "x")
+}
+
+#[test]
+fn totals_come_from_days_and_only_what_cuts_a_day_from_quarters_of_an_hour() {
+    let totals =
+        |zone, filters: &[Filter]| asking(zone, filters, |select| tables(&select.totals()));
+    assert_eq!(totals(Tz::UTC, &[]), ["stats_day"]);
+    let both = ["stats_day", "stats_quarter_hour"];
+    assert_eq!(totals(Tz::Asia__Kathmandu, &[]), both);
+    assert_eq!(
+        totals(Tz::UTC, &[filter(Property::EventType)]),
+        ["stats_day"]
+    );
+    for property in [Property::Path, Property::Referrer, Property::User] {
+        assert_eq!(totals(Tz::UTC, &[filter(property)]), ["events"]);
+    }
+}
+
+#[test]
+fn what_is_exact_comes_from_the_raw_rows() {
+    let tables = asking(Tz::UTC, &[], |mut select| {
+        select.exact = true;
+        tables(&select.totals())
+    });
+    assert_eq!(tables, ["events"]);
+}
+
+#[test]
+fn views_of_paths_come_from_rollups_and_raw_rows_where_a_day_is_cut() {
+    let paths = |zone, users| {
+        asking(zone, &[filter(Property::Path)], |mut select| {
+            select.users = users;
+            let among = Among::Page { limit: 1, page: 1 };
+            tables(&select.breakdown(&Property::Path, among))
+        })
+    };
+    assert_eq!(paths(Tz::UTC, false), ["paths_month", "paths_day"]);
+    assert_eq!(
+        paths(Tz::Asia__Kathmandu, false),
+        ["paths_month", "paths_day", "events"]
+    );
+    assert_eq!(paths(Tz::UTC, true), ["events"]);
+}
+
+#[test]
+fn a_series_reads_quarters_of_an_hour_only_where_its_points_cut_days() {
+    let series = |zone, bounds: Vec<i64>| {
+        asking(zone, &[], |mut select| {
+            let begin = select.span.start.timestamp();
+            select.span.end = select.span.start + chrono::TimeDelta::days(3);
+            tables(&select.series(bounds.iter().map(|bound| begin + bound).collect()))
+        })
+    };
+    let day = 86_400;
+    assert_eq!(series(Tz::UTC, vec![0, day, 2 * day]), ["stats_day"]);
+    assert_eq!(
+        series(Tz::UTC, vec![0, day + 3600]),
+        ["stats_day", "stats_quarter_hour"]
+    );
+    assert_eq!(
+        series(Tz::Europe__Berlin, vec![0, day, 2 * day]),
+        ["stats_quarter_hour"]
+    );
+    assert_eq!(series(Tz::UTC, vec![0, 60]), ["events"]);
+}
+
+#[test]
+fn nothing_that_was_sent_is_in_the_text() {
+    let evil = "' OR 1=1 --";
+    let filters: Vec<Filter> = [
+        Property::Path,
+        Property::EventType,
+        Property::Referrer,
+        Property::User,
+        Property::Prop(evil.to_owned()),
+    ]
+    .into_iter()
+    .map(|property| Filter::is(property, evil))
+    .collect();
+    asking(Tz::UTC, &filters, |select| {
+        let among = Among::Page { limit: 1, page: 1 };
+        for statement in [
+            select.totals(),
+            select.series(vec![select.span.start.timestamp()]),
+            select.breakdown(&Property::Prop(evil.to_owned()), among),
+            select.values(&Property::Prop(evil.to_owned())),
+        ] {
+            assert!(!statement.sql.contains("OR 1"), "{}", statement.sql);
+            // It would stand for a value of the client's own.
+            assert!(!statement.sql.contains('?'), "{}", statement.sql);
+        }
+    });
+}
