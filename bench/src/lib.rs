@@ -2,4 +2,5 @@
 
 pub mod ingest;
 mod process;
+pub mod query;
 mod schedule;
