@@ -13,7 +13,7 @@ use crate::process::Server;
 const LATENCY_MICROS_MAX: u64 = 120_000_000;
 /// Figures are right to a thousandth.
 const DIGITS: u8 = 3;
-const WARM_UP_REQUESTS: usize = 10;
+const WARM_UP_REQUESTS_MAX: usize = 10;
 /// Variants that warm up are far from those that are measured first.
 const WARM_UP_FROM: u64 = 300;
 
@@ -73,8 +73,9 @@ impl<'w> Asker<'w> {
         })
     }
 
-    pub(super) async fn warm_up(&self, question: Question) {
-        for variant in 0..WARM_UP_REQUESTS as u64 {
+    /// Asks other variants before `requests` are measured.
+    pub(super) async fn warm_up(&self, question: Question, requests: usize) {
+        for variant in 0..requests.min(WARM_UP_REQUESTS_MAX) as u64 {
             let path = question.path(WARM_UP_FROM + variant);
             // What fails here fails again where it is counted.
             let _ = self.connection.exchange(&self.url(&path)).await;

@@ -9,7 +9,7 @@ use super::asked::{Asker, Tally};
 use super::question::{Question, Range};
 use super::report::quantiles_ms;
 
-const LOADS: u64 = 30;
+const LOADS_MAX: usize = 30;
 const WARM_UP_LOADS: u64 = 3;
 
 /// A load of the page with 30 days of the largest site.
@@ -55,7 +55,8 @@ const REQUESTS: [(&str, &str, &str); 7] = [
 
 /// # Errors
 /// If the system does not tell what it cost.
-pub(super) async fn measure(asker: &Asker<'_>) -> anyhow::Result<Dashboard> {
+pub(super) async fn measure(asker: &Asker<'_>, loads_max: usize) -> anyhow::Result<Dashboard> {
+    let loads = loads_max.min(LOADS_MAX) as u64;
     let question = Question::all()
         .find(|question| question.range == Range::Month)
         .expect("it is among them");
@@ -72,7 +73,7 @@ pub(super) async fn measure(asker: &Asker<'_>) -> anyhow::Result<Dashboard> {
     }
     let mut sums = Tally::new()?;
     let mut cpu_before = asker.engine.cpu_time()?;
-    for load in 0..WARM_UP_LOADS + LOADS {
+    for load in 0..WARM_UP_LOADS + loads {
         if load == WARM_UP_LOADS {
             cpu_before = asker.engine.cpu_time()?;
         }
@@ -96,10 +97,10 @@ pub(super) async fn measure(asker: &Asker<'_>) -> anyhow::Result<Dashboard> {
     let cpu = asker.engine.cpu_time()?.saturating_sub(cpu_before);
     let [sum_p50_ms, sum_p99_ms] = quantiles_ms(&sums.latencies, [0.5, 0.99]);
     Ok(Dashboard {
-        loads: LOADS,
+        loads,
         sum_p50_ms,
         sum_p99_ms,
-        engine_cpu_ms: cpu.as_secs_f64() * 1e3 / LOADS as f64,
+        engine_cpu_ms: cpu.as_secs_f64() * 1e3 / loads as f64,
         requests: asked
             .into_iter()
             .map(|(name, _, _, latencies)| {

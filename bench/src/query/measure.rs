@@ -21,6 +21,13 @@ const RAW_VARIANTS: u64 = 3;
 /// Beyond what the service keeps users exactly, its answers may be off by so much.
 const USERS_ERROR_MAX: f64 = 0.01;
 
+/// What many connections ask about, in turns.
+const MIXES: [(&str, &[Range]); 3] = [
+    ("days", &[Range::Day]),
+    ("days and 30 days", &[Range::Day, Range::Month]),
+    ("all ranges", &Range::ALL),
+];
+
 /// One database and those who answer for it.
 struct Side<'w> {
     asker: Asker<'w>,
@@ -61,12 +68,12 @@ pub(super) async fn measure(plan: &Plan) -> anyhow::Result<Report> {
     info!("asking while events come in");
     let inserts = Inserts::start(client.clone(), plan.rows, plan.insert_rate);
     for (question, asked) in Question::all().zip(&mut questions) {
-        many.asker.warm_up(question).await;
+        many.asker.warm_up(question, plan.requests).await;
         let tally = many.asker.ask(question, 0, plan.requests).await?;
         asked.inserting = Timed::of(&tally);
     }
     let inserted = inserts.finish().await?;
-    let dashboard = dashboard::measure(&many.asker).await?;
+    let dashboard = dashboard::measure(&many.asker, plan.requests).await?;
     let loads = loads(plan, &service, &world).await?;
     Ok(Report {
         conditions: Conditions {
@@ -117,7 +124,7 @@ async fn ask(
     let half = plan.requests.div_ceil(2);
     let (mut of_many, mut of_few) = (Tally::new()?, Tally::new()?);
     for side in [Some(many), few].into_iter().flatten() {
-        side.asker.warm_up(question).await;
+        side.asker.warm_up(question, plan.requests).await;
     }
     of_many.add(&many.asker.ask(question, 0, half).await?)?;
     if let Some(few) = few {
@@ -182,17 +189,12 @@ async fn check(question: Question, side: &Side<'_>, checks: &mut Checks) -> anyh
 
 async fn loads(plan: &Plan, service: &Service, world: &World) -> anyhow::Result<Vec<Loads>> {
     let mut loads = Vec::new();
-    let mixes: [(&str, fn(&Question) -> bool); 3] = [
-        ("days", |question| question.range == Range::Day),
-        ("days and 30 days", |question| {
-            matches!(question.range, Range::Day | Range::Month)
-        }),
-        ("all ranges", |_| true),
-    ];
-    for (mix, is_asked) in mixes {
+    for (mix, ranges) in MIXES {
         info!("{} connections asking about {mix}", plan.connections);
         let load = Load {
-            questions: Question::all().filter(is_asked).collect(),
+            questions: Question::all()
+                .filter(|question| ranges.contains(&question.range))
+                .collect(),
             connections: plan.connections,
             rate: None,
             lasts: plan.paced / 4,

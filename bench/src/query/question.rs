@@ -39,7 +39,7 @@ pub(super) struct Question {
 }
 
 impl Range {
-    const ALL: [Self; 4] = [Self::Day, Self::Month, Self::Year, Self::AllTime];
+    pub(super) const ALL: [Self; 4] = [Self::Day, Self::Month, Self::Year, Self::AllTime];
 
     fn days(self) -> u64 {
         match self {
