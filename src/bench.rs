@@ -1,8 +1,12 @@
 //! `weir bench`: what a run found, as tables or as JSON.
 
+use std::fmt::Display;
+
 use ::bench::ingest::{self, bare};
+use ::bench::query;
 use ::bench::sink;
 use anyhow::{Context, ensure};
+use serde::Serialize;
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Benchmark {
@@ -18,6 +22,13 @@ pub(crate) enum Benchmark {
     /// Starts a broker, ClickHouse and sinks on ports and in a folder of their own, and ends
     /// everything. Progress goes to the log on stderr.
     Sink(sink::Options),
+    /// /stats over many events, beside few events and beside the raw table: what rollups save.
+    ///
+    /// Starts an embedded ClickHouse and query services on ports and in a folder of their own, has
+    /// ClickHouse make the events, asks on one connection, while events come in, and on many
+    /// connections at a constant rate, compares answers with straight counts, and ends everything.
+    /// Progress goes to the log on stderr.
+    Query(query::Options),
     /// The bare handler.
     #[command(hide = true)]
     Bare(bare::Options),
@@ -27,19 +38,25 @@ pub(crate) async fn run(benchmark: Benchmark) -> anyhow::Result<()> {
     match benchmark {
         Benchmark::Ingest(options) => measure_ingest(&options).await,
         Benchmark::Sink(options) => measure_sink(&options).await,
+        Benchmark::Query(options) => measure_query(&options).await,
         Benchmark::Bare(options) => bare::run(&options).await,
     }
 }
 
 #[expect(clippy::print_stdout, reason = "the command's answer")]
-async fn measure_ingest(options: &ingest::Options) -> anyhow::Result<()> {
-    let report = ingest::run(options).await?;
-    if options.json {
-        let json = serde_json::to_string_pretty(&report).context("write the report as JSON")?;
+fn print(report: &(impl Serialize + Display), as_json: bool) -> anyhow::Result<()> {
+    if as_json {
+        let json = serde_json::to_string_pretty(report).context("write the report as JSON")?;
         println!("{json}");
     } else {
         print!("{report}");
     }
+    Ok(())
+}
+
+async fn measure_ingest(options: &ingest::Options) -> anyhow::Result<()> {
+    let report = ingest::run(options).await?;
+    print(&report, options.json)?;
     ensure!(
         report.is_whole(),
         "events that were answered 202 are not in Kafka"
@@ -47,14 +64,17 @@ async fn measure_ingest(options: &ingest::Options) -> anyhow::Result<()> {
     Ok(())
 }
 
-#[expect(clippy::print_stdout, reason = "the command's answer")]
 async fn measure_sink(options: &sink::Options) -> anyhow::Result<()> {
     let report = sink::run(options).await?;
-    if options.json {
-        let json = serde_json::to_string_pretty(&report).context("write the report as JSON")?;
-        println!("{json}");
-    } else {
-        print!("{report}");
-    }
+    print(&report, options.json)
+}
+
+async fn measure_query(options: &query::Options) -> anyhow::Result<()> {
+    let report = query::run(options).await?;
+    print(&report, options.json)?;
+    ensure!(
+        report.is_right(),
+        "answers differ from a straight count of the rows"
+    );
     Ok(())
 }

@@ -180,7 +180,7 @@ impl Options {
     }
 }
 
-fn between(option: &str, value: usize, max: usize) -> anyhow::Result<()> {
+pub(crate) fn between(option: &str, value: usize, max: usize) -> anyhow::Result<()> {
     ensure!(
         (1..=max).contains(&value),
         "{option} must be from 1 to {max}, not {value}"
@@ -189,7 +189,7 @@ fn between(option: &str, value: usize, max: usize) -> anyhow::Result<()> {
 }
 
 /// `ingest.rounds_max=4` as the environment has it.
-fn setting(text: &str) -> anyhow::Result<(String, String)> {
+pub(crate) fn setting(text: &str) -> anyhow::Result<(String, String)> {
     let (key, value) = text
         .split_once('=')
         .filter(|(key, _)| !key.is_empty())
@@ -198,7 +198,7 @@ fn setting(text: &str) -> anyhow::Result<(String, String)> {
     Ok((format!("WEIR_{key}"), value.to_owned()))
 }
 
-fn cpus() -> usize {
+pub(crate) fn cpus() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
@@ -239,7 +239,7 @@ async fn measure(plan: &Plan) -> anyhow::Result<Report> {
 }
 
 /// The type of the file system that holds `folder`, as `/proc/mounts` names it.
-fn filesystem(folder: &Path) -> anyhow::Result<String> {
+pub(crate) fn filesystem(folder: &Path) -> anyhow::Result<String> {
     let mounts = std::fs::read_to_string("/proc/mounts").context("read /proc/mounts")?;
     let folder = folder
         .canonicalize()

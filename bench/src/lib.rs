@@ -3,4 +3,6 @@
 pub mod fill;
 pub mod ingest;
 mod process;
+pub mod query;
+mod schedule;
 pub mod sink;

@@ -119,7 +119,16 @@ impl Server {
     /// If the system does not tell.
     pub(crate) fn rss_bytes_max(&self) -> anyhow::Result<u64> {
         let status = self.proc_file("status")?;
-        rss_bytes_max(&status).with_context(|| format!("read the memory of {}", self.name))
+        bytes_in(&status, "VmHWM:").with_context(|| format!("read the memory of {}", self.name))
+    }
+
+    /// The memory it holds now, in bytes.
+    ///
+    /// # Errors
+    /// If the system does not tell.
+    pub(crate) fn rss_bytes(&self) -> anyhow::Result<u64> {
+        let status = self.proc_file("status")?;
+        bytes_in(&status, "VmRSS:").with_context(|| format!("read the memory of {}", self.name))
     }
 
     /// The end of what it has logged.
@@ -188,10 +197,9 @@ fn cpu_ticks(stat: &str) -> Option<u64> {
     Some(user + system)
 }
 
-fn rss_bytes_max(status: &str) -> Option<u64> {
-    let kbytes = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+/// A field of `/proc/<pid>/status`.
+fn bytes_in(status: &str, field: &str) -> Option<u64> {
+    let kbytes = status.lines().find_map(|line| line.strip_prefix(field))?;
     let kbytes: u64 = kbytes.trim().strip_suffix(" kB")?.parse().ok()?;
     Some(kbytes * 1024)
 }
@@ -270,8 +278,9 @@ mod tests {
     #[test]
     fn memory_is_told_in_bytes() {
         let status = "Name:\tweir\nVmHWM:\t    2048 kB\nVmRSS:\t    1024 kB\n";
-        assert_eq!(rss_bytes_max(status), Some(2 << 20));
-        assert_eq!(rss_bytes_max("Name:\tweir\n"), None);
+        assert_eq!(bytes_in(status, "VmHWM:"), Some(2 << 20));
+        assert_eq!(bytes_in(status, "VmRSS:"), Some(1 << 20));
+        assert_eq!(bytes_in("Name:\tweir\n", "VmRSS:"), None);
     }
 
     #[test]

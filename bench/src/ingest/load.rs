@@ -2,7 +2,6 @@
 //! as answers come (closed loop) or at a constant rate (open loop).
 
 mod connection;
-mod schedule;
 mod tally;
 
 use std::cell::{Cell, RefCell};
@@ -18,9 +17,9 @@ use tokio::task::{JoinHandle, JoinSet, LocalSet};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::bodies::{Ids, Requests};
+use crate::schedule::{Alarm, Due, Schedule};
 use connection::Answer;
 pub(super) use connection::Connection;
-use schedule::{Alarm, Due, Schedule};
 pub(super) use tally::Tally;
 
 /// How long answers may take that are still open at the end.

@@ -15,7 +15,7 @@ use tokio::io::unix::AsyncFd;
 
 /// Every `step`th request of a constant rate, from the `first` on.
 #[derive(Debug, Clone)]
-pub(super) struct Schedule {
+pub(crate) struct Schedule {
     begin: Instant,
     end: Instant,
     /// Requests a second, of all steps together.
@@ -26,7 +26,7 @@ pub(super) struct Schedule {
 
 /// What a schedule says at some time.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Due {
+pub(crate) enum Due {
     /// A request that was due then, and is now taken off the schedule.
     At(Instant),
     NotYet,
@@ -35,7 +35,7 @@ pub(super) enum Due {
 }
 
 impl Schedule {
-    pub(super) fn new(begin: Instant, end: Instant, rate: f64, first: u64, step: u64) -> Self {
+    pub(crate) fn new(begin: Instant, end: Instant, rate: f64, first: u64, step: u64) -> Self {
         Self {
             begin,
             end,
@@ -46,7 +46,7 @@ impl Schedule {
     }
 
     /// Takes the next request if it is due at `now`.
-    pub(super) fn take_due(&mut self, now: Instant) -> Due {
+    pub(crate) fn take_due(&mut self, now: Instant) -> Due {
         match self.peek() {
             None => Due::Over,
             Some(due) if due > now => Due::NotYet,
@@ -75,11 +75,11 @@ impl Iterator for Schedule {
 
 /// Wakes at an instant to within some microseconds. Tokio's own timer knows milliseconds only, which
 /// is as much as the latencies to be measured.
-pub(super) struct Alarm(AsyncFd<OwnedFd>);
+pub(crate) struct Alarm(AsyncFd<OwnedFd>);
 
 impl Alarm {
     /// To be made inside a runtime.
-    pub(super) fn new() -> anyhow::Result<Self> {
+    pub(crate) fn new() -> anyhow::Result<Self> {
         let flags = TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC;
         let timer = timerfd_create(TimerfdClockId::Monotonic, flags).context("make a timer")?;
         #[expect(
@@ -91,7 +91,7 @@ impl Alarm {
     }
 
     /// Returns at `due`, never before.
-    pub(super) async fn wait_until(&self, due: Instant) -> anyhow::Result<()> {
+    pub(crate) async fn wait_until(&self, due: Instant) -> anyhow::Result<()> {
         loop {
             let wait = due.saturating_duration_since(Instant::now());
             if wait.is_zero() {
