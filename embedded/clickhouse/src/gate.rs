@@ -4,12 +4,19 @@
 //! grant closes, and settings that limit a reader. Raw bytes are scanned and not tokens, so that
 //! no quote or escape the engine reads in another way can hide anything.
 
+mod settings;
+mod text;
+
+pub(crate) use settings::{ReaderLimits, check_setting};
+
 use crate::{
     exception::{Code, Exception},
     ffi::{Analysis, Class},
     sql::token::{Token, tokens},
     users::Role,
 };
+use settings::{assignments, check_open, check_settings_clause};
+use text::{calls, find_word, unescape};
 
 /// Functions that reach a file, a library or the network and that no grant covers: `file` reads
 /// any file of this machine in this build.
@@ -28,43 +35,8 @@ const CLOSED_FUNCTIONS: &[&str] = &[
     "aiTranslate",
 ];
 
-/// Settings that name a file, a host or another language, or whose text is run as SQL. No grant
-/// covers them, in this build they reach any file of this machine, and nothing here needs them.
-const CLOSED_SETTINGS: &[&str] = &[
-    "additional_result_filter",
-    "additional_table_filters",
-    "ai_function_embedding_default_credentials",
-    "ai_function_text_default_credentials",
-    "allow_experimental_eval_table_function",
-    "allow_python_table_function",
-    "dialect",
-    "format_avro_schema_registry_url",
-    "format_schema",
-    "format_schema_message_name",
-    "format_schema_source",
-    "format_template_resultset",
-    "format_template_row",
-    "function_implementation",
-    "input_format_record_errors_file_path",
-    "output_format_schema",
-    "parallel_replicas_custom_key",
-    "polyglot_dialect",
-    "rename_files_after_processing",
-    "url_base",
-];
-
 /// Session statements that are harmless, because no session outlives its request.
 const OPEN_CONTROLS: &[&str] = &["SET", "USE", "KILL"];
-
-/// Largest values a reader may choose for the settings that limit it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct ReaderLimits {
-    pub(crate) time_max_seconds: u64,
-    pub(crate) memory_max: u64,
-    pub(crate) rows_max: u64,
-    pub(crate) result_bytes_max: u64,
-    pub(crate) read_rows_max: u64,
-}
 
 /// Refuses a statement that its role may not run. `analysis` is of this very `sql`.
 pub(crate) fn check(
@@ -141,147 +113,6 @@ pub(crate) fn check_text(sql: &[u8]) -> Result<(), Exception> {
     Ok(())
 }
 
-/// A setting that comes with a request.
-pub(crate) fn check_setting(
-    name: &str,
-    value: &str,
-    role: Role,
-    limits: ReaderLimits,
-) -> Result<(), Exception> {
-    check_open(name)?;
-    match role {
-        Role::Reader => check_reader_setting(name, value, limits),
-        Role::Service | Role::ServiceReading => Ok(()),
-    }
-}
-
-fn check_open(setting: &str) -> Result<(), Exception> {
-    if CLOSED_SETTINGS.contains(&setting) {
-        return Err(denied(&format!("setting {setting} is closed")));
-    }
-    Ok(())
-}
-
-/// A setting the reader asks for, by URL or in the statement. Names of limits and permissions are
-/// refused unless listed; how values are read and shown is the reader's own affair.
-fn check_reader_setting(name: &str, value: &str, limits: ReaderLimits) -> Result<(), Exception> {
-    const GUARDED: &[&str] = &[
-        "allow", "force", "ignore", "max", "memory", "min", "os", "profile", "readonly", "timeout",
-        "url",
-    ];
-    const FREE_PREFIXES: &[&str] = &[
-        "allow_experimental_",
-        "allow_suspicious_",
-        "max_bytes_in_",
-        "max_rows_in_",
-        "max_rows_to_group_by",
-        "max_rows_to_sort",
-    ];
-    const THREADS_MAX: u64 = 64;
-    const BLOCK_ROWS_MAX: u64 = 1 << 20;
-    let number = value.parse::<u64>().ok();
-    let within = |max: u64| number.is_some_and(|number| number > 0 && number <= max);
-    let subject = name.split('_').next().unwrap_or(name);
-    let allowed = match name {
-        "max_execution_time" => within(limits.time_max_seconds),
-        "max_memory_usage" => within(limits.memory_max),
-        "max_result_rows" => within(limits.rows_max),
-        "max_result_bytes" => within(limits.result_bytes_max),
-        "max_rows_to_read" => within(limits.read_rows_max),
-        "max_threads" => within(THREADS_MAX),
-        "max_block_size" => within(BLOCK_ROWS_MAX),
-        "readonly" => number.is_some_and(|number| number == 1 || number == 2),
-        _ if FREE_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) => true,
-        _ => !GUARDED.contains(&subject) && !name.ends_with("overflow_mode"),
-    };
-    if allowed {
-        return Ok(());
-    }
-    Err(Exception::new(
-        Code::ReadOnly,
-        format_args!("Cannot modify '{name}' setting in readonly mode"),
-    ))
-}
-
-/// Every `name = value` behind a SETTINGS word must be a reader's. A comparison that stands there
-/// looks the same and is judged the same.
-fn check_settings_clause(sql: &[u8], limits: ReaderLimits) -> Result<(), Exception> {
-    let unescaped = unescape(sql);
-    for text in [sql, unescaped.as_slice()] {
-        let mut from = 0;
-        while let Some(start) = find_word(text, b"SETTINGS", from) {
-            from = start + b"SETTINGS".len();
-            // The table of that name.
-            if text[..start].ends_with(b"system.") {
-                continue;
-            }
-            for (name, value) in assignments(&text[from..]) {
-                check_reader_setting(name, value, limits)?;
-            }
-            break;
-        }
-    }
-    Ok(())
-}
-
-/// Every word that `=` follows, and the word behind that.
-fn assignments(text: &[u8]) -> impl Iterator<Item = (&str, &str)> {
-    let mut position = 0;
-    std::iter::from_fn(move || {
-        loop {
-            position += text[position..].iter().position(|byte| is_part(*byte))?;
-            let name = word(&text[position..]);
-            position += name.len();
-            let rest = &text[position..];
-            let sign = &rest[between(rest)..];
-            if let Some(behind) = sign.strip_prefix(b"=") {
-                return Some((name, number(&behind[between(behind)..])));
-            }
-        }
-    })
-}
-
-fn word(text: &[u8]) -> &str {
-    run(text, is_part)
-}
-
-/// A word, or a number with all that may belong to it: of `1.5e9` a word is only the first digit.
-fn number(text: &[u8]) -> &str {
-    run(text, |byte| {
-        is_part(byte) || matches!(byte, b'.' | b'+' | b'-')
-    })
-}
-
-fn run(text: &[u8], belongs: impl Fn(u8) -> bool) -> &str {
-    let length = text.iter().take_while(|byte| belongs(**byte)).count();
-    std::str::from_utf8(&text[..length]).unwrap_or_default()
-}
-
-/// Length of what may stand between two tokens, and of the quotes around them: blanks, quotes,
-/// comments, and whatever is no ASCII (blanks and quotes of other scripts).
-fn between(text: &[u8]) -> usize {
-    let mut position = 0;
-    while let Some(byte) = text.get(position) {
-        let rest = &text[position..];
-        position += match byte {
-            b'`' | b'"' | b'\'' => 1,
-            byte if *byte <= b' ' || *byte >= 0x7f => 1,
-            b'/' if rest.starts_with(b"/*") => length_to(rest, b"*/"),
-            b'-' if rest.starts_with(b"--") => length_to(rest, b"\n"),
-            b'#' => length_to(rest, b"\n"),
-            _ => break,
-        };
-    }
-    position
-}
-
-/// Length of `text` up to and with `end`, or all of it.
-fn length_to(text: &[u8], end: &[u8]) -> usize {
-    text.windows(end.len())
-        .position(|window| window == end)
-        .map_or(text.len(), |start| start + end.len())
-}
-
 fn is_open_control(sql: &[u8]) -> bool {
     let Some(first) = tokens(sql).next() else {
         return false;
@@ -294,69 +125,6 @@ fn denied(reason: &str) -> Exception {
         Code::AccessDenied,
         format_args!("Not enough privileges: {reason}."),
     )
-}
-
-/// Whether `name` stands in `text` where a bracket follows, or may be applied to columns by
-/// `APPLY(name)`.
-fn calls(text: &[u8], name: &[u8]) -> bool {
-    let mut from = 0;
-    while let Some(start) = find_word(text, name, from) {
-        let rest = &text[start + name.len()..];
-        let follows = &rest[between(rest)..];
-        if follows.starts_with(b"(") {
-            return true;
-        }
-        if find_word(text, b"APPLY", 0).is_some() {
-            return true;
-        }
-        from = start + name.len();
-    }
-    false
-}
-
-/// Position of `word` in any case, not inside a longer word.
-fn find_word(text: &[u8], word: &[u8], from: usize) -> Option<usize> {
-    (from..text.len().saturating_sub(word.len() - 1)).find(|start| {
-        let end = start + word.len();
-        text[*start..end].eq_ignore_ascii_case(word)
-            && !start
-                .checked_sub(1)
-                .is_some_and(|before| is_part(text[before]))
-            && !text.get(end).is_some_and(|byte| is_part(*byte))
-    })
-}
-
-/// Whether a byte is part of a word.
-fn is_part(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_'
-}
-
-/// Text with backslash escapes resolved, as a quoted name would have them: `\\N` is nothing at all.
-fn unescape(sql: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::with_capacity(sql.len());
-    let mut position = 0;
-    while let Some(byte) = sql.get(position) {
-        let hex = || {
-            let digits = std::str::from_utf8(sql.get(position + 2..position + 4)?).ok()?;
-            u8::from_str_radix(digits, 16).ok()
-        };
-        match (byte, sql.get(position + 1)) {
-            (b'\\', Some(b'x')) if hex().is_some() => {
-                plain.extend(hex());
-                position += 4;
-            }
-            (b'\\', Some(b'N')) => position += 2,
-            (b'\\', Some(escaped)) => {
-                plain.push(*escaped);
-                position += 2;
-            }
-            _ => {
-                plain.push(*byte);
-                position += 1;
-            }
-        }
-    }
-    plain
 }
 
 #[cfg(test)]
