@@ -22,8 +22,8 @@ const RETRY_FOR: Duration = Duration::from_secs(60);
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
-    /// Days of history, the last one today.
-    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u16).range(0..=i64::from(DAYS_MAX)))]
+    /// Days of history, the last one today; enough to compare a month with the one before.
+    #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u16).range(0..=i64::from(DAYS_MAX)))]
     days: u16,
     /// Go on with visitors who come now, until Ctrl-C.
     #[arg(long)]
