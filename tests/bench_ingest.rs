@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod common;
+
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -15,10 +17,8 @@ const POLL: Duration = Duration::from_millis(20);
 const SERVERS: usize = 3;
 
 fn bench_ingest(folder: &Path) -> Command {
-    let mut weir = Command::new(env!("CARGO_BIN_EXE_weir"));
-    weir.current_dir(folder)
-        .args(["bench", "ingest", "--dir"])
-        .arg(folder);
+    let mut weir = common::weir(folder);
+    weir.args(["bench", "ingest", "--dir"]).arg(folder);
     weir
 }
 

@@ -2,16 +2,17 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod common;
+
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use serde_json::Value;
 
 const QUESTIONS: usize = 24;
 
 fn bench_query(folder: &Path, options: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_weir"))
-        .current_dir(folder)
+    common::weir(folder)
         .args(["bench", "query", "--json"])
         // A machine that is busy with other tests is no reason to give no answer.
         .args(["--set", "query.timeout=60s"])
