@@ -123,7 +123,7 @@ fn answers(route: Route, status: StatusCode) -> Counter {
     counter!("weir_ingest_answers_total", "route" => route.path(), "status" => status)
 }
 
-/// As [`cors`](super::cors) has it for what is no preflight.
+/// As [`cors`] has it for what is no preflight.
 fn allow(origin: HeaderValue, response: &mut Response) {
     let headers = response.headers_mut();
     headers.insert(VARY, VARIES);
