@@ -179,17 +179,17 @@ async fn requests_open_at_shutdown_have_their_answers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_timer_holds_a_single_event_up() {
-    // What an answer takes is measured by `weir bench ingest`; a busy machine makes it longer. A
-    // wait of the edge's own would be in the quickest of many too.
-    const SHORTER_THAN_ANY_TIMER: Duration = Duration::from_millis(10);
+async fn a_single_event_is_answered_within_ten_milliseconds_at_the_median() {
     let (edge, _broker) = Edge::ready().await;
-    let mut quickest = Duration::MAX;
+    let mut times = Vec::new();
     for _ in 0..200 {
         let begun_at = Instant::now();
         edge.event(GOOD).await.is(202);
-        quickest = quickest.min(begun_at.elapsed());
+        times.push(begun_at.elapsed());
     }
-    assert!(quickest < SHORTER_THAN_ANY_TIMER, "{quickest:?}");
+    times.sort();
+    let median = times[times.len() / 2];
+    println!("median {median:?}, p99 {:?}", times[times.len() * 99 / 100]);
+    assert!(median < Duration::from_millis(10), "{median:?}");
     edge.stop().await;
 }
