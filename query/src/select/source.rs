@@ -1,14 +1,15 @@
 //! The tables a question can be served from, each as a relation with the same names.
 
-use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveTime, Utc};
 
-use crate::days::{Pieces, Span};
+use crate::days::{DayRange, Pieces, Span};
 use crate::statement::{Parameters, Reads};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Source {
-    /// Views and users by type: whole days in UTC from `stats_day`, and quarters of an hour for
-    /// days that something begins or ends in the middle of.
+    /// Views and users by type: whole months in UTC from `stats_month`, whole days from
+    /// `stats_day`, and quarters of an hour for days that something begins or ends in the middle
+    /// of.
     Totals,
     /// Views by type and path: months, days, and raw rows for what is less than a day.
     Paths,
@@ -53,25 +54,35 @@ fn rows(span: Span, wanted: &str, parameters: &mut Parameters) -> String {
 }
 
 fn totals(span: Span, bounds: &[i64], wanted: &str, parameters: &mut Parameters) -> String {
-    let whole = span.pieces().whole_days();
+    let mut relations = Vec::new();
+    let pieces = span.pieces();
+    let mut days = vec![pieces.whole_days()];
+    // A month that a point of a series cuts is read as its days.
+    let is_whole = |months: &DayRange| !bounds.iter().any(|at| cuts_a_month(*at, *months));
+    if let Some(months) = pieces.months.some().filter(is_whole) {
+        let of_months = within_days("month", &[months], parameters);
+        relations.push(format!(
+            "SELECT toInt64(toUInt16(month)) * 86400 AS at, event_type, events, users \
+             FROM stats_month WHERE {wanted} AND {of_months}"
+        ));
+        days = pieces.days.to_vec();
+    }
+    // A day that is cut is read as quarters of an hour. `bounds` are in order, and so are these.
     let mut cut: Vec<NaiveDate> = bounds.iter().filter_map(|bound| cut_day(*bound)).collect();
     cut.dedup();
-    let mut relations = Vec::new();
-    // A day that is cut is read as quarters of an hour. `bounds` are in order, and so are these.
-    let mut days = whole.first.iter_days().take_while(|day| *day <= whole.last);
-    let all_are_cut = days.all(|day| cut.binary_search(&day).is_ok());
-    if !all_are_cut {
-        parameters.date("whole_first", whole.first);
-        parameters.date("whole_last", whole.last);
-        let apart = if cut.is_empty() {
-            ""
-        } else {
+    let is_cut = |day: NaiveDate| cut.binary_search(&day).is_ok();
+    days.retain(|days| !days.days().all(is_cut));
+    if !days.is_empty() {
+        let of_days = within_days("date", &days, parameters);
+        let are_within = |day: &NaiveDate| days.iter().any(|days| days.contains(*day));
+        let apart = if cut.iter().any(are_within) {
             "AND date NOT IN {cut_days:Array(Date)}"
+        } else {
+            ""
         };
         relations.push(format!(
             "SELECT toInt64(toUInt16(date)) * 86400 AS at, event_type, events, users \
-             FROM stats_day WHERE {wanted} \
-             AND date BETWEEN {{whole_first:Date}} AND {{whole_last:Date}} {apart}"
+             FROM stats_day WHERE {wanted} AND {of_days} {apart}"
         ));
     }
     if !cut.is_empty() {
@@ -95,6 +106,33 @@ fn totals(span: Span, bounds: &[i64], wanted: &str, parameters: &mut Parameters)
     relations.join(" UNION ALL ")
 }
 
+/// That `column` lies in one of `ranges`, of which there is one or more.
+fn within_days(column: &str, ranges: &[DayRange], parameters: &mut Parameters) -> String {
+    let within: Vec<_> = ranges
+        .iter()
+        .enumerate()
+        .map(|(nth, range)| {
+            let (first, last) = (
+                format!("{column}_first_{nth}"),
+                format!("{column}_last_{nth}"),
+            );
+            parameters.date(&first, range.first);
+            parameters.date(&last, range.last);
+            format!("{column} BETWEEN {{{first}:Date}} AND {{{last}:Date}}")
+        })
+        .collect();
+    format!("({})", within.join(" OR "))
+}
+
+/// Whether `second` lies within one of the months: after its begin, before its end.
+fn cuts_a_month(second: i64, months: DayRange) -> bool {
+    let Some(time) = DateTime::from_timestamp(second.clamp(0, TIME_MAX), 0) else {
+        return false;
+    };
+    let is_begin = time.day() == 1 && time.time() == NaiveTime::MIN;
+    months.contains(time.date_naive()) && !is_begin
+}
+
 /// The day in UTC that `second` lies within; none if it begins with it.
 fn cut_day(second: i64) -> Option<NaiveDate> {
     let time = DateTime::from_timestamp(second.clamp(0, TIME_MAX), 0)?;
@@ -115,35 +153,38 @@ fn paths(pieces: Pieces, wanted: &str, parameters: &mut Parameters) -> String {
         edges,
     } = pieces;
     let mut relations = Vec::new();
-    if months.first <= months.last {
-        parameters.date("months_first", months.first);
-        parameters.date("months_last", months.last);
+    if let Some(months) = months.some() {
+        let of_months = within_days("month", &[months], parameters);
         relations.push(format!(
             "SELECT toString(path) AS page, event_type, events FROM paths_month \
-             WHERE {wanted} AND month BETWEEN {{months_first:Date}} AND {{months_last:Date}}"
+             WHERE {wanted} AND {of_months}"
         ));
     }
-    for (nth, days) in days.into_iter().enumerate() {
-        if days.first <= days.last {
-            parameters.date(&format!("days_first_{nth}"), days.first);
-            parameters.date(&format!("days_last_{nth}"), days.last);
-            relations.push(format!(
-                "SELECT path AS page, event_type, events FROM paths_day \
-                 WHERE {wanted} AND date BETWEEN {{days_first_{nth}:Date}} AND {{days_last_{nth}:Date}}"
-            ));
-        }
+    let days: Vec<_> = days.into_iter().filter_map(DayRange::some).collect();
+    if !days.is_empty() {
+        let of_days = within_days("date", &days, parameters);
+        relations.push(format!(
+            "SELECT path AS page, event_type, events FROM paths_day WHERE {wanted} AND {of_days}"
+        ));
     }
-    for (nth, edge) in edges.into_iter().enumerate() {
-        if edge.start < edge.end {
+    let edges = edges.into_iter().filter(|edge| edge.start < edge.end);
+    let of_edges: Vec<_> = edges
+        .enumerate()
+        .map(|(nth, edge)| {
             parameters.int(&format!("edge_start_{nth}"), edge.start.timestamp_millis());
             parameters.int(&format!("edge_end_{nth}"), edge.end.timestamp_millis());
-            relations.push(format!(
-                "SELECT toString(path) AS page, event_type, toUInt64(1) AS events FROM events \
-                 WHERE {wanted} \
-                 AND timestamp >= fromUnixTimestamp64Milli({{edge_start_{nth}:Int64}}, 'UTC') \
+            format!(
+                "timestamp >= fromUnixTimestamp64Milli({{edge_start_{nth}:Int64}}, 'UTC') \
                  AND timestamp < fromUnixTimestamp64Milli({{edge_end_{nth}:Int64}}, 'UTC')"
-            ));
-        }
+            )
+        })
+        .collect();
+    if !of_edges.is_empty() {
+        let of_edges = of_edges.join(" OR ");
+        relations.push(format!(
+            "SELECT toString(path) AS page, event_type, toUInt64(1) AS events FROM events \
+             WHERE {wanted} AND ({of_edges})"
+        ));
     }
     if relations.is_empty() {
         return format!(
