@@ -1,7 +1,8 @@
-//! The tables a question can be served from, each as a relation with the same names.
+//! The tables a question can be served from, and which of their rows serve it.
 
 use chrono::{DateTime, Datelike, NaiveDate, NaiveTime, Utc};
 
+use super::relation::{From, Relation};
 use crate::days::{DayRange, Pieces, Span};
 use crate::statement::{Parameters, Reads};
 
@@ -27,13 +28,13 @@ impl Source {
 
     /// Rows of `span` for which `wanted` holds. What begins or ends at one of `bounds`, in
     /// seconds, can be told from them.
-    pub(super) fn select(
+    pub(super) fn from(
         self,
         span: Span,
         bounds: &[i64],
         wanted: &str,
         parameters: &mut Parameters,
-    ) -> String {
+    ) -> From {
         match self {
             Self::Totals => totals(span, bounds, wanted, parameters),
             Self::Paths => paths(span.pieces(), wanted, parameters),
@@ -42,18 +43,16 @@ impl Source {
     }
 }
 
-fn rows(span: Span, wanted: &str, parameters: &mut Parameters) -> String {
-    parameters.int("start_ms", span.start.timestamp_millis());
-    parameters.int("end_ms", span.end.timestamp_millis());
-    format!(
-        "SELECT toInt64(toUnixTimestamp(timestamp)) AS at, path, event_type, referrer, user_id, props \
-         FROM events WHERE {wanted} \
-         AND timestamp >= fromUnixTimestamp64Milli({{start_ms:Int64}}, 'UTC') \
-         AND timestamp < fromUnixTimestamp64Milli({{end_ms:Int64}}, 'UTC')"
-    )
+fn rows(span: Span, wanted: &str, parameters: &mut Parameters) -> From {
+    let within = within_span(span, "", parameters);
+    From::of(&[Relation {
+        table: "events",
+        columns: &[("toInt64(toUnixTimestamp(timestamp))", "at")],
+        condition: format!("{wanted} AND {within}"),
+    }])
 }
 
-fn totals(span: Span, bounds: &[i64], wanted: &str, parameters: &mut Parameters) -> String {
+fn totals(span: Span, bounds: &[i64], wanted: &str, parameters: &mut Parameters) -> From {
     let mut relations = Vec::new();
     let pieces = span.pieces();
     let mut days = vec![pieces.whole_days()];
@@ -61,10 +60,16 @@ fn totals(span: Span, bounds: &[i64], wanted: &str, parameters: &mut Parameters)
     let is_whole = |months: &DayRange| !bounds.iter().any(|at| cuts_a_month(*at, *months));
     if let Some(months) = pieces.months.some().filter(is_whole) {
         let of_months = within_days("month", &[months], parameters);
-        relations.push(format!(
-            "SELECT toInt64(toUInt16(month)) * 86400 AS at, event_type, events, users \
-             FROM stats_month WHERE {wanted} AND {of_months}"
-        ));
+        relations.push(Relation {
+            table: "stats_month",
+            columns: &[
+                ("toInt64(toUInt16(month)) * 86400", "at"),
+                ("event_type", "event_type"),
+                ("events", "events"),
+                ("users", "users"),
+            ],
+            condition: format!("{wanted} AND {of_months}"),
+        });
         days = pieces.days.to_vec();
     }
     // A day that is cut is read as quarters of an hour. `bounds` are in order, and so are these.
@@ -80,31 +85,48 @@ fn totals(span: Span, bounds: &[i64], wanted: &str, parameters: &mut Parameters)
         } else {
             ""
         };
-        relations.push(format!(
-            "SELECT toInt64(toUInt16(date)) * 86400 AS at, event_type, events, users \
-             FROM stats_day WHERE {wanted} AND {of_days} {apart}"
-        ));
+        relations.push(Relation {
+            table: "stats_day",
+            columns: DAYS,
+            condition: format!("{wanted} AND {of_days} {apart}"),
+        });
     }
     if !cut.is_empty() {
         parameters.dates("cut_days", &cut);
         parameters.int("start_s", seconds(span.start));
         parameters.int("end_s", seconds(span.end));
-        relations.push(format!(
-            "SELECT toInt64(toUnixTimestamp(time)) AS at, event_type, events, users \
-             FROM stats_quarter_hour WHERE {wanted} \
-             AND time >= fromUnixTimestamp({{start_s:Int64}}) \
-             AND time < fromUnixTimestamp({{end_s:Int64}}) \
-             AND toDate(time) IN {{cut_days:Array(Date)}}"
-        ));
+        relations.push(Relation {
+            table: "stats_quarter_hour",
+            columns: &[
+                ("toInt64(toUnixTimestamp(time))", "at"),
+                ("event_type", "event_type"),
+                ("events", "events"),
+                ("users", "users"),
+            ],
+            condition: format!(
+                "{wanted} AND time >= fromUnixTimestamp({{start_s:Int64}}) \
+                 AND time < fromUnixTimestamp({{end_s:Int64}}) \
+                 AND toDate(time) IN {{cut_days:Array(Date)}}"
+            ),
+        });
     }
     if relations.is_empty() {
         // No time at all: a day that its zone left out.
-        return format!(
-            "SELECT toInt64(0) AS at, event_type, events, users FROM stats_day WHERE {wanted} AND 0"
-        );
+        relations.push(Relation {
+            table: "stats_day",
+            columns: DAYS,
+            condition: format!("{wanted} AND 0"),
+        });
     }
-    relations.join(" UNION ALL ")
+    From::of(&relations)
 }
+
+const DAYS: &[(&str, &str)] = &[
+    ("toInt64(toUInt16(date)) * 86400", "at"),
+    ("event_type", "event_type"),
+    ("events", "events"),
+    ("users", "users"),
+];
 
 /// That `column` lies in one of `ranges`, of which there is one or more.
 fn within_days(column: &str, ranges: &[DayRange], parameters: &mut Parameters) -> String {
@@ -146,7 +168,7 @@ fn seconds(time: DateTime<Utc>) -> i64 {
     time.timestamp().clamp(0, TIME_MAX)
 }
 
-fn paths(pieces: Pieces, wanted: &str, parameters: &mut Parameters) -> String {
+fn paths(pieces: Pieces, wanted: &str, parameters: &mut Parameters) -> From {
     let Pieces {
         months,
         days,
@@ -155,41 +177,64 @@ fn paths(pieces: Pieces, wanted: &str, parameters: &mut Parameters) -> String {
     let mut relations = Vec::new();
     if let Some(months) = months.some() {
         let of_months = within_days("month", &[months], parameters);
-        relations.push(format!(
-            "SELECT toString(path) AS page, event_type, events FROM paths_month \
-             WHERE {wanted} AND {of_months}"
-        ));
+        relations.push(Relation {
+            table: "paths_month",
+            columns: &[
+                ("toString(path)", "page"),
+                ("event_type", "event_type"),
+                ("events", "events"),
+            ],
+            condition: format!("{wanted} AND {of_months}"),
+        });
     }
     let days: Vec<_> = days.into_iter().filter_map(DayRange::some).collect();
     if !days.is_empty() {
         let of_days = within_days("date", &days, parameters);
-        relations.push(format!(
-            "SELECT path AS page, event_type, events FROM paths_day WHERE {wanted} AND {of_days}"
-        ));
+        relations.push(Relation {
+            table: "paths_day",
+            columns: PATHS_OF_DAYS,
+            condition: format!("{wanted} AND {of_days}"),
+        });
     }
     let edges = edges.into_iter().filter(|edge| edge.start < edge.end);
     let of_edges: Vec<_> = edges
-        .enumerate()
-        .map(|(nth, edge)| {
-            parameters.int(&format!("edge_start_{nth}"), edge.start.timestamp_millis());
-            parameters.int(&format!("edge_end_{nth}"), edge.end.timestamp_millis());
-            format!(
-                "timestamp >= fromUnixTimestamp64Milli({{edge_start_{nth}:Int64}}, 'UTC') \
-                 AND timestamp < fromUnixTimestamp64Milli({{edge_end_{nth}:Int64}}, 'UTC')"
-            )
-        })
+        .zip(["head_", "tail_"])
+        .map(|(edge, name)| within_span(edge, name, parameters))
         .collect();
     if !of_edges.is_empty() {
         let of_edges = of_edges.join(" OR ");
-        relations.push(format!(
-            "SELECT toString(path) AS page, event_type, toUInt64(1) AS events FROM events \
-             WHERE {wanted} AND ({of_edges})"
-        ));
+        relations.push(Relation {
+            table: "events",
+            columns: &[
+                ("toString(path)", "page"),
+                ("event_type", "event_type"),
+                ("toUInt64(1)", "events"),
+            ],
+            condition: format!("{wanted} AND ({of_edges})"),
+        });
     }
     if relations.is_empty() {
-        return format!(
-            "SELECT path AS page, event_type, events FROM paths_day WHERE {wanted} AND 0"
-        );
+        relations.push(Relation {
+            table: "paths_day",
+            columns: PATHS_OF_DAYS,
+            condition: format!("{wanted} AND 0"),
+        });
     }
-    relations.join(" UNION ALL ")
+    From::of(&relations)
+}
+
+const PATHS_OF_DAYS: &[(&str, &str)] = &[
+    ("path", "page"),
+    ("event_type", "event_type"),
+    ("events", "events"),
+];
+
+/// That the time of a raw row lies in `span`; `name` keeps its parameters apart from others'.
+fn within_span(span: Span, name: &str, parameters: &mut Parameters) -> String {
+    parameters.int(&format!("{name}start_ms"), span.start.timestamp_millis());
+    parameters.int(&format!("{name}end_ms"), span.end.timestamp_millis());
+    format!(
+        "timestamp >= fromUnixTimestamp64Milli({{{name}start_ms:Int64}}, 'UTC') \
+         AND timestamp < fromUnixTimestamp64Milli({{{name}end_ms:Int64}}, 'UTC')"
+    )
 }

@@ -48,10 +48,7 @@ fn totals_come_from_months_and_days_and_only_what_cuts_a_day_from_quarters_of_an
     assert_eq!(totals(Tz::UTC, &[]), whole);
     let all = ["stats_month", "stats_day", "stats_quarter_hour"];
     assert_eq!(totals(Tz::Asia__Kathmandu, &[]), all);
-    assert_eq!(
-        totals(Tz::UTC, &[filter(Property::EventType)]),
-        whole
-    );
+    assert_eq!(totals(Tz::UTC, &[filter(Property::EventType)]), whole);
     for property in [Property::Path, Property::Referrer, Property::User] {
         assert_eq!(totals(Tz::UTC, &[filter(property)]), ["events"]);
     }
