@@ -158,7 +158,7 @@ fn make_folder(folder: &Path, password: &str, owner: Option<Owner>) -> anyhow::R
     std::fs::create_dir(folder).with_context(making)?;
     let file = folder.join("password");
     std::fs::write(&file, password).with_context(making)?;
-    for (path, mode) in [(&*folder, 0o700), (&*file, 0o600)] {
+    for (path, mode) in [(folder, 0o700), (file.as_path(), 0o600)] {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
             .with_context(making)?;
         if let Some(Owner { uid, gid }) = owner {
