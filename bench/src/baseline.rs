@@ -13,8 +13,11 @@ mod stats;
 mod store;
 mod weir;
 
+use std::fs::File;
+use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::PathBuf;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -172,6 +175,18 @@ fn free_port() -> anyhow::Result<u16> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("look for a free port")?;
     let address = listener.local_addr().context("look for a free port")?;
     Ok(address.port())
+}
+
+/// Writes a new file that nobody else can read.
+fn write_secret(path: &Path, text: &str) -> anyhow::Result<()> {
+    let writing = || format!("write {}", path.display());
+    let mut file = File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path)
+        .with_context(writing)?;
+    file.write_all(text.as_bytes()).with_context(writing)
 }
 
 /// Takes from a program what the caller's environment would tell it: which server to reach, which

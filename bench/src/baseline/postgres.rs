@@ -1,6 +1,7 @@
 //! A PostgreSQL of the run's own, as it comes: default settings, every commit synced.
 
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::fs::DirBuilder;
+use std::os::unix::fs::{DirBuilderExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -14,7 +15,7 @@ use tokio::io::AsyncWriteExt;
 use uuid::Uuid;
 
 use super::programs::{Owner, Programs};
-use super::{free_port, without_settings};
+use super::{free_port, without_settings, write_secret};
 use crate::process::Server;
 
 const STARTS_WITHIN: Duration = Duration::from_secs(30);
@@ -42,7 +43,14 @@ impl Postgres {
             .args(["--encoding", "UTF8", "--no-locale"])
             .args(["--pwfile", "password", "--auth", "scram-sha-256"])
             .current_dir(folder);
-        check(output(initdb).await?, "make a PostgreSQL cluster")?;
+        let made = output(initdb).await;
+        made.and_then(|ended| check(ended, "initdb")).with_context(|| {
+            let reach = match owner {
+                None => "",
+                Some(_) => " (the user postgres has to be able to get there; --dir names another folder)",
+            };
+            format!("make a PostgreSQL cluster in {}{reach}", folder.display())
+        })?;
 
         let port = free_port()?;
         let mut postgres = as_owner(&programs.postgres, owner);
@@ -155,13 +163,14 @@ async fn next(rows: &mut BytesCursor) -> anyhow::Result<Option<Bytes>> {
 /// A folder with the password in it, that PostgreSQL's user has to itself.
 fn make_folder(folder: &Path, password: &str, owner: Option<Owner>) -> anyhow::Result<()> {
     let making = || format!("make {}", folder.display());
-    std::fs::create_dir(folder).with_context(making)?;
+    DirBuilder::new()
+        .mode(0o700)
+        .create(folder)
+        .with_context(making)?;
     let file = folder.join("password");
-    std::fs::write(&file, password).with_context(making)?;
-    for (path, mode) in [(folder, 0o700), (file.as_path(), 0o600)] {
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
-            .with_context(making)?;
-        if let Some(Owner { uid, gid }) = owner {
+    write_secret(&file, password)?;
+    if let Some(Owner { uid, gid }) = owner {
+        for path in [folder, &file] {
             chown(path, Some(uid), Some(gid)).with_context(making)?;
         }
     }

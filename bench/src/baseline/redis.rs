@@ -1,7 +1,6 @@
 //! A Redis of the run's own, with its log synced every second, and what waits in BullMQ's queue.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -12,7 +11,7 @@ use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use uuid::Uuid;
 
-use super::{free_port, without_settings};
+use super::{free_port, without_settings, write_secret};
 use crate::process::Server;
 
 const STARTS_WITHIN: Duration = Duration::from_secs(30);
@@ -44,11 +43,7 @@ impl Redis {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()?));
         let password = Uuid::new_v4().simple().to_string();
         let file = folder.join("redis.conf");
-        let writing = || format!("write {}", file.display());
-        let text = configuration(address, &password);
-        std::fs::write(&file, text).with_context(writing)?;
-        let only_mine = std::fs::Permissions::from_mode(0o600);
-        std::fs::set_permissions(&file, only_mine).with_context(writing)?;
+        write_secret(&file, &configuration(address, &password))?;
         let mut command = Command::new(program);
         command.arg(&file);
         without_settings(&mut command);

@@ -2,7 +2,9 @@
 
 use std::fmt::{Display, Formatter, Result};
 
-use super::{Accepted, Accepting, Asked, Conditions, Report, Sides, Stored, Storing, cpu_ms};
+use super::{
+    Accepted, Accepting, Asked, Conditions, CpuSeconds, Report, Sides, Stored, Storing, cpu_ms,
+};
 use crate::ingest::report::Spread;
 use crate::query::report::Timed;
 
@@ -129,36 +131,27 @@ impl Display for Storing {
         };
         both("events/s", |side| side.events_per_second)?;
         both("events per CPU-second", |side| side.events_per_cpu_second)?;
-        let mut told = |name: &str, of: &dyn Fn(&Stored) -> String| {
-            line(f, name, &of(baseline), &of(weir), None)
-        };
-        told("CPU-seconds", &cpu)?;
-        told("in seconds", &|side| format!("{:.1}", side.seconds))?;
-        told("events accepted", &|side| side.accepted.to_string())?;
-        told("rows stored", &|side| {
+        // On either side: what takes events out, what kept them, where they go.
+        for (baseline, weir) in baseline.cpu.iter().zip(&weir.cpu) {
+            let name = format!("CPU-seconds, {}; {}", baseline.process, weir.process);
+            let seconds = |cpu: &CpuSeconds| format!("{:.1}", cpu.cpu_seconds);
+            line(f, &name, &seconds(baseline), &seconds(weir), None)?;
+        }
+        let mut told =
+            |name: &str, of: fn(&Stored) -> String| line(f, name, &of(baseline), &of(weir), None);
+        told("in seconds", |side| format!("{:.1}", side.seconds))?;
+        told("events accepted", |side| side.accepted.to_string())?;
+        told("rows stored", |side| {
             let wrong = if side.is_whole() { "" } else { " WRONG" };
             format!("{}{wrong}", side.rows)
         })
     }
 }
 
-/// Each process's own.
-fn cpu(stored: &Stored) -> String {
-    let each: Vec<String> = stored
-        .cpu
-        .iter()
-        .map(|process| format!("{} {:.1}", process.process, process.cpu_seconds))
-        .collect();
-    each.join(", ")
-}
-
 impl Display for Asked {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         let Sides { baseline, weir } = &self.sides;
-        let name = format!(
-            "{} of the {} site, {} views",
-            self.range, self.site, self.views
-        );
+        let name = format!("{}, {} site, {} views", self.range, self.site, self.views);
         let mut both = |name: &str, of: fn(&Timed) -> f64| {
             let (baseline, weir) = (of(baseline), of(weir));
             let times = baseline / weir;
@@ -196,11 +189,15 @@ fn line(
     weir: &str,
     times: Option<f64>,
 ) -> Result {
-    let times = times.map_or_else(String::new, |times| format!("{times:.1}"));
+    let times = match times {
+        None => String::new(),
+        Some(times) if times < 10.0 => format!("{times:.2}"),
+        Some(times) => format!("{times:.0}"),
+    };
     row(f, name, baseline, weir, &times)
 }
 
 fn row(f: &mut Formatter<'_>, name: &str, baseline: &str, weir: &str, times: &str) -> Result {
-    let text = format!("{name:<52} {baseline:>40} {weir:>40} {times:>8}");
+    let text = format!("{name:<52} {baseline:>24} {weir:>24} {times:>8}");
     writeln!(f, "{}", text.trim_end())
 }
