@@ -25,6 +25,7 @@ use anyhow::{Context, bail, ensure};
 use tracing::info;
 
 use crate::ingest::{cpus, filesystem};
+use crate::query::rows::Shape;
 use accept::{Door, Kind};
 use node::NodeDesign;
 use programs::Programs;
@@ -32,6 +33,11 @@ use report::{Conditions, Report, Sides, Storing, accepted_and_unanswered};
 use weir::Weir;
 
 const ROWS: std::ops::RangeInclusive<u64> = 1_000..=100_000_000;
+/// Their names have two digits.
+const SITES_MAX: u16 = 99;
+const WEEKS_MAX: u64 = 104;
+/// What the Node design accepts in this time, it takes some minutes to store.
+const SECONDS_MAX: f64 = 20.0;
 const LOADS: [Kind; 2] = [
     Kind {
         connections: 64,
@@ -46,9 +52,15 @@ const LOADS: [Kind; 2] = [
 /// What to measure.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Options {
-    /// Events that are asked about, of ten sites over four weeks.
+    /// Events that are asked about.
     #[arg(long, default_value_t = 1_000_000, value_name = "COUNT")]
     rows: u64,
+    /// Sites that they are of; the first of ten has three in ten of all events.
+    #[arg(long, default_value_t = 10, value_name = "COUNT")]
+    sites: u16,
+    /// Weeks that they are spread over: the fewer, the more a day has.
+    #[arg(long, default_value_t = 4, value_name = "COUNT")]
+    weeks: u64,
     /// How long each round of each load is measured, after half a second of warm-up, and each
     /// question asked.
     #[arg(long, default_value_t = 4.0)]
@@ -68,6 +80,7 @@ pub struct Options {
 /// Options that can be measured.
 struct Plan {
     rows: u64,
+    shape: Shape,
     measured: Duration,
     load_threads: usize,
     folder: PathBuf,
@@ -84,8 +97,18 @@ impl Options {
             self.rows
         );
         ensure!(
-            (0.1..=60.0).contains(&self.seconds),
-            "--seconds must be from 0.1 to 60, not {}",
+            (1..=SITES_MAX).contains(&self.sites),
+            "--sites must be from 1 to {SITES_MAX}, not {}",
+            self.sites
+        );
+        ensure!(
+            (1..=WEEKS_MAX).contains(&self.weeks),
+            "--weeks must be from 1 to {WEEKS_MAX}, not {}",
+            self.weeks
+        );
+        ensure!(
+            (0.1..=SECONDS_MAX).contains(&self.seconds),
+            "--seconds must be from 0.1 to {SECONDS_MAX}, not {}",
             self.seconds
         );
         let folder = self.dir.clone().unwrap_or_else(std::env::temp_dir);
@@ -102,6 +125,10 @@ impl Options {
         };
         Ok(Plan {
             rows: self.rows,
+            shape: Shape {
+                days: self.weeks * 7,
+                sites: self.sites,
+            },
             measured: Duration::from_secs_f64(self.seconds),
             load_threads: (cpus() / 4).max(1),
             folder: absolute(folder)?,
@@ -151,7 +178,7 @@ async fn measure(plan: &Plan, programs: &Programs) -> anyhow::Result<Report> {
     });
     // Nothing of it is asked any more, and what idles is not quite idle.
     drop(weir);
-    let stats = stats::measure(&design, &plan.folder, plan.rows, plan.measured).await?;
+    let stats = stats::measure(&design, &plan.folder, plan.rows, plan.shape, plan.measured).await?;
     Ok(Report {
         conditions: Conditions {
             cpus: cpus(),
@@ -159,8 +186,8 @@ async fn measure(plan: &Plan, programs: &Programs) -> anyhow::Result<Report> {
             load_threads: plan.load_threads,
             seconds: plan.measured.as_secs_f64(),
             rows: plan.rows,
-            sites: stats::SHAPE.sites,
-            days: stats::SHAPE.days,
+            sites: plan.shape.sites,
+            days: plan.shape.days,
             versions: programs.versions.clone(),
             optimised: !cfg!(debug_assertions),
         },
@@ -224,7 +251,9 @@ mod tests {
         };
         for (option, good, bad) in [
             ("--rows", ["1000", "100000000"], ["999", "100000001"]),
-            ("--seconds", ["0.1", "60"], ["0", "NaN"]),
+            ("--sites", ["1", "99"], ["0", "100"]),
+            ("--weeks", ["1", "104"], ["0", "105"]),
+            ("--seconds", ["0.1", "20"], ["0", "NaN"]),
         ] {
             for value in good {
                 plan(option, value).unwrap();

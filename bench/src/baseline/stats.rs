@@ -18,19 +18,11 @@ use crate::query::report::Timed;
 use crate::query::rows::{self, FIRST_DAY, Shape};
 use crate::query::world::World;
 
-/// Four busy weeks, so that a site's day is thousands of rows: of a day with a few hundred, an
-/// index finds the rows in no time.
-pub(super) const SHAPE: Shape = Shape {
-    days: 28,
-    sites: 10,
-};
 const DATABASE: &str = "history";
 const COLUMNS: &str = "site_id, event_type, path, user_id, timestamp";
 
-/// By rank of ten: the largest has three in ten of all events, the smallest one in twenty-five.
-const SITES: [(&str, &str); 2] = [("largest", "site-01"), ("smallest", "site-10")];
-/// It shares no divisor with the days, so every day gets its turn.
-const STEP: u64 = 5;
+/// More than there are weeks, and a prime: it shares no divisor with the days, so each gets its turn.
+const STEP: u64 = 107;
 const WARM_UP_REQUESTS: u64 = 3;
 /// Of each half, however long they take, and however little.
 const REQUESTS_MIN: u64 = 5;
@@ -42,9 +34,17 @@ const USERS_ERROR_MAX: f64 = 0.01;
 
 #[derive(Debug, Clone, Copy)]
 struct Question {
-    size: &'static str,
-    site: &'static str,
+    site: Site,
     range: Range,
+    /// Of all that there are.
+    days: u64,
+}
+
+/// Sites are numbered by size.
+#[derive(Debug, Clone, Copy)]
+struct Site {
+    size: &'static str,
+    number: u16,
 }
 
 /// Who answers, and what that costs whom.
@@ -63,11 +63,12 @@ pub(super) async fn measure(
     design: &NodeDesign,
     parent: &Path,
     rows: u64,
+    shape: Shape,
     budget: Duration,
 ) -> anyhow::Result<Vec<Asked>> {
     let world = World::start(&Place::In(parent.to_owned()), &[]).await?;
     let config = world.clickhouse(&rows::database(rows));
-    rows::prepare(&config, world.folder(), rows, SHAPE).await?;
+    rows::prepare(&config, world.folder(), rows, shape).await?;
     load(design, &infra::clickhouse::client(&config), rows).await?;
     let service = world.serve("query", &config.database, &[]).await?;
     let api = design.serve("api-history", DATABASE).await?;
@@ -86,13 +87,33 @@ pub(super) async fn measure(
         },
     };
     let mut asked = Vec::new();
-    for range in [Range::Day, Range::AllTime] {
-        for (size, site) in SITES {
-            let question = Question { size, site, range };
-            asked.push(ask_both(question, &sides, budget / 2).await?);
-        }
+    for question in questions(shape) {
+        asked.push(ask_both(question, &sides, budget / 2).await?);
     }
     Ok(asked)
+}
+
+/// Days, then all time, of the largest site and of the smallest.
+fn questions(shape: Shape) -> Vec<Question> {
+    let mut sites = vec![Site {
+        size: "largest",
+        number: 1,
+    }];
+    if shape.sites > 1 {
+        sites.push(Site {
+            size: "smallest",
+            number: shape.sites,
+        });
+    }
+    let ranges = [Range::Day, Range::AllTime].into_iter();
+    let questions = ranges.flat_map(|range| {
+        sites.iter().map(move |site| Question {
+            site: *site,
+            range,
+            days: shape.days,
+        })
+    });
+    questions.collect()
 }
 
 /// The very rows that ClickHouse made, in the order in which time passes.
@@ -147,10 +168,10 @@ async fn ask_both(
     };
     info!(
         "{} of the {} site: p50 {:.1} ms, and weir {:.1} ms",
-        question.range, question.size, sides.baseline.p50_ms, sides.weir.p50_ms
+        question.range, question.site.size, sides.baseline.p50_ms, sides.weir.p50_ms
     );
     Ok(Asked::new(
-        question.size,
+        question.site.size,
         question.range,
         views,
         agree,
@@ -182,16 +203,17 @@ async fn compare(question: Question, sides: &Sides<Side<'_>>) -> anyhow::Result<
 
 impl Question {
     fn path(self, variant: u64) -> String {
-        let site = self.site;
+        // As the rows have it.
+        let site = format!("site-{:02}", self.site.number);
         match self.range {
-            Range::Day => format!("/stats?site_id={site}&date={}", day(variant)),
+            Range::Day => format!("/stats?site_id={site}&date={}", self.day(variant)),
             Range::AllTime => format!("/stats?site_id={site}"),
         }
     }
-}
 
-fn day(variant: u64) -> NaiveDate {
-    FIRST_DAY + Days::new(variant * STEP % SHAPE.days)
+    fn day(self, variant: u64) -> NaiveDate {
+        FIRST_DAY + Days::new(variant * STEP % self.days)
+    }
 }
 
 impl Side<'_> {
@@ -239,25 +261,37 @@ mod tests {
 
     use super::*;
 
+    const SHAPE: Shape = Shape {
+        days: 28,
+        sites: 10,
+    };
+
     #[test]
     fn every_day_that_has_events_gets_its_turn_and_no_other() {
-        let days: HashSet<_> = (0..SHAPE.days).map(day).collect();
-        assert_eq!(days.len() as u64, SHAPE.days);
-        let end = FIRST_DAY + Days::new(SHAPE.days);
-        assert!(days.iter().all(|day| (FIRST_DAY..end).contains(day)));
+        for days in (1..=104).map(|weeks| weeks * 7) {
+            let question = questions(Shape { days, ..SHAPE })[0];
+            let asked: HashSet<_> = (0..days).map(|variant| question.day(variant)).collect();
+            assert_eq!(asked.len() as u64, days);
+            let end = FIRST_DAY + Days::new(days);
+            assert!(asked.iter().all(|day| (FIRST_DAY..end).contains(day)));
+        }
     }
 
     #[test]
-    fn both_sides_are_asked_by_the_same_path() {
-        let question = |range| Question {
-            size: "largest",
-            site: "site-01",
-            range,
+    fn days_and_all_time_of_the_largest_and_the_smallest_site_are_asked() {
+        let paths = |shape| -> Vec<String> {
+            let questions = questions(shape).into_iter();
+            questions.map(|question| question.path(1)).collect()
         };
         assert_eq!(
-            question(Range::Day).path(1),
-            "/stats?site_id=site-01&date=2024-01-06"
+            paths(SHAPE),
+            [
+                "/stats?site_id=site-01&date=2024-01-24",
+                "/stats?site_id=site-10&date=2024-01-24",
+                "/stats?site_id=site-01",
+                "/stats?site_id=site-10",
+            ]
         );
-        assert_eq!(question(Range::AllTime).path(1), "/stats?site_id=site-01");
+        assert_eq!(paths(Shape { sites: 1, ..SHAPE }).len(), 2);
     }
 }
