@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use bytes::Bytes;
-use clickhouse::query::BytesCursor;
 use rustix::process::Signal;
 use tokio::io::AsyncWriteExt;
 use uuid::Uuid;
@@ -33,7 +32,7 @@ impl Postgres {
     /// # Errors
     /// If it does not start; its log is part of the message.
     pub(super) async fn start(programs: &Programs, folder: &Path) -> anyhow::Result<Self> {
-        let owner = Owner::of_postgresql()?;
+        let owner = programs.owner;
         let password = Uuid::new_v4().simple().to_string();
         make_folder(folder, &password, owner)?;
         let mut initdb = tokio::process::Command::from(as_owner(&programs.initdb, owner));
@@ -106,7 +105,7 @@ impl Postgres {
             .with_context(|| format!("PostgreSQL counted {count:?} events"))
     }
 
-    /// Copies `rows` of tab-separated text into the columns of `events`.
+    /// Copies rows of tab-separated text into the columns of `events`, `next` piece by piece.
     ///
     /// # Errors
     /// If either side fails.
@@ -114,7 +113,7 @@ impl Postgres {
         &self,
         database: &str,
         columns: &str,
-        mut rows: BytesCursor,
+        mut next: impl AsyncFnMut() -> anyhow::Result<Option<Bytes>>,
     ) -> anyhow::Result<()> {
         let copy = format!("COPY events ({columns}) FROM STDIN WITH (FORMAT text, NULL '')");
         let mut psql = self.psql(database);
@@ -127,7 +126,7 @@ impl Postgres {
             .context("start psql")?;
         let mut stdin = child.stdin.take().context("hold psql's stdin")?;
         let sending = async {
-            while let Some(piece) = next(&mut rows).await? {
+            while let Some(piece) = next().await? {
                 stdin.write_all(&piece).await.context("write to psql")?;
             }
             stdin.shutdown().await.context("write to psql")?;
@@ -154,10 +153,6 @@ impl Postgres {
         psql.kill_on_drop(true);
         psql
     }
-}
-
-async fn next(rows: &mut BytesCursor) -> anyhow::Result<Option<Bytes>> {
-    rows.next().await.context("read rows from ClickHouse")
 }
 
 /// A folder with the password in it, that PostgreSQL's user has to itself.

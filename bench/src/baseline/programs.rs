@@ -21,6 +21,8 @@ pub(super) struct Programs {
     pub(super) initdb: PathBuf,
     pub(super) postgres: PathBuf,
     pub(super) psql: PathBuf,
+    /// Whom PostgreSQL runs as; `None`: whoever runs this.
+    pub(super) owner: Option<Owner>,
     pub(super) versions: Versions,
 }
 
@@ -41,7 +43,7 @@ struct Missing {
 
 impl Programs {
     /// # Errors
-    /// If one is missing, with all that are and how to get them.
+    /// If one is missing, with all that are and how to get them; or nobody can run PostgreSQL.
     pub(super) fn find() -> anyhow::Result<Self> {
         let mut missing = Missing::default();
         let mut version = |program: &Path, name, package| {
@@ -75,6 +77,7 @@ impl Programs {
             initdb,
             postgres,
             psql,
+            owner: Owner::of_postgresql()?,
             versions: Versions {
                 node: of_node,
                 redis: of_redis,
@@ -146,7 +149,7 @@ fn newest_postgresql(root: &Path) -> Option<PathBuf> {
         .map(|(_, folder)| folder)
 }
 
-/// The user that PostgreSQL runs as.
+/// A user of the system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Owner {
     pub(super) uid: u32,
@@ -154,11 +157,9 @@ pub(super) struct Owner {
 }
 
 impl Owner {
-    /// `None`: whoever runs this.
-    ///
     /// # Errors
-    /// If that is root, whom PostgreSQL refuses, and there is nobody else.
-    pub(super) fn of_postgresql() -> anyhow::Result<Option<Self>> {
+    /// If root runs this, whom PostgreSQL refuses, and there is nobody else.
+    fn of_postgresql() -> anyhow::Result<Option<Self>> {
         if !rustix::process::geteuid().is_root() {
             return Ok(None);
         }

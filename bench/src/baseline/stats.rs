@@ -1,14 +1,18 @@
 //! The same questions about the same rows: PostgreSQL counting them, and weir's rollups.
 
+use std::ops::Range;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
+use bytes::Bytes;
 use chrono::{Days, NaiveDate};
+use clickhouse::Client;
+use clickhouse::query::BytesCursor;
 use tracing::{info, warn};
 
 use super::node::{NodeDesign, make_database, make_indexes};
-use super::report::{Asked, Range, Sides};
+use super::report::{self, Asked, Sides};
 use crate::process::Server;
 use crate::query::Place;
 use crate::query::asked::Tally;
@@ -20,6 +24,8 @@ use crate::query::world::World;
 
 const DATABASE: &str = "history";
 const COLUMNS: &str = "site_id, event_type, path, user_id, timestamp";
+/// The same columns.
+const DAY: &str = include_str!("day.sql");
 
 /// More than there are weeks, and a prime: it shares no divisor with the days, so each gets its turn.
 const STEP: u64 = 107;
@@ -35,7 +41,7 @@ const USERS_ERROR_MAX: f64 = 0.01;
 #[derive(Debug, Clone, Copy)]
 struct Question {
     site: Site,
-    range: Range,
+    range: report::Range,
     /// Of all that there are.
     days: u64,
 }
@@ -69,7 +75,8 @@ pub(super) async fn measure(
     let world = World::start(&Place::In(parent.to_owned()), &[]).await?;
     let config = world.clickhouse(&rows::database(rows));
     rows::prepare(&config, world.folder(), rows, shape).await?;
-    load(design, &infra::clickhouse::client(&config), rows).await?;
+    let client = infra::clickhouse::client(&config);
+    load(design, client, rows, shape.days).await?;
     let service = world.serve("query", &config.database, &[]).await?;
     let api = design.serve("api-history", DATABASE).await?;
     let sides = Sides {
@@ -105,7 +112,7 @@ fn questions(shape: Shape) -> Vec<Question> {
             number: shape.sites,
         });
     }
-    let ranges = [Range::Day, Range::AllTime].into_iter();
+    let ranges = [report::Range::Day, report::Range::AllTime].into_iter();
     let questions = ranges.flat_map(|range| {
         sites.iter().map(move |site| Question {
             site: *site,
@@ -117,20 +124,18 @@ fn questions(shape: Shape) -> Vec<Question> {
 }
 
 /// The very rows that ClickHouse made, in the order in which time passes.
-async fn load(
-    design: &NodeDesign,
-    clickhouse: &clickhouse::Client,
-    rows: u64,
-) -> anyhow::Result<()> {
+async fn load(design: &NodeDesign, clickhouse: Client, rows: u64, days: u64) -> anyhow::Result<()> {
     info!("copying {rows} events to PostgreSQL");
     let postgres = &design.postgres;
     make_database(postgres, DATABASE).await?;
-    let sql = format!("SELECT {COLUMNS} FROM events ORDER BY timestamp");
-    let text = clickhouse
-        .query(&sql)
-        .fetch_bytes("TabSeparated")
-        .context("read rows from ClickHouse")?;
-    postgres.copy(DATABASE, COLUMNS, text).await?;
+    let mut text = Text {
+        clickhouse,
+        days: 0..days,
+        day: None,
+    };
+    postgres
+        .copy(DATABASE, COLUMNS, async || text.next().await)
+        .await?;
     make_indexes(postgres, DATABASE).await?;
     // What autovacuum does after a while: statistics, and the map that lets an index answer alone.
     postgres.ask(DATABASE, "VACUUM (ANALYZE) events").await?;
@@ -141,6 +146,33 @@ async fn load(
         "PostgreSQL has {copied} events, and ClickHouse {rows}"
     );
     Ok(())
+}
+
+/// Rows as tab-separated text, day by day, because ClickHouse sorts a day at a time in little
+/// memory.
+struct Text {
+    clickhouse: Client,
+    days: Range<u64>,
+    day: Option<BytesCursor>,
+}
+
+impl Text {
+    async fn next(&mut self) -> anyhow::Result<Option<Bytes>> {
+        let reading = "read rows from ClickHouse";
+        loop {
+            if let Some(day) = &mut self.day
+                && let Some(piece) = day.next().await.context(reading)?
+            {
+                return Ok(Some(piece));
+            }
+            let Some(day) = self.days.next() else {
+                return Ok(None);
+            };
+            let date = FIRST_DAY + Days::new(day);
+            let rows = self.clickhouse.query(DAY).param("day", date.to_string());
+            self.day = Some(rows.fetch_bytes("TabSeparated").context(reading)?);
+        }
+    }
 }
 
 /// The Node design, weir, weir, the Node design.
@@ -206,8 +238,8 @@ impl Question {
         // As the rows have it.
         let site = format!("site-{:02}", self.site.number);
         match self.range {
-            Range::Day => format!("/stats?site_id={site}&date={}", self.day(variant)),
-            Range::AllTime => format!("/stats?site_id={site}"),
+            report::Range::Day => format!("/stats?site_id={site}&date={}", self.day(variant)),
+            report::Range::AllTime => format!("/stats?site_id={site}"),
         }
     }
 

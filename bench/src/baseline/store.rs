@@ -109,19 +109,23 @@ fn look(
     stored: u64,
     servers: &[&Server],
 ) -> anyhow::Result<Option<(Look, Look)>> {
-    let now = Look {
-        at: Instant::now(),
-        stored,
-        cpu: servers
-            .iter()
-            .map(|server| server.tree_cpu_time())
-            .collect::<anyhow::Result<_>>()?,
+    // Only then: to look through all processes takes a while itself.
+    let now = || {
+        let cpu = servers.iter().map(|server| server.tree_cpu_time());
+        anyhow::Ok(Look {
+            at: Instant::now(),
+            stored,
+            cpu: cpu.collect::<anyhow::Result<_>>()?,
+        })
     };
     match before {
+        None => *before = Some(now()?),
         // Of a few events the first look may find all: then there is nothing but the start.
-        None => *before = Some(now),
-        Some(first) if first.stored == 0 && stored > 0 && stored < accepted => *first = now,
-        Some(_) if stored >= accepted => return Ok(before.take().map(|first| (first, now))),
+        Some(_) if stored >= accepted => {
+            let now = now()?;
+            return Ok(before.take().map(|first| (first, now)));
+        }
+        Some(first) if first.stored == 0 && stored > 0 => *first = now()?,
         Some(_) => {}
     }
     Ok(None)
