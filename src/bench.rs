@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 
+use ::bench::baseline;
 use ::bench::ingest::{self, bare};
 use ::bench::query;
 use ::bench::sink;
@@ -29,6 +30,14 @@ pub(crate) enum Benchmark {
     /// connections at a constant rate, compares answers with straight counts, and ends everything.
     /// Progress goes to the log on stderr.
     Query(query::Options),
+    /// weir beside the Node design that many begin with: Express, BullMQ on Redis, an INSERT a job
+    /// into PostgreSQL, counts over the rows.
+    ///
+    /// Starts both on ports and in folders of their own, sends both the same events, has them store
+    /// what they accepted, counts the rows, asks both the same questions about the same rows,
+    /// compares the answers, and ends everything. Needs Node.js, npm, Redis and PostgreSQL; none has
+    /// to run. npm fetches the design's packages, once. Progress goes to the log on stderr.
+    Baseline(baseline::Options),
     /// The bare handler.
     #[command(hide = true)]
     Bare(bare::Options),
@@ -39,6 +48,7 @@ pub(crate) async fn run(benchmark: Benchmark) -> anyhow::Result<()> {
         Benchmark::Ingest(options) => measure_ingest(&options).await,
         Benchmark::Sink(options) => measure_sink(&options).await,
         Benchmark::Query(options) => measure_query(&options).await,
+        Benchmark::Baseline(options) => measure_baseline(&options).await,
         Benchmark::Bare(options) => bare::run(&options).await,
     }
 }
@@ -67,6 +77,16 @@ async fn measure_ingest(options: &ingest::Options) -> anyhow::Result<()> {
 async fn measure_sink(options: &sink::Options) -> anyhow::Result<()> {
     let report = sink::run(options).await?;
     print(&report, options.json)
+}
+
+async fn measure_baseline(options: &baseline::Options) -> anyhow::Result<()> {
+    let report = baseline::run(options).await?;
+    print(&report, options.json)?;
+    ensure!(
+        report.is_right(),
+        "accepted events are not all stored once, or the answers differ"
+    );
+    Ok(())
 }
 
 async fn measure_query(options: &query::Options) -> anyhow::Result<()> {

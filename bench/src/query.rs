@@ -2,18 +2,18 @@
 //! questions asked of the raw table. All in one run and in turns, because the machine's other work
 //! falls on all of them then.
 
-mod asked;
+pub(crate) mod asked;
 mod dashboard;
 mod disk;
-mod http;
+pub(crate) mod http;
 mod inserts;
 mod load;
 mod measure;
 mod question;
-mod raw;
+pub(crate) mod raw;
 pub mod report;
-mod rows;
-mod world;
+pub(crate) mod rows;
+pub(crate) mod world;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -82,7 +82,7 @@ struct Plan {
 }
 
 /// Where the tables lie.
-enum Place {
+pub(crate) enum Place {
     /// In a folder in this one that goes with the run.
     In(PathBuf),
     /// In this one, for good.
