@@ -3,9 +3,9 @@
 //! CPU-second of the server, because its neighbours take what is left.
 
 pub mod bare;
-mod bodies;
+pub(crate) mod bodies;
 mod found;
-mod load;
+pub(crate) mod load;
 pub mod report;
 mod world;
 

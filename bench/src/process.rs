@@ -36,25 +36,12 @@ impl Server {
         settings: &[(String, String)],
     ) -> anyhow::Result<Self> {
         let starting = || format!("start {name}");
-        let program = std::env::current_exe().with_context(starting)?;
+        let mut command = command(folder, arguments, settings).with_context(starting)?;
         let log_file = folder.join(format!("{name}.log"));
         let log = File::create(&log_file).with_context(starting)?;
-        let mut command = Command::new(program);
-        // Neither the caller's environment nor a weir.toml of theirs: no server here may reach
-        // what they run.
-        for (key, _) in std::env::vars_os() {
-            if key.to_string_lossy().starts_with("WEIR_") {
-                command.env_remove(key);
-            }
-        }
         // Before the child: without a guard there is nothing to be left behind.
         let mut guard = Guard::start().with_context(starting)?;
         let child = command
-            .current_dir(folder)
-            .args(arguments)
-            .env("WEIR_LOG__FORMAT", "text")
-            .envs(settings.iter().map(|(key, value)| (key, value)))
-            .stdin(Stdio::null())
             .stdout(log.try_clone().with_context(starting)?)
             .stderr(log)
             .spawn()
@@ -138,7 +125,8 @@ impl Server {
         lines[lines.len().saturating_sub(LOG_TAIL_LINES)..].join("\n")
     }
 
-    fn log(&self) -> String {
+    /// What it has written so far, log and answers alike.
+    pub(crate) fn log(&self) -> String {
         let log = std::fs::read(&self.log_file).unwrap_or_default();
         String::from_utf8_lossy(&log).into_owned()
     }
@@ -157,6 +145,33 @@ impl Drop for Server {
         self.guard.let_go();
         let _ = self.child.wait();
     }
+}
+
+/// `weir <arguments>` in `folder`, with `settings` as its only configuration.
+///
+/// # Errors
+/// If the system does not tell where this program lies.
+pub(crate) fn command(
+    folder: &Path,
+    arguments: &[&str],
+    settings: &[(String, String)],
+) -> anyhow::Result<Command> {
+    let program = std::env::current_exe().context("find this program's own file")?;
+    let mut command = Command::new(program);
+    // Neither the caller's environment nor a weir.toml of theirs: no server here may reach
+    // what they run.
+    for (key, _) in std::env::vars_os() {
+        if key.to_string_lossy().starts_with("WEIR_") {
+            command.env_remove(key);
+        }
+    }
+    command
+        .current_dir(folder)
+        .args(arguments)
+        .env("WEIR_LOG__FORMAT", "text")
+        .envs(settings.iter().map(|(key, value)| (key, value)))
+        .stdin(Stdio::null());
+    Ok(command)
 }
 
 /// Complete lines only: an address that is still being written could be cut short.

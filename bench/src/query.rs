@@ -4,8 +4,8 @@
 
 mod asked;
 mod dashboard;
-mod disk;
-mod http;
+pub(crate) mod disk;
+pub(crate) mod http;
 mod inserts;
 mod load;
 mod measure;

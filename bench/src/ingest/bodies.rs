@@ -15,14 +15,14 @@ const ID_PLACE: &str = "00000000-0000-0000-0000-000000000000";
 
 /// Requests to send one after the other, again and again.
 #[derive(Debug)]
-pub(super) struct Requests {
-    pub(super) events_per_request: usize,
+pub(crate) struct Requests {
+    pub(crate) events_per_request: usize,
     all: Vec<Request>,
 }
 
 /// A request's bytes, head and body.
 #[derive(Debug)]
-pub(super) struct Request {
+pub(crate) struct Request {
     bytes: Vec<u8>,
     /// Of its events' JSON, together.
     event_bytes: usize,
@@ -33,7 +33,7 @@ pub(super) struct Request {
 impl Requests {
     /// Requests of `events_per_request` events. `client_ids`: each event brings an id of its own.
     /// `small`: the events have neither referrer nor props.
-    pub(super) fn prepare(events_per_request: usize, client_ids: bool, small: bool) -> Self {
+    pub(crate) fn prepare(events_per_request: usize, client_ids: bool, small: bool) -> Self {
         let mut random = Random(SEED);
         let count = EVENTS.div_ceil(events_per_request).max(BATCHES_MIN);
         let all = (0..count)
@@ -46,13 +46,13 @@ impl Requests {
     }
 
     /// How long an event is, on average.
-    pub(super) fn event_bytes(&self) -> usize {
+    pub(crate) fn event_bytes(&self) -> usize {
         let bytes: usize = self.all.iter().map(|request| request.event_bytes).sum();
         bytes / (self.all.len() * self.events_per_request)
     }
 
     /// The request sent as the `number`th.
-    pub(super) fn get(&self, number: u64) -> &Request {
+    pub(crate) fn get(&self, number: u64) -> &Request {
         let index = number % self.all.len() as u64;
         &self.all[usize::try_from(index).expect("an index")]
     }
@@ -81,7 +81,7 @@ impl Request {
     }
 
     /// What to send. `ids` makes the next id; `scratch` is for a copy that holds ids.
-    pub(super) fn bytes<'r>(
+    pub(crate) fn bytes<'r>(
         &'r self,
         scratch: &'r mut Vec<u8>,
         mut ids: impl FnMut() -> Uuid,
@@ -101,15 +101,15 @@ impl Request {
 
 /// Ids that no other run and no other source of this run makes.
 #[derive(Debug)]
-pub(super) struct Ids(Random, u64);
+pub(crate) struct Ids(Random, u64);
 
 impl Ids {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let (high, low) = Uuid::new_v4().as_u64_pair();
         Self(Random(low), high)
     }
 
-    pub(super) fn next(&mut self) -> Uuid {
+    pub(crate) fn next(&mut self) -> Uuid {
         uuid::Builder::from_random_bytes(Uuid::from_u64_pair(self.1, self.0.next()).into_bytes())
             .into_uuid()
     }

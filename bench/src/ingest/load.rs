@@ -19,26 +19,26 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::bodies::{Ids, Requests};
 use crate::schedule::{Alarm, Due, Schedule};
 use connection::Answer;
-pub(super) use connection::Connection;
-pub(super) use tally::Tally;
+pub(crate) use connection::Connection;
+pub(crate) use tally::Tally;
 
 /// How long answers may take that are still open at the end.
 const DRAIN_WITHIN: Duration = Duration::from_secs(15);
 
 /// What to send, and how long.
 #[derive(Debug, Clone)]
-pub(super) struct Load {
-    pub(super) requests: Arc<Requests>,
-    pub(super) connections: usize,
-    pub(super) threads: usize,
-    pub(super) pace: Pace,
+pub(crate) struct Load {
+    pub(crate) requests: Arc<Requests>,
+    pub(crate) connections: usize,
+    pub(crate) threads: usize,
+    pub(crate) pace: Pace,
     /// Before what counts: connections are opened, caches and clients warm up.
-    pub(super) warm_up: Duration,
-    pub(super) measured: Duration,
+    pub(crate) warm_up: Duration,
+    pub(crate) measured: Duration,
 }
 
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Pace {
+pub(crate) enum Pace {
     /// Each connection sends its next request once the last one is answered.
     Closed,
     /// So many requests a second in all, each due at its time.
@@ -46,17 +46,17 @@ pub(super) enum Pace {
 }
 
 /// A load under way; dropping it ends it.
-pub(super) struct Running {
-    pub(super) window: Window,
+pub(crate) struct Running {
+    pub(crate) window: Window,
     _stop: DropGuard,
     threads: Vec<JoinHandle<anyhow::Result<Tally>>>,
 }
 
 /// What counts lies in here.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Window {
-    pub(super) begin: Instant,
-    pub(super) end: Instant,
+pub(crate) struct Window {
+    pub(crate) begin: Instant,
+    pub(crate) end: Instant,
 }
 
 impl Window {
@@ -67,7 +67,7 @@ impl Window {
 
 impl Load {
     /// Begins at once, on threads of its own.
-    pub(super) fn start(&self, address: SocketAddr) -> Running {
+    pub(crate) fn start(&self, address: SocketAddr) -> Running {
         let begin = Instant::now();
         let window = Window {
             begin: begin + self.warm_up,
@@ -143,7 +143,7 @@ impl Running {
     ///
     /// # Errors
     /// If a thread could not do its work. A server's failures are counted, not returned.
-    pub(super) async fn finish(self) -> anyhow::Result<Tally> {
+    pub(crate) async fn finish(self) -> anyhow::Result<Tally> {
         let mut tally = Tally::new()?;
         for thread in self.threads {
             let of_thread = thread

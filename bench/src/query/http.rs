@@ -7,12 +7,12 @@ use anyhow::{Context, ensure};
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 
 /// Opens when it is first used; one request at a time keeps it one.
-pub(super) struct Connection(reqwest::Client);
+pub(crate) struct Connection(reqwest::Client);
 
 impl Connection {
     /// # Errors
     /// If the client cannot be made.
-    pub(super) fn new() -> anyhow::Result<Self> {
+    pub(crate) fn new() -> anyhow::Result<Self> {
         let client = reqwest::Client::builder()
             .pool_max_idle_per_host(1)
             .tcp_nodelay(true)
@@ -27,7 +27,7 @@ impl Connection {
     ///
     /// # Errors
     /// If there is no answer, or another one.
-    pub(super) async fn get(&self, url: &str) -> anyhow::Result<Vec<u8>> {
+    pub(crate) async fn get(&self, url: &str) -> anyhow::Result<Vec<u8>> {
         let (status, body) = self.exchange(url).await?;
         ensure!(
             status == 200,
@@ -41,7 +41,7 @@ impl Connection {
     ///
     /// # Errors
     /// If there is no answer.
-    pub(super) async fn exchange(&self, url: &str) -> anyhow::Result<(u16, Vec<u8>)> {
+    pub(crate) async fn exchange(&self, url: &str) -> anyhow::Result<(u16, Vec<u8>)> {
         let asking = || format!("GET {url}");
         let answer = self.0.get(url).send().await.with_context(asking)?;
         let status = answer.status().as_u16();

@@ -12,23 +12,23 @@ const ANSWER_BYTES_MAX: usize = 64 << 10;
 
 /// A kept-alive connection with at most one request under way.
 #[derive(Debug)]
-pub(in crate::ingest) struct Connection {
+pub(crate) struct Connection {
     stream: TcpStream,
     received: Vec<u8>,
 }
 
 /// What a server said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::ingest) struct Answer {
-    pub(in crate::ingest) status: u16,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
     /// How many events it took, if it says so: a batch's answer does.
-    pub(in crate::ingest) accepted: Option<u64>,
+    pub(crate) accepted: Option<u64>,
 }
 
 impl Connection {
     /// # Errors
     /// If nobody listens.
-    pub(in crate::ingest) async fn open(address: SocketAddr) -> io::Result<Self> {
+    pub(crate) async fn open(address: SocketAddr) -> io::Result<Self> {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         Ok(Self {
@@ -41,7 +41,7 @@ impl Connection {
     ///
     /// # Errors
     /// If the connection breaks or the answer is none; the connection is then of no use any more.
-    pub(in crate::ingest) async fn exchange(&mut self, request: &[u8]) -> io::Result<Answer> {
+    pub(crate) async fn exchange(&mut self, request: &[u8]) -> io::Result<Answer> {
         self.received.clear();
         self.stream.write_all(request).await?;
         loop {

@@ -14,24 +14,24 @@ const DIGITS: u8 = 3;
 
 /// Counts of one load; those of the measured window say so.
 #[derive(Debug)]
-pub(in crate::ingest) struct Tally {
+pub(crate) struct Tally {
     /// Requests answered with 202 inside the window, and the events they took.
-    pub(in crate::ingest) measured_requests: u64,
-    pub(in crate::ingest) measured_events: u64,
+    pub(crate) measured_requests: u64,
+    pub(crate) measured_events: u64,
     /// Requests answered with 202 at any time, and the events they took.
-    pub(in crate::ingest) accepted_requests: u64,
-    pub(in crate::ingest) accepted_events: u64,
+    pub(crate) accepted_requests: u64,
+    pub(crate) accepted_events: u64,
     /// Other answers, by status.
-    pub(in crate::ingest) refused: BTreeMap<u16, u64>,
+    pub(crate) refused: BTreeMap<u16, u64>,
     /// Requests without an answer.
-    pub(in crate::ingest) failed: u64,
+    pub(crate) failed: u64,
     /// Microseconds from when a request of the window was due to the end of its answer; whatever
     /// the answer, and also where there was none.
-    pub(in crate::ingest) latencies: Histogram<u64>,
+    pub(crate) latencies: Histogram<u64>,
 }
 
 impl Tally {
-    pub(in crate::ingest) fn new() -> anyhow::Result<Self> {
+    pub(crate) fn new() -> anyhow::Result<Self> {
         let latencies = Histogram::new_with_bounds(1, LATENCY_MICROS_MAX, DIGITS);
         Ok(Self {
             measured_requests: 0,
@@ -45,7 +45,7 @@ impl Tally {
     }
 
     /// Counts one request of `events` events. `latency`: since it was due, if it is in the window.
-    pub(super) fn answer(
+    pub(crate) fn answer(
         &mut self,
         answer: Option<Answer>,
         events: u64,
@@ -75,7 +75,7 @@ impl Tally {
 
     /// # Errors
     /// If the histograms do not fit, which they do.
-    pub(in crate::ingest) fn add(&mut self, other: &Self) -> anyhow::Result<()> {
+    pub(crate) fn add(&mut self, other: &Self) -> anyhow::Result<()> {
         self.measured_requests += other.measured_requests;
         self.measured_events += other.measured_events;
         self.accepted_requests += other.accepted_requests;
