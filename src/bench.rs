@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 
+use ::bench::e2e;
 use ::bench::ingest::{self, bare};
 use ::bench::query;
 use ::bench::sink;
@@ -29,6 +30,14 @@ pub(crate) enum Benchmark {
     /// connections at a constant rate, compares answers with straight counts, and ends everything.
     /// Progress goes to the log on stderr.
     Query(query::Options),
+    /// All of weir under load at rising rates, up to the highest that holds: events taken, how soon
+    /// they count in /stats, and what that costs.
+    ///
+    /// Starts a broker, ClickHouse, ingest, a sink and query on ports and in a folder of their own,
+    /// each in a process of its own, looks at how soon single events beside the load are counted,
+    /// compares what is stored with what was accepted, and ends everything. Progress goes to the
+    /// log on stderr.
+    E2e(e2e::Options),
     /// The bare handler.
     #[command(hide = true)]
     Bare(bare::Options),
@@ -39,6 +48,7 @@ pub(crate) async fn run(benchmark: Benchmark) -> anyhow::Result<()> {
         Benchmark::Ingest(options) => measure_ingest(&options).await,
         Benchmark::Sink(options) => measure_sink(&options).await,
         Benchmark::Query(options) => measure_query(&options).await,
+        Benchmark::E2e(options) => measure_e2e(&options).await,
         Benchmark::Bare(options) => bare::run(&options).await,
     }
 }
@@ -75,6 +85,16 @@ async fn measure_query(options: &query::Options) -> anyhow::Result<()> {
     ensure!(
         report.is_right(),
         "answers differ from a straight count of the rows"
+    );
+    Ok(())
+}
+
+async fn measure_e2e(options: &e2e::Options) -> anyhow::Result<()> {
+    let report = e2e::run(options).await?;
+    print(&report, options.json)?;
+    ensure!(
+        report.is_whole(),
+        "not every event that was answered 202 counts once"
     );
     Ok(())
 }

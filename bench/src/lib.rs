@@ -1,5 +1,6 @@
 //! The whole, measured: ratios of two ways in one run, never a figure by itself.
 
+pub mod e2e;
 pub mod fill;
 pub mod ingest;
 mod process;
