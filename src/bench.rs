@@ -1,13 +1,10 @@
 //! `weir bench`: what a run found, as tables or as JSON.
 
-use std::fmt::Display;
-
 use ::bench::e2e;
 use ::bench::ingest::{self, bare};
+use ::bench::output::Told;
 use ::bench::query;
 use ::bench::sink;
-use anyhow::{Context, ensure};
-use serde::Serialize;
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Benchmark {
@@ -45,56 +42,21 @@ pub(crate) enum Benchmark {
 
 pub(crate) async fn run(benchmark: Benchmark) -> anyhow::Result<()> {
     match benchmark {
-        Benchmark::Ingest(options) => measure_ingest(&options).await,
-        Benchmark::Sink(options) => measure_sink(&options).await,
-        Benchmark::Query(options) => measure_query(&options).await,
-        Benchmark::E2e(options) => measure_e2e(&options).await,
+        Benchmark::Ingest(options) => {
+            tell(options.output.tell(&options, ingest::run(&options))).await
+        }
+        Benchmark::Sink(options) => tell(options.output.tell(&options, sink::run(&options))).await,
+        Benchmark::Query(options) => {
+            tell(options.output.tell(&options, query::run(&options))).await
+        }
+        Benchmark::E2e(options) => tell(options.output.tell(&options, e2e::run(&options))).await,
         Benchmark::Bare(options) => bare::run(&options).await,
     }
 }
 
 #[expect(clippy::print_stdout, reason = "the command's answer")]
-fn print(report: &(impl Serialize + Display), as_json: bool) -> anyhow::Result<()> {
-    if as_json {
-        let json = serde_json::to_string_pretty(report).context("write the report as JSON")?;
-        println!("{json}");
-    } else {
-        print!("{report}");
-    }
-    Ok(())
-}
-
-async fn measure_ingest(options: &ingest::Options) -> anyhow::Result<()> {
-    let report = ingest::run(options).await?;
-    print(&report, options.json)?;
-    ensure!(
-        report.is_whole(),
-        "events that were answered 202 are not in Kafka"
-    );
-    Ok(())
-}
-
-async fn measure_sink(options: &sink::Options) -> anyhow::Result<()> {
-    let report = sink::run(options).await?;
-    print(&report, options.json)
-}
-
-async fn measure_query(options: &query::Options) -> anyhow::Result<()> {
-    let report = query::run(options).await?;
-    print(&report, options.json)?;
-    ensure!(
-        report.is_right(),
-        "answers differ from a straight count of the rows"
-    );
-    Ok(())
-}
-
-async fn measure_e2e(options: &e2e::Options) -> anyhow::Result<()> {
-    let report = e2e::run(options).await?;
-    print(&report, options.json)?;
-    ensure!(
-        report.is_whole(),
-        "not every event that was answered 202 counts once"
-    );
-    Ok(())
+async fn tell(telling: impl Future<Output = anyhow::Result<Told>>) -> anyhow::Result<()> {
+    let told = telling.await?;
+    print!("{}", told.text);
+    told.outcome
 }

@@ -21,8 +21,10 @@ use anyhow::{Context, bail, ensure};
 use serde::Serialize;
 use tracing::info;
 
+use crate::conditions::clickhouse_version;
 use crate::ingest::bodies::Requests;
 use crate::ingest::{between, cpus, filesystem, setting};
+use crate::output::Output;
 use crate::process::Server;
 use rate::Sums;
 use report::{Conditions, Rate, Report};
@@ -81,10 +83,9 @@ pub struct Options {
     /// reaches them.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     settings: Vec<String>,
-    /// One JSON document instead of a table.
-    #[arg(long)]
+    #[command(flatten)]
     #[serde(skip)]
-    pub json: bool,
+    pub output: Output,
 }
 
 /// Options that can be measured.
@@ -181,7 +182,7 @@ async fn measure(plan: &Plan) -> anyhow::Result<Report> {
     info!("starting weir up, to see how long it takes");
     let up_ready_seconds = up::measure(&plan.folder, &plan.settings).await?;
     let mut world = World::start(&plan.folder, &plan.settings).await?;
-    let clickhouse = world.clickhouse_version().await?;
+    let clickhouse = clickhouse_version(&world.client).await?;
     let mut run = Run {
         plan,
         requests: Arc::new(Requests::prepare(

@@ -1,8 +1,11 @@
 //! The whole, measured: ratios of two ways in one run, never a figure by itself.
 
+pub mod compare;
+pub mod conditions;
 pub mod e2e;
 pub mod fill;
 pub mod ingest;
+pub mod output;
 mod process;
 pub mod query;
 mod schedule;

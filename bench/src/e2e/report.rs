@@ -7,6 +7,7 @@ use serde::Serialize;
 pub use super::check::{Audit, Check};
 pub use super::disk::Disks;
 pub use super::each::Each;
+use crate::conditions::Measured;
 use crate::ingest::report::Spread;
 
 /// A whole run.
@@ -117,5 +118,17 @@ impl Report {
         let probes = self.rates.iter().chain(&self.at_share);
         let mut probes = probes.map(|rate| &rate.visible).chain([&self.idle.visible]);
         self.check.is_whole() && probes.all(|seen| seen.unseen == 0 && seen.repeated == 0)
+    }
+}
+
+impl Measured for Report {
+    const KIND: &'static str = "e2e";
+
+    fn clickhouse(&self) -> Option<&str> {
+        Some(&self.clickhouse)
+    }
+
+    fn fault(&self) -> Option<&'static str> {
+        (!self.is_whole()).then_some("not every event that was answered 202 counts once")
     }
 }

@@ -123,13 +123,6 @@ impl World {
         counting.await.context("count the events")
     }
 
-    /// # Errors
-    /// If ClickHouse does not tell.
-    pub(super) async fn clickhouse_version(&self) -> anyhow::Result<String> {
-        let asking = self.client.query("SELECT version()").fetch_one();
-        asking.await.context("ask for ClickHouse's version")
-    }
-
     /// Events that ingest has answered 202 for since it started.
     ///
     /// # Errors
