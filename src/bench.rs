@@ -3,6 +3,7 @@
 use ::bench::e2e;
 use ::bench::ingest::{self, bare};
 use ::bench::output::Told;
+use ::bench::page;
 use ::bench::query;
 use ::bench::sink;
 
@@ -35,6 +36,9 @@ pub(crate) enum Benchmark {
     /// compares what is stored with what was accepted, and ends everything. Progress goes to the
     /// log on stderr.
     E2e(e2e::Options),
+    /// All of these in turn, written down as one page: machine, versions, every aim beside what was
+    /// reached, every table and how to read it. Takes about a quarter of an hour.
+    Report(page::Options),
     /// The bare handler.
     #[command(hide = true)]
     Bare(bare::Options),
@@ -50,6 +54,7 @@ pub(crate) async fn run(benchmark: Benchmark) -> anyhow::Result<()> {
             tell(options.output.tell(&options, query::run(&options))).await
         }
         Benchmark::E2e(options) => tell(options.output.tell(&options, e2e::run(&options))).await,
+        Benchmark::Report(options) => page::run(&options).await,
         Benchmark::Bare(options) => bare::run(&options).await,
     }
 }
@@ -57,6 +62,6 @@ pub(crate) async fn run(benchmark: Benchmark) -> anyhow::Result<()> {
 #[expect(clippy::print_stdout, reason = "the command's answer")]
 async fn tell(telling: impl Future<Output = anyhow::Result<Told>>) -> anyhow::Result<()> {
     let told = telling.await?;
-    print!("{}", told.text);
+    print!("{}", told.answer);
     told.outcome
 }

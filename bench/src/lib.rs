@@ -6,6 +6,7 @@ pub mod e2e;
 pub mod fill;
 pub mod ingest;
 pub mod output;
+pub mod page;
 mod process;
 pub mod query;
 mod schedule;

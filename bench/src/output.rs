@@ -25,10 +25,13 @@ pub struct Output {
     compare: Option<PathBuf>,
 }
 
-/// What to print, and what was wrong.
+/// A report written down, and what was wrong.
 pub struct Told {
-    pub text: String,
-    /// To be said after the text was printed: a run that took an hour is not to be lost.
+    /// What was asked for: tables or JSON.
+    pub answer: String,
+    pub(crate) tables: String,
+    pub(crate) document: Value,
+    /// To be said after the answer was printed: a run that took an hour is not to be lost.
     pub outcome: anyhow::Result<()>,
 }
 
@@ -64,10 +67,10 @@ impl Output {
             Some(fault) => Err(anyhow::anyhow!(fault)),
             None => Ok(()),
         };
-        let mut text = report.to_string();
+        let mut tables = report.to_string();
         match old.map(|old| old.compare(&document)) {
             None => {}
-            Some(Ok(comparison)) => add(&mut document, &mut text, &comparison)?,
+            Some(Ok(comparison)) => add(&mut document, &mut tables, &comparison)?,
             Some(Err(refused)) => outcome = outcome.and(Err(refused)),
         }
         let mut json =
@@ -78,19 +81,21 @@ impl Output {
             outcome = outcome.and(saved.with_context(|| format!("write {}", file.display())));
         }
         Ok(Told {
-            text: if self.json { json } else { text },
+            answer: if self.json { json } else { tables.clone() },
+            tables,
+            document,
             outcome,
         })
     }
 }
 
-fn add(document: &mut Value, text: &mut String, comparison: &Comparison) -> anyhow::Result<()> {
+fn add(document: &mut Value, tables: &mut String, comparison: &Comparison) -> anyhow::Result<()> {
     let Value::Object(fields) = document else {
         bail!("a report is an object");
     };
     let compared = serde_json::to_value(comparison).context("write the comparison as JSON")?;
     fields.insert("comparison".to_owned(), compared);
-    text.push_str(&format!("\n{comparison}"));
+    tables.push_str(&format!("\n{comparison}"));
     Ok(())
 }
 
@@ -151,17 +156,17 @@ mod tests {
         let file = folder.path().join("old.json");
         let file = file.to_str().unwrap();
         let first = tell(&["--save", file], 4.0, 1).await.unwrap();
-        assert_eq!(first.text, "the figure is 4\n");
+        assert_eq!(first.answer, "the figure is 4\n");
         let next = tell(&["--compare", file], 6.0, 1).await.unwrap();
         assert!(
-            next.text.starts_with("the figure is 6\n\nagainst"),
+            next.answer.starts_with("the figure is 6\n\nagainst"),
             "{}",
-            next.text
+            next.answer
         );
-        assert!(next.text.contains("1.500"), "{}", next.text);
+        assert!(next.answer.contains("1.500"), "{}", next.answer);
 
         let both = tell(&["--compare", file, "--json"], 6.0, 1).await.unwrap();
-        let json: Value = serde_json::from_str(&both.text).unwrap();
+        let json: Value = serde_json::from_str(&both.answer).unwrap();
         assert_eq!(json["comparison"]["ratios"][0]["path"], "figure");
         assert_eq!(json["versions"]["clickhouse"], "26.7");
     }
@@ -193,7 +198,7 @@ mod tests {
         };
         let run = async { Ok(report) };
         let told = Output::default().tell(&json!({}), run).await.unwrap();
-        assert_eq!(told.text, "the figure is 1\n");
+        assert_eq!(told.answer, "the figure is 1\n");
         assert_eq!(told.outcome.unwrap_err().to_string(), "events are missing");
     }
 }

@@ -103,7 +103,7 @@ fn label(fields: &Map<String, Value>) -> String {
     let named = names.filter_map(|name| match fields.get(*name)? {
         Value::String(text) => Some(text.clone()),
         // A bare number says nothing; which one it is does.
-        Value::Number(number) => Some(format!("{name}={number}")),
+        Value::Number(number) => Some(format!("{name}={}", number.as_f64()?)),
         _ => None,
     });
     named.collect::<Vec<_>>().join(" ")
