@@ -37,7 +37,7 @@ pub(crate) enum Benchmark {
     /// log on stderr.
     E2e(e2e::Options),
     /// All of these in turn, written down as one page: machine, versions, every aim beside what was
-    /// reached, every table and how to read it. Takes about a quarter of an hour.
+    /// reached, every table and how to read it. Takes about half an hour.
     Report(page::Options),
     /// The bare handler.
     #[command(hide = true)]

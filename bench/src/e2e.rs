@@ -14,7 +14,6 @@ mod watch;
 mod world;
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
@@ -22,11 +21,10 @@ use serde::Serialize;
 use tracing::info;
 
 use crate::conditions::clickhouse_version;
-use crate::ingest::bodies::Requests;
 use crate::ingest::{between, cpus, filesystem, setting};
 use crate::output::Output;
 use crate::process::Server;
-use rate::Sums;
+use rate::Run;
 use report::{Conditions, Rate, Report};
 use search::Search;
 use world::World;
@@ -37,7 +35,6 @@ const EVENTS_PER_REQUEST_MAX: usize = 50_000;
 const LOAD_THREADS_MAX: usize = 64;
 const RATES: std::ops::RangeInclusive<f64> = 1.0..=1e8;
 const RATES_MAX: usize = 100;
-const IDLE: Duration = Duration::from_secs(4);
 /// Of the highest rate that held: what a machine is run at that must also take a peak.
 const SHARE: f64 = 0.7;
 
@@ -181,21 +178,12 @@ pub async fn run(options: &Options) -> anyhow::Result<Report> {
 async fn measure(plan: &Plan) -> anyhow::Result<Report> {
     info!("starting weir up, to see how long it takes");
     let up_ready_seconds = up::measure(&plan.folder, &plan.settings).await?;
-    let mut world = World::start(&plan.folder, &plan.settings).await?;
+    let world = World::start(&plan.folder, &plan.settings).await?;
     let clickhouse = clickhouse_version(&world.client).await?;
-    let mut run = Run {
-        plan,
-        requests: Arc::new(Requests::prepare(
-            plan.events_per_request,
-            plan.client_ids,
-            false,
-        )),
-        sums: Sums::default(),
-        rss_bytes_all_max: 0,
-    };
+    let mut run = Run::new(plan, world);
     info!("probes alone");
-    let idle = rate::idle(&mut world, IDLE, &mut run.sums).await?;
-    let rates = run.rates(&mut world).await?;
+    let idle = run.idle().await?;
+    let rates = rates(plan, &mut run).await?;
     let highest = rates
         .iter()
         .filter(|rate| rate.held)
@@ -205,12 +193,12 @@ async fn measure(plan: &Plan) -> anyhow::Result<Report> {
         None => None,
         Some(highest) => {
             let rate = SHARE * highest;
-            Some(run.rate(&mut world, rate, 2 * plan.measured).await?)
+            Some(run.measure(rate, 2 * plan.measured).await?)
         }
     };
-    let check = check::check(&world, &run.sums).await?;
-    let rss_bytes_max = world.servers.try_map(Server::rss_bytes_max)?;
-    let disk = disk::measure(&world).await?;
+    let check = check::check(&run.world, &run.sums).await?;
+    let rss_bytes_max = run.world.servers.try_map(Server::rss_bytes_max)?;
+    let disk = disk::measure(&run.world).await?;
     Ok(Report {
         conditions: Conditions {
             cpus: cpus(),
@@ -238,57 +226,26 @@ async fn measure(plan: &Plan) -> anyhow::Result<Report> {
     })
 }
 
-/// What the rates of a run share.
-struct Run<'p> {
-    plan: &'p Plan,
-    requests: Arc<Requests>,
-    sums: Sums,
-    rss_bytes_all_max: u64,
-}
-
-impl Run<'_> {
-    async fn rates(&mut self, world: &mut World) -> anyhow::Result<Vec<Rate>> {
-        let mut rates = Vec::new();
-        match &self.plan.rates {
-            Rates::These(these) => {
-                for rate in these {
-                    rates.push(self.rate(world, *rate, self.plan.measured).await?);
-                }
-            }
-            Rates::UpFrom { first, count_max } => {
-                let mut search = Search::from(*first);
-                while let Some(rate) = search.next()
-                    && rates.len() < *count_max
-                {
-                    let measured = self.rate(world, rate, self.plan.measured).await?;
-                    search.found(measured.outcome());
-                    rates.push(measured);
-                }
+async fn rates(plan: &Plan, run: &mut Run<'_>) -> anyhow::Result<Vec<Rate>> {
+    let mut rates = Vec::new();
+    match &plan.rates {
+        Rates::These(these) => {
+            for rate in these {
+                rates.push(run.measure(*rate, plan.measured).await?);
             }
         }
-        Ok(rates)
+        Rates::UpFrom { first, count_max } => {
+            let mut search = Search::from(*first);
+            while let Some(rate) = search.next()
+                && rates.len() < *count_max
+            {
+                let measured = run.measure(rate, plan.measured).await?;
+                search.found(measured.outcome());
+                rates.push(measured);
+            }
+        }
     }
-
-    async fn rate(
-        &mut self,
-        world: &mut World,
-        rate: f64,
-        lasts: Duration,
-    ) -> anyhow::Result<Rate> {
-        let measuring = rate::measure(
-            self.plan,
-            world,
-            &self.requests,
-            rate,
-            lasts,
-            &mut self.sums,
-        );
-        let measured = measuring
-            .await
-            .with_context(|| format!("measure {rate:.0} events a second"))?;
-        self.rss_bytes_all_max = self.rss_bytes_all_max.max(measured.rss_bytes_all);
-        Ok(measured)
-    }
+    Ok(rates)
 }
 
 #[cfg(test)]

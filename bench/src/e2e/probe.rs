@@ -16,9 +16,9 @@ use super::report::Visible;
 
 /// One event a tick. Not a divisor of [`ASK_EVERY`], so that events meet questions at all phases.
 pub(super) const SEND_EVERY: Duration = Duration::from_millis(47);
-/// Every question costs ClickHouse some milliseconds that the load does not get; a latency is too
-/// long by at most this and the question's own time, never too short.
-pub(super) const ASK_EVERY: Duration = Duration::from_millis(100);
+/// Every question takes ClickHouse some milliseconds away from the load. A latency is too long by at
+/// most this and the question's own time, and never too short.
+pub(super) const ASK_EVERY: Duration = Duration::from_millis(200);
 /// As many probes share a site; an answer names each of them.
 const PER_SITE: u64 = 100;
 const ANSWER_WITHIN: Duration = Duration::from_secs(15);
@@ -49,6 +49,12 @@ struct Open {
     repeated: u64,
 }
 
+#[derive(Default)]
+struct Asked {
+    questions: u64,
+    unanswered: u64,
+}
+
 #[derive(Deserialize)]
 struct Stats {
     top_paths: Vec<PathViews>,
@@ -75,13 +81,8 @@ impl Probes {
             refused: 0,
             repeated: 0,
         }));
-        let client = reqwest::Client::builder()
-            .tcp_nodelay(true)
-            .timeout(ANSWER_WITHIN)
-            .no_proxy()
-            .build()
-            .context("make an HTTP client")?;
-        let ((), unanswered) = tokio::join!(self.send(&client, &open), self.ask(&client, &open));
+        let client = client()?;
+        let ((), asked) = tokio::join!(self.send(&client, &open), self.ask(&client, &open));
         let open = lock(&open);
         let at = |quantile: f64| open.latencies.value_at_quantile(quantile) as f64;
         Ok(Visible {
@@ -89,11 +90,25 @@ impl Probes {
             refused: open.refused,
             unseen: open.waiting.len() as u64,
             repeated: open.repeated,
-            unanswered,
+            questions: asked.questions,
+            unanswered: asked.unanswered,
             p50_ms: at(0.5),
             p99_ms: at(0.99),
             max_ms: at(1.0),
         })
+    }
+
+    /// Asks for the first of them, one question after the other.
+    ///
+    /// # Errors
+    /// If one is not answered.
+    pub(super) async fn ask_again(&self, questions: u32) -> anyhow::Result<()> {
+        let client = client()?;
+        for _ in 0..questions {
+            let stats = self.stats(&client, 0).await;
+            stats.context("ask /stats for events that it has counted")?;
+        }
+        Ok(())
     }
 
     async fn send(&self, client: &reqwest::Client, open: &Arc<Mutex<Open>>) {
@@ -129,26 +144,26 @@ impl Probes {
         lock(open).all_sent = true;
     }
 
-    /// Returns how many questions were not answered.
-    async fn ask(&self, client: &reqwest::Client, open: &Mutex<Open>) -> u64 {
+    async fn ask(&self, client: &reqwest::Client, open: &Mutex<Open>) -> Asked {
         let mut ticks = tokio::time::interval(ASK_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut unanswered = 0;
+        let mut asked = Asked::default();
         loop {
             ticks.tick().await;
             let sites: Vec<u64> = {
                 let open = lock(open);
                 if open.all_sent && open.waiting.is_empty() || Instant::now() > self.give_up_at {
-                    return unanswered;
+                    return asked;
                 }
                 let mut sites: Vec<u64> = open.waiting.keys().map(|nth| nth / PER_SITE).collect();
                 sites.dedup();
                 sites
             };
             for site in sites {
+                asked.questions += 1;
                 match self.stats(client, site * PER_SITE).await {
                     Some(stats) => lock(open).saw(&stats, Instant::now()),
-                    None => unanswered += 1,
+                    None => asked.unanswered += 1,
                 }
             }
         }
@@ -168,6 +183,15 @@ impl Probes {
     fn site(&self, nth: u64) -> String {
         format!("probe-{}-{}", self.round, nth / PER_SITE)
     }
+}
+
+fn client() -> anyhow::Result<reqwest::Client> {
+    reqwest::Client::builder()
+        .tcp_nodelay(true)
+        .timeout(ANSWER_WITHIN)
+        .no_proxy()
+        .build()
+        .context("make an HTTP client")
 }
 
 impl Open {

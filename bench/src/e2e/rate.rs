@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use tracing::info;
 
 use super::Plan;
+use super::each::Each;
 use super::probe::{Probes, SEND_EVERY};
 use super::report::{Idle, Rate, Visible};
 use super::search::Outcome;
@@ -16,6 +17,9 @@ use crate::ingest::bodies::Requests;
 use crate::ingest::load::{Load, Pace, Tally};
 use crate::process::{self, Server};
 
+const IDLE: Duration = Duration::from_secs(4);
+/// So many are enough to tell what one costs, where the system counts in hundredths of a second.
+const QUESTIONS: u32 = 50;
 const WARM_UP: Duration = Duration::from_secs(2);
 /// After the load, all that was accepted is stored within this, or the run fails.
 const STORED_WITHIN: Duration = Duration::from_secs(180);
@@ -32,156 +36,224 @@ const NEARLY_GROWTH_MAX: f64 = 0.2;
 /// What was accepted over all rates, and what became of the rest.
 #[derive(Debug, Default)]
 pub(super) struct Sums {
-    pub(super) rounds: usize,
     pub(super) accepted: u64,
     /// Events of requests that were refused or not answered: they may have come, nobody promised.
     pub(super) unpromised: u64,
 }
 
-/// Offers `rate` events a second for `lasts` and waits until all of it is stored.
-///
-/// # Errors
-/// If a server ends, does not tell what it cost, or accepted events are not stored in time.
-pub(super) async fn measure(
-    plan: &Plan,
-    world: &mut World,
-    requests: &Arc<Requests>,
-    rate: f64,
-    lasts: Duration,
-    sums: &mut Sums,
-) -> anyhow::Result<Rate> {
-    let load = Load {
-        requests: requests.clone(),
-        connections: plan.connections,
-        threads: plan.load_threads,
-        pace: Pace::Open {
-            rate: rate / requests.events_per_request as f64,
-        },
-        warm_up: WARM_UP,
-        measured: lasts,
-    };
-    sums.rounds += 1;
-    let cpu_before = world.servers.try_map(Server::cpu_time)?;
-    let running = load.start(world.ingest);
-    let window = running.window;
-    let sending = async {
-        let (begin, load_before) = (Instant::now(), process::own_cpu_time()?);
-        let tally = running.finish().await?;
-        let load_cpu = process::own_cpu_time()?.saturating_sub(load_before);
-        anyhow::Ok((tally, begin.elapsed(), load_cpu))
-    };
-    let probes = probes(world, sums.rounds, window.begin, window.end);
-    let ((tally, sent_for, load_cpu), visible, samples) =
-        tokio::try_join!(sending, probes.run(), watch::until(world, window.end))?;
-    sums.add(&tally, &visible, requests);
-    settle(world, sums.accepted).await?;
-    let cpu_after = world.servers.try_map(Server::cpu_time)?;
-
-    let accepted = watch::accepted_per_second(&samples, window.begin, window.end)
-        .context("the window is too short to look twice")?;
-    let accepted = accepted - 1.0 / SEND_EVERY.as_secs_f64();
-    let events = tally.accepted_events + visible.probes;
-    let cpu = cpu_after.with(&cpu_before, |after, before| after.saturating_sub(*before));
-    let rss_bytes = watch::most_memory(&samples);
-    let [answer_p50_ms, answer_p99_ms] =
-        [0.5, 0.99].map(|quantile| tally.latencies.value_at_quantile(quantile) as f64 / 1e3);
-    let measured = Rate {
-        offered_events_per_second: rate,
-        seconds: lasts.as_secs_f64(),
-        accepted_events_per_second: accepted,
-        accepted_share: accepted / rate,
-        backlog_growth_share: watch::growth(&samples, window.begin, window.end) / rate,
-        backlog_events_max: watch::backlog_max(&samples),
-        held: false,
-        answer_p50_ms,
-        answer_p99_ms,
-        refused: tally.refused.values().sum(),
-        failed: tally.failed,
-        visible,
-        cpu_seconds_per_million: cpu.map(|cpu| cpu.as_secs_f64() * 1e6 / events.max(1) as f64),
-        load_cpus: load_cpu.as_secs_f64() / sent_for.as_secs_f64(),
-        rss_bytes_all: rss_bytes.sum(),
-        rss_bytes,
-    };
-    let measured = Rate {
-        held: measured.outcome() == Outcome::Held,
-        ..measured
-    };
-    info!(
-        "{rate:.0} events/s offered: {:.0} accepted, backlog {:+.1} % of it, visible after {:.0} ms (p99 {:.0} ms): {}",
-        measured.accepted_events_per_second,
-        measured.backlog_growth_share * 100.0,
-        measured.visible.p50_ms,
-        measured.visible.p99_ms,
-        if measured.held { "held" } else { "not held" }
-    );
-    Ok(measured)
+/// What the rates of a run share.
+pub(super) struct Run<'p> {
+    plan: &'p Plan,
+    pub(super) world: World,
+    pub(super) requests: Arc<Requests>,
+    pub(super) sums: Sums,
+    pub(super) rss_bytes_all_max: u64,
+    /// Loads and idle times so far.
+    rounds: usize,
+    /// Processor time of one question of the probes, which no user would have asked.
+    question_cpu: Each<f64>,
 }
 
-/// The probes alone: what being looked at costs, and how fast an idle weir is.
-///
-/// # Errors
-/// As [`measure`].
-pub(super) async fn idle(
-    world: &mut World,
-    lasts: Duration,
-    sums: &mut Sums,
-) -> anyhow::Result<Idle> {
-    let begin = Instant::now();
-    let cpu_before = world.servers.try_map(Server::cpu_time)?;
-    let visible = probes(world, sums.rounds, begin, begin + lasts)
-        .run()
-        .await?;
-    let cpu_after = world.servers.try_map(Server::cpu_time)?;
-    let seconds = begin.elapsed().as_secs_f64();
-    sums.accepted += visible.probes;
-    sums.unpromised += visible.refused;
-    settle(world, sums.accepted).await?;
-    Ok(Idle {
-        visible,
-        cpus: cpu_after.with(&cpu_before, |after, before| {
-            after.saturating_sub(*before).as_secs_f64() / seconds
-        }),
-        rss_bytes: world.servers.try_map(Server::rss_bytes)?,
-    })
+/// Processor time of every process up to an instant.
+struct Cost {
+    cpu: Each<f64>,
+    began: Instant,
 }
 
-fn probes(world: &World, round: usize, begin: Instant, end: Instant) -> Probes {
-    Probes {
-        ingest: world.ingest,
-        query: world.query,
-        round,
-        begin,
-        end,
-        give_up_at: end + STORED_WITHIN,
+impl<'p> Run<'p> {
+    pub(super) fn new(plan: &'p Plan, world: World) -> Self {
+        let requests = Requests::prepare(plan.events_per_request, plan.client_ids, false);
+        Self {
+            plan,
+            world,
+            requests: Arc::new(requests),
+            sums: Sums::default(),
+            rss_bytes_all_max: 0,
+            rounds: 0,
+            question_cpu: Each::default(),
+        }
     }
-}
 
-/// Waits until as many events are stored as were accepted so far.
-async fn settle(world: &mut World, accepted: u64) -> anyhow::Result<()> {
-    let give_up_at = Instant::now() + STORED_WITHIN;
-    loop {
-        let stored = world.stored().await?;
-        if stored >= accepted {
-            return Ok(());
+    /// The probes alone, and then their questions alone: what being looked at costs, and how soon
+    /// events count in an idle weir.
+    ///
+    /// # Errors
+    /// If a server ends, does not tell what it cost, or accepted events are not stored in time.
+    pub(super) async fn idle(&mut self) -> anyhow::Result<Idle> {
+        // The first questions are slow, and nobody's measure.
+        let first = self.probes(Instant::now(), IDLE / 4).run().await?;
+        self.sums.add_probes(&first);
+        let cost = self.cost()?;
+        let probes = self.probes(cost.began, IDLE);
+        let visible = probes.run().await?;
+        self.sums.add_probes(&visible);
+        let seconds = cost.began.elapsed().as_secs_f64();
+        let cpu = self.cost_since(&cost)?;
+        self.settle().await?;
+        let asking = self.cost()?;
+        probes.ask_again(QUESTIONS).await?;
+        let asked = self.cost_since(&asking)?;
+        self.question_cpu = asked.map(|cpu| cpu / f64::from(QUESTIONS));
+        Ok(Idle {
+            visible,
+            cpus: cpu.map(|cpu| cpu / seconds),
+            question_cpu_ms: self.question_cpu.map(|cpu| cpu * 1e3),
+            rss_bytes: self.world.servers.try_map(Server::rss_bytes)?,
+        })
+    }
+
+    /// Offers `rate` events a second for `lasts` and waits until all of it is stored.
+    ///
+    /// # Errors
+    /// If a server ends, does not tell what it cost, or accepted events are not stored in time.
+    pub(super) async fn measure(&mut self, rate: f64, lasts: Duration) -> anyhow::Result<Rate> {
+        let measured = match self.offer(rate, lasts).await {
+            Ok(measured) => measured,
+            Err(error) => {
+                // A server that has ended says more than whoever missed it.
+                self.world.check_alive()?;
+                return Err(error.context(format!("measure {rate:.0} events a second")));
+            }
+        };
+        info!(
+            "{rate:.0} events/s offered: {:.0} accepted, backlog {:+.1} % of it, visible after {:.0} ms (p99 {:.0} ms): {}",
+            measured.accepted_events_per_second,
+            measured.backlog_growth_share * 100.0,
+            measured.visible.p50_ms,
+            measured.visible.p99_ms,
+            if measured.held { "held" } else { "not held" }
+        );
+        self.rss_bytes_all_max = self.rss_bytes_all_max.max(measured.rss_bytes_all);
+        Ok(measured)
+    }
+
+    async fn offer(&mut self, rate: f64, lasts: Duration) -> anyhow::Result<Rate> {
+        let each = self.requests.events_per_request as f64;
+        let load = Load {
+            requests: self.requests.clone(),
+            connections: self.plan.connections,
+            threads: self.plan.load_threads,
+            pace: Pace::Open { rate: rate / each },
+            warm_up: WARM_UP,
+            measured: lasts,
+        };
+        let cost = self.cost()?;
+        let running = load.start(self.world.ingest);
+        let window = running.window;
+        let sending = async {
+            let before = process::own_cpu_time()?;
+            let tally = running.finish().await?;
+            let cpu = process::own_cpu_time()?.saturating_sub(before);
+            anyhow::Ok((
+                tally,
+                cpu.as_secs_f64() / cost.began.elapsed().as_secs_f64(),
+            ))
+        };
+        let probes = self.probes(window.begin, lasts);
+        let ((tally, load_cpus), visible, samples) =
+            tokio::try_join!(sending, probes.run(), watch::until(&self.world, window.end))?;
+        self.sums.add(&tally, &visible, &self.requests);
+        self.settle().await?;
+
+        let events = (tally.accepted_events + visible.probes).max(1) as f64;
+        let asked = visible.questions as f64;
+        let cpu = self.cost_since(&cost)?;
+        let cpu = cpu.with(&self.question_cpu, |cpu, question| {
+            (cpu - asked * question).max(0.0)
+        });
+        let accepted = match watch::accepted_per_second(&samples, window.begin, window.end) {
+            Some(all) => all - 1.0 / SEND_EVERY.as_secs_f64(),
+            // On a machine too busy to look twice: what was due then, whenever it was accepted.
+            None => tally.measured_events as f64 / lasts.as_secs_f64(),
+        };
+        let rss_bytes = watch::most_memory(&samples);
+        let [answer_p50_ms, answer_p99_ms] =
+            [0.5, 0.99].map(|quantile| tally.latencies.value_at_quantile(quantile) as f64 / 1e3);
+        let measured = Rate {
+            offered_events_per_second: rate,
+            seconds: lasts.as_secs_f64(),
+            accepted_events_per_second: accepted,
+            accepted_share: accepted / rate,
+            backlog_growth_share: watch::growth(&samples, window.begin, window.end) / rate,
+            backlog_events_max: watch::backlog_max(&samples),
+            held: false,
+            answer_p50_ms,
+            answer_p99_ms,
+            refused: tally.refused.values().sum(),
+            failed: tally.failed,
+            visible,
+            cpu_seconds_per_million: cpu.map(|cpu| cpu * 1e6 / events),
+            load_cpus,
+            rss_bytes_all: rss_bytes.sum(),
+            rss_bytes,
+        };
+        Ok(Rate {
+            held: measured.outcome() == Outcome::Held,
+            ..measured
+        })
+    }
+
+    fn probes(&mut self, begin: Instant, lasts: Duration) -> Probes {
+        self.rounds += 1;
+        Probes {
+            ingest: self.world.ingest,
+            query: self.world.query,
+            round: self.rounds,
+            begin,
+            end: begin + lasts,
+            give_up_at: begin + lasts + STORED_WITHIN,
         }
-        world.check_alive()?;
-        if Instant::now() > give_up_at {
-            bail!(
-                "{stored} of {accepted} accepted events are stored {STORED_WITHIN:?} after the load:\n{}",
-                world.servers.sink.log_tail()
-            );
+    }
+
+    fn cost(&self) -> anyhow::Result<Cost> {
+        Ok(Cost {
+            cpu: self.cpu_seconds()?,
+            began: Instant::now(),
+        })
+    }
+
+    fn cost_since(&self, cost: &Cost) -> anyhow::Result<Each<f64>> {
+        let now = self.cpu_seconds()?;
+        Ok(now.with(&cost.cpu, |after, before| (after - before).max(0.0)))
+    }
+
+    fn cpu_seconds(&self) -> anyhow::Result<Each<f64>> {
+        let times = self.world.servers.try_map(Server::cpu_time)?;
+        Ok(times.map(Duration::as_secs_f64))
+    }
+
+    /// Waits until as many events are stored as were accepted so far.
+    async fn settle(&mut self) -> anyhow::Result<()> {
+        let give_up_at = Instant::now() + STORED_WITHIN;
+        let accepted = self.sums.accepted;
+        loop {
+            let stored = self.world.stored().await?;
+            if stored >= accepted {
+                return Ok(());
+            }
+            self.world.check_alive()?;
+            if Instant::now() > give_up_at {
+                bail!(
+                    "{stored} of {accepted} accepted events are stored {STORED_WITHIN:?} after the load:\n{}",
+                    self.world.servers.sink.log_tail()
+                );
+            }
+            tokio::time::sleep(POLL).await;
         }
-        tokio::time::sleep(POLL).await;
     }
 }
 
 impl Sums {
     fn add(&mut self, tally: &Tally, visible: &Visible, requests: &Requests) {
         let refused: u64 = tally.refused.values().sum();
-        self.accepted += tally.accepted_events + visible.probes;
-        self.unpromised +=
-            (refused + tally.failed) * requests.events_per_request as u64 + visible.refused;
+        self.accepted += tally.accepted_events;
+        self.unpromised += (refused + tally.failed) * requests.events_per_request as u64;
+        self.add_probes(visible);
+    }
+
+    fn add_probes(&mut self, visible: &Visible) {
+        self.accepted += visible.probes;
+        self.unpromised += visible.refused;
     }
 }
 

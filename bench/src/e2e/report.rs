@@ -61,6 +61,8 @@ pub struct Idle {
     pub visible: Visible,
     /// Processors used.
     pub cpus: Each<f64>,
+    /// Of one question for the probes, asked of `/stats` with nothing else to do.
+    pub question_cpu_ms: Each<f64>,
     pub rss_bytes: Each<u64>,
 }
 
@@ -84,7 +86,8 @@ pub struct Rate {
     /// Requests without an answer.
     pub failed: u64,
     pub visible: Visible,
-    /// Of every process, from the first request until all was stored.
+    /// Of every process, from the first request until all was stored; without the questions asked
+    /// for the probes, at what one costs.
     pub cpu_seconds_per_million: Each<f64>,
     /// Processors that the load generator used.
     pub load_cpus: f64,
@@ -104,7 +107,8 @@ pub struct Visible {
     pub unseen: u64,
     /// Seen more often than sent.
     pub repeated: u64,
-    /// Questions that were not answered.
+    /// Of the client that waits for them, and those that were not answered.
+    pub questions: u64,
     pub unanswered: u64,
     pub p50_ms: f64,
     pub p99_ms: f64,

@@ -2,10 +2,12 @@
 
 use serde_json::Value;
 
+use super::section::Section;
+
 /// What one run should reach.
 pub(super) struct Aim {
-    /// Of the reports that it can be read from.
-    pub(super) kind: &'static str,
+    /// Whose reports say how far it is.
+    pub(super) sections: &'static [Section],
     pub(super) what: &'static str,
     pub(super) bound: Bound,
     unit: Unit,
@@ -49,28 +51,28 @@ const SAME: f64 = 1.25;
 
 pub(super) const AIMS: [Aim; 18] = [
     Aim {
-        kind: "ingest",
+        sections: &[Section::Ingest],
         what: "one event a request, 64 connections: requests per CPU-second, by those of a bare handler",
         bound: Bound::AtLeast(0.8),
         unit: Unit::Ratio,
         reached: |report| single_events(report, 64),
     },
     Aim {
-        kind: "ingest",
+        sections: &[Section::Ingest],
         what: "the same at 16 connections",
         bound: Bound::AtLeast(0.6),
         unit: Unit::Ratio,
         reached: |report| single_events(report, 16),
     },
     Aim {
-        kind: "ingest",
+        sections: &[Section::Ingest],
         what: "100 events a request: events per CPU-second of ingest",
         bound: Bound::AtLeast(1.5e6),
         unit: Unit::Count,
         reached: batches,
     },
     Aim {
-        kind: "ingest",
+        sections: &[Section::Ingest],
         what: "memory of ingest, alone",
         bound: Bound::AtMost(256.0),
         unit: Unit::Megabytes,
@@ -80,14 +82,14 @@ pub(super) const AIMS: [Aim; 18] = [
         },
     },
     Aim {
-        kind: "sink",
+        sections: &[Section::Sink],
         what: "events per CPU-second of the sink",
         bound: Bound::AtLeast(8e5),
         unit: Unit::Count,
         reached: |report| one(at(report, "/events_per_sink_cpu_second/median")),
     },
     Aim {
-        kind: "sink",
+        sections: &[Section::Sink],
         what: "events a second drained, by those that ClickHouse itself inserts",
         bound: Bound::AtLeast(0.9),
         unit: Unit::Ratio,
@@ -100,28 +102,28 @@ pub(super) const AIMS: [Aim; 18] = [
         },
     },
     Aim {
-        kind: "sink",
+        sections: &[Section::Sink],
         what: "memory of the sink, alone",
         bound: Bound::AtMost(512.0),
         unit: Unit::Megabytes,
         reached: |report| one(at(report, "/sink_rss_bytes_max")),
     },
     Aim {
-        kind: "query",
+        sections: &[Section::Query],
         what: "`/stats` of a day: p99, the worst of three sites and two time zones",
         bound: Bound::AtMost(10.0),
         unit: Unit::Milliseconds,
         reached: |report| worst(questions(report, "day")),
     },
     Aim {
-        kind: "query",
+        sections: &[Section::Query],
         what: "`/stats` of a year: p99, the worst of the same",
         bound: Bound::AtMost(30.0),
         unit: Unit::Milliseconds,
         reached: |report| worst(questions(report, "year")),
     },
     Aim {
-        kind: "query",
+        sections: &[Section::Query],
         what: "`/stats` of a day or a year: p50 over many events, by that over few, the worst",
         bound: Bound::AtMost(SAME),
         unit: Unit::Ratio,
@@ -134,56 +136,56 @@ pub(super) const AIMS: [Aim; 18] = [
         },
     },
     Aim {
-        kind: "query",
+        sections: &[Section::Query],
         what: "bytes an event on disk, rollups included, over two years",
         bound: Bound::AtMost(30.0),
         unit: Unit::Bytes,
         reached: |report| one(at(report, "/disk/bytes_per_event")),
     },
     Aim {
-        kind: "e2e",
+        sections: &[Section::E2e, Section::E2eSingle],
         what: "event to `/stats` at 70 % of the highest rate that held: p99",
         bound: Bound::AtMost(2000.0),
         unit: Unit::Milliseconds,
         reached: |report| one(at(report, "/at_share/visible/p99_ms")),
     },
     Aim {
-        kind: "e2e",
+        sections: &[Section::E2e],
         what: "bytes an event on disk, rollups included, merged, of one day",
         bound: Bound::AtMost(30.0),
         unit: Unit::Bytes,
         reached: |report| one(at(report, "/disk/after_merges/bytes_per_event")),
     },
     Aim {
-        kind: "e2e",
+        sections: &[Section::E2e],
         what: "memory of ingest",
         bound: Bound::AtMost(256.0),
         unit: Unit::Megabytes,
         reached: |report| one(at(report, "/rss_bytes_max/ingest")),
     },
     Aim {
-        kind: "e2e",
+        sections: &[Section::E2e],
         what: "memory of the sink",
         bound: Bound::AtMost(512.0),
         unit: Unit::Megabytes,
         reached: |report| one(at(report, "/rss_bytes_max/sink")),
     },
     Aim {
-        kind: "e2e",
+        sections: &[Section::E2e, Section::E2eSingle],
         what: "memory of all, at one time",
         bound: Bound::AtMost(1500.0),
         unit: Unit::Megabytes,
         reached: |report| one(at(report, "/rss_bytes_all_max")),
     },
     Aim {
-        kind: "e2e",
+        sections: &[Section::E2e],
         what: "`weir up` to `ready`, engine on disk",
         bound: Bound::AtMost(3.0),
         unit: Unit::Seconds,
         reached: |report| one(at(report, "/up_ready_seconds/median")),
     },
     Aim {
-        kind: "e2e",
+        sections: &[Section::E2e, Section::E2eSingle],
         what: "accepted events that are not stored, or stored twice",
         bound: Bound::AtMost(0.0),
         unit: Unit::Count,

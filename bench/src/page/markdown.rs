@@ -53,7 +53,8 @@ fn documents(measurements: &[Measurement]) -> impl Iterator<Item = (&Measurement
 fn machine(page: &mut String, measurements: &[Measurement]) {
     let all = || documents(measurements).map(|(_, document)| document);
     let first = |pointer: &str| {
-        let found = all().find_map(|document| document.pointer(pointer));
+        let found =
+            all().find_map(|document| document.pointer(pointer).filter(|value| !value.is_null()));
         found.map(|value| {
             value
                 .as_str()
@@ -135,7 +136,8 @@ fn aims(page: &mut String, measurements: &[Measurement]) {
     );
     let (mut met, mut all) = (0, 0);
     for aim in &AIMS {
-        let of_kind = documents(measurements).filter(|(_, document)| document["kind"] == aim.kind);
+        let of_kind = documents(measurements)
+            .filter(|(measured, _)| aim.sections.contains(&measured.section));
         for (measurement, document) in of_kind {
             for line in aim.lines(document) {
                 all += 1;

@@ -51,9 +51,9 @@ impl Section {
                 "query --rows 100000 --beside 10000 --requests 4 --rate 20 --seconds 1"
             }
             (Self::E2e, false) => "e2e",
-            (Self::E2e, true) => "e2e --rates 1000 --seconds 2",
+            (Self::E2e, true) => "e2e --rates 2000 --seconds 2",
             (Self::E2eSingle, false) => "e2e --events-per-request 1 --from 2000",
-            (Self::E2eSingle, true) => "e2e --events-per-request 1 --rates 50 --seconds 2",
+            (Self::E2eSingle, true) => "e2e --events-per-request 1 --rates 500 --seconds 2",
         }
     }
 
@@ -79,7 +79,7 @@ impl Section {
                 "Ranges of a large, a middle and a small site of fifty over two years, on one connection: wall time of each answer, and ClickHouse's processor time, which is the steadier figure. *inserting* is the same while events come in, *few* the same questions over a tenth of the events, *raw rows* what ClickHouse takes to count the answer from the raw table. Every answer compared has to equal that count. At a constant rate latencies count from when a request was due: a rate beyond what the processors give shows as latencies as long as the run."
             }
             Self::E2e => {
-                "All of weir, each part in a process of its own, under an open loop: requests are sent when they are due, whatever the servers do. *visible* is what a person would see: from when a single event was due to the end of the first answer of `/stats` that counts it; a cut's age, half a second, is in all of them. A rate holds if ingest takes it in its time and the backlog at the sink does not grow. Load generator, probes and all servers share the machine, so the highest rate is that of the whole machine; CPU-seconds per million events say where it goes, from the first request until everything was stored, the probes' share included (at low rates that is most of ClickHouse's and query's). Memory is of five processes; `weir up` has four of them in one. Rows on disk are of one day, as the run left them, and merged into one part a table. In the end every accepted event has to be stored once, by count and by `weir audit`."
+                "All of weir, each part in a process of its own, under an open loop: requests are sent when they are due, whatever the servers do. *visible* is what a person would see: from when a single event was due to the end of the first answer of `/stats` that counts it; a cut's age, half a second, is in all of them. A rate holds if ingest takes it in its time and the backlog at the sink does not grow. Load generator, probes and all servers share the machine, so the highest rate is that of the whole machine; CPU-seconds per million events say where it goes, from the first request until everything was stored, without the probes' questions, which are counted apart and taken off at what one costs; at low rates a cut's fixed cost is most of it. Memory is of five processes; `weir up` has four of them in one. Rows on disk are of one day, as the run left them, and merged into one part a table. In the end every accepted event has to be stored once, by count and by `weir audit`."
             }
             Self::E2eSingle => {
                 "As above, but each event comes alone, as POST /event: the edge's own cost, and what group commit makes of it, decide."

@@ -50,11 +50,14 @@ impl Display for Conditions {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         writeln!(
             f,
-            "{} CPUs, load threads: {}; Kafka's log and the tables on {}; requests of {} events of {} bytes over {} connections, each rate for {} s",
+            "{} CPUs, load threads: {}; Kafka's log and the tables on {}; {} of {} bytes over {} connections, each rate for {} s",
             self.cpus,
             self.load_threads,
             self.filesystem,
-            self.events_per_request,
+            match self.events_per_request {
+                1 => "an event a request".to_owned(),
+                events => format!("{events} events a request"),
+            },
             self.event_bytes,
             self.connections,
             self.seconds
@@ -63,6 +66,10 @@ impl Display for Conditions {
             f,
             "visible: from when a single event was due (one every {} ms beside the load) to the end of the first answer of /stats that counts it (asked every {} ms)",
             self.probe_every_ms, self.ask_every_ms
+        )?;
+        writeln!(
+            f,
+            "CPU-seconds are from the first request until all is stored, without the questions asked for the probes"
         )?;
         writeln!(
             f,
@@ -143,7 +150,6 @@ impl Report {
 
 impl Display for Idle {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
-        let cpus = &self.cpus;
         writeln!(
             f,
             "{:>10} {:>10} {:>8} {:>5} {:>8} {:>8.0} {:>8.0} {:>44} {:>8} {:>8.0}",
@@ -155,9 +161,9 @@ impl Display for Idle {
             self.visible.p50_ms,
             self.visible.p99_ms,
             format!(
-                "CPUs: ClickHouse {:.2}, the others {:.2}",
-                cpus.clickhouse,
-                cpus.sum() - cpus.clickhouse
+                "CPUs: {:.2}; a question takes {:.1} ms",
+                self.cpus.sum(),
+                self.question_cpu_ms.sum()
             ),
             "",
             self.rss_bytes.sum() as f64 / MEGA
