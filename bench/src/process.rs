@@ -192,6 +192,17 @@ pub(crate) fn own_cpu_time() -> anyhow::Result<Duration> {
     cpu_time(&stat).context("read the times of this process")
 }
 
+/// Processor time of the whole machine so far, whoever used it; what was stolen from a virtual one
+/// is used too.
+///
+/// # Errors
+/// If the system does not tell.
+pub(crate) fn machine_cpu_time() -> anyhow::Result<Duration> {
+    let stat = std::fs::read_to_string("/proc/stat").context("read /proc/stat")?;
+    let ticks = busy_ticks(&stat).context("read the machine's times")?;
+    Ok(cpu_tick().mul_f64(ticks as f64))
+}
+
 /// The step in which the system counts processor time.
 pub(crate) fn cpu_tick() -> Duration {
     Duration::from_secs(1) / u32::try_from(rustix::param::clock_ticks_per_second()).unwrap_or(100)
@@ -210,6 +221,20 @@ fn cpu_ticks(stat: &str) -> Option<u64> {
     let user: u64 = fields.next()?.parse().ok()?;
     let system: u64 = fields.next()?.parse().ok()?;
     Some(user + system)
+}
+
+/// Of the first line of `/proc/stat`: user, nice, system, then idle and waiting for disks, which are
+/// left out, then two kinds of interrupts, and stolen.
+fn busy_ticks(stat: &str) -> Option<u64> {
+    let (name, fields) = stat.lines().next()?.split_once(' ')?;
+    let mut sum = 0;
+    for (nth, field) in fields.split_whitespace().take(8).enumerate() {
+        let ticks: u64 = field.parse().ok()?;
+        if !matches!(nth, 3 | 4) {
+            sum += ticks;
+        }
+    }
+    (name == "cpu").then_some(sum)
 }
 
 /// A field of `/proc/<pid>/status`.
@@ -288,6 +313,13 @@ mod tests {
         let stat = "7 (a b) c) S 1 7 7 0 -1 4194560 9 0 0 0 250 50 0 0 20 0 3 0 1 2 3";
         assert_eq!(cpu_ticks(stat), Some(300));
         assert_eq!(cpu_ticks("7 (a) S 1"), None);
+    }
+
+    #[test]
+    fn a_machine_is_busy_unless_it_is_idle_or_waits_for_a_disk() {
+        let stat = "cpu  100 20 30 5000 600 7 8 9 1 1\ncpu0 1 1 1 1 1 1 1 1 1 1\n";
+        assert_eq!(busy_ticks(stat), Some(174));
+        assert_eq!(busy_ticks("intr 5\n"), None);
     }
 
     #[test]

@@ -54,9 +54,11 @@ pub(super) struct Run<'p> {
     question_cpu: Each<f64>,
 }
 
-/// Processor time of every process up to an instant.
+/// Processor time of every process up to an instant, in seconds.
 struct Cost {
     cpu: Each<f64>,
+    load: f64,
+    machine: f64,
     began: Instant,
 }
 
@@ -88,15 +90,15 @@ impl<'p> Run<'p> {
         let visible = probes.run().await?;
         self.sums.add_probes(&visible);
         let seconds = cost.began.elapsed().as_secs_f64();
-        let cpu = self.cost_since(&cost)?;
+        let spent = self.cost_since(&cost)?;
         self.settle().await?;
         let asking = self.cost()?;
         probes.ask_again(QUESTIONS).await?;
-        let asked = self.cost_since(&asking)?;
+        let asked = self.cost_since(&asking)?.cpu;
         self.question_cpu = asked.map(|cpu| cpu / f64::from(QUESTIONS));
         Ok(Idle {
             visible,
-            cpus: cpu.map(|cpu| cpu / seconds),
+            cpus: spent.cpu.map(|cpu| cpu / seconds),
             question_cpu_ms: self.question_cpu.map(|cpu| cpu * 1e3),
             rss_bytes: self.world.servers.try_map(Server::rss_bytes)?,
         })
@@ -140,25 +142,20 @@ impl<'p> Run<'p> {
         let cost = self.cost()?;
         let running = load.start(self.world.ingest);
         let window = running.window;
-        let sending = async {
-            let before = process::own_cpu_time()?;
-            let tally = running.finish().await?;
-            let cpu = process::own_cpu_time()?.saturating_sub(before);
-            anyhow::Ok((
-                tally,
-                cpu.as_secs_f64() / cost.began.elapsed().as_secs_f64(),
-            ))
-        };
         let probes = self.probes(window.begin, lasts);
-        let ((tally, load_cpus), visible, samples) =
-            tokio::try_join!(sending, probes.run(), watch::until(&self.world, window.end))?;
+        let (tally, visible, samples) = tokio::try_join!(
+            running.finish(),
+            probes.run(),
+            watch::until(&self.world, window.end)
+        )?;
         self.sums.add(&tally, &visible, &self.requests);
         self.settle().await?;
 
         let events = (tally.accepted_events + visible.probes).max(1) as f64;
         let asked = visible.questions as f64;
-        let cpu = self.cost_since(&cost)?;
-        let cpu = cpu.with(&self.question_cpu, |cpu, question| {
+        let spent = self.cost_since(&cost)?;
+        let seconds = cost.began.elapsed().as_secs_f64();
+        let cpu = spent.cpu.with(&self.question_cpu, |cpu, question| {
             (cpu - asked * question).max(0.0)
         });
         let accepted = match watch::accepted_per_second(&samples, window.begin, window.end) {
@@ -183,7 +180,8 @@ impl<'p> Run<'p> {
             failed: tally.failed,
             visible,
             cpu_seconds_per_million: cpu.map(|cpu| cpu * 1e6 / events),
-            load_cpus,
+            load_cpus: spent.load / seconds,
+            other_cpus: (spent.machine - spent.cpu.sum() - spent.load).max(0.0) / seconds,
             rss_bytes_all: rss_bytes.sum(),
             rss_bytes,
         };
@@ -206,20 +204,23 @@ impl<'p> Run<'p> {
     }
 
     fn cost(&self) -> anyhow::Result<Cost> {
+        let times = self.world.servers.try_map(Server::cpu_time)?;
         Ok(Cost {
-            cpu: self.cpu_seconds()?,
+            cpu: times.map(Duration::as_secs_f64),
+            load: process::own_cpu_time()?.as_secs_f64(),
+            machine: process::machine_cpu_time()?.as_secs_f64(),
             began: Instant::now(),
         })
     }
 
-    fn cost_since(&self, cost: &Cost) -> anyhow::Result<Each<f64>> {
-        let now = self.cpu_seconds()?;
-        Ok(now.with(&cost.cpu, |after, before| (after - before).max(0.0)))
-    }
-
-    fn cpu_seconds(&self) -> anyhow::Result<Each<f64>> {
-        let times = self.world.servers.try_map(Server::cpu_time)?;
-        Ok(times.map(Duration::as_secs_f64))
+    fn cost_since(&self, before: &Cost) -> anyhow::Result<Cost> {
+        let now = self.cost()?;
+        Ok(Cost {
+            cpu: now.cpu.with(&before.cpu, |after, before| after - before),
+            load: now.load - before.load,
+            machine: now.machine - before.machine,
+            began: before.began,
+        })
     }
 
     /// Waits until as many events are stored as were accepted so far.

@@ -89,8 +89,9 @@ pub struct Rate {
     /// Of every process, from the first request until all was stored; without the questions asked
     /// for the probes, at what one costs.
     pub cpu_seconds_per_million: Each<f64>,
-    /// Processors that the load generator used.
+    /// Processors that load and probes used, and that whatever else runs on the machine used.
     pub load_cpus: f64,
+    pub other_cpus: f64,
     /// At the time at which all together held the most.
     pub rss_bytes: Each<u64>,
     pub rss_bytes_all: u64,

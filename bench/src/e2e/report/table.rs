@@ -9,6 +9,8 @@ use crate::query::disk::Disk;
 const MEGA: f64 = 1e6;
 /// A load thread that is busier than this may be what limits the rate.
 const BUSY: f64 = 0.9;
+/// What the kernel does for nobody in particular is less than this share of all processors.
+const DISTURBED: f64 = 0.15;
 
 impl Display for Report {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
@@ -32,6 +34,13 @@ impl Display for Report {
                 at_share.visible.max_ms
             )?,
             _ => writeln!(f, "no rate held")?,
+        }
+        let all = || self.rates.iter().chain(&self.at_share);
+        if all().any(|rate| rate.other_cpus > DISTURBED * self.conditions.cpus as f64) {
+            writeln!(
+                f,
+                "WARNING: something else used this machine too: rates are lower and times longer than its own"
+            )?;
         }
         let load_cpus = self.rates.iter().map(|rate| rate.load_cpus);
         if load_cpus.fold(0.0, f64::max) > BUSY * self.conditions.load_threads as f64 {
@@ -94,7 +103,7 @@ impl Report {
     fn rates(&self, f: &mut Formatter<'_>) -> Result {
         writeln!(
             f,
-            "{:>10} {:>10} {:>8} {:>5} {:>8} {:>8} {:>8} {:>44} {:>8} {:>8}",
+            "{:>10} {:>10} {:>8} {:>5} {:>8} {:>8} {:>8} {:>44} {:>11} {:>8}",
             "offered",
             "accepted",
             "backlog",
@@ -103,12 +112,12 @@ impl Report {
             "visible",
             "ms",
             "CPU-seconds per million events",
-            "load",
+            "other CPUs:",
             "memory"
         )?;
         writeln!(
             f,
-            "{:>10} {:>10} {:>8} {:>5} {:>8} {:>8} {:>8} {:>6} {:>6} {:>6} {:>10} {:>6} {:>5} {:>8} {:>8}",
+            "{:>10} {:>10} {:>8} {:>5} {:>8} {:>8} {:>8} {:>6} {:>6} {:>6} {:>10} {:>6} {:>5} {:>5} {:>5} {:>8}",
             "events/s",
             "events/s",
             "grows",
@@ -122,14 +131,18 @@ impl Report {
             "ClickHouse",
             "query",
             "all",
-            "CPUs",
+            "load",
+            "else",
             "MB, all"
         )?;
         write!(f, "{}", self.idle)?;
-        for rate in self.rates.iter().chain(&self.at_share) {
+        for rate in &self.rates {
             writeln!(f, "{rate}")?;
         }
-        Ok(())
+        match &self.at_share {
+            Some(rate) => writeln!(f, "{rate}  {:.0} %", self.conditions.share * 100.0),
+            None => Ok(()),
+        }
     }
 
     fn memory(&self, f: &mut Formatter<'_>) -> Result {
@@ -152,7 +165,7 @@ impl Display for Idle {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         writeln!(
             f,
-            "{:>10} {:>10} {:>8} {:>5} {:>8} {:>8.0} {:>8.0} {:>44} {:>8} {:>8.0}",
+            "{:>10} {:>10} {:>8} {:>5} {:>8} {:>8.0} {:>8.0} {:>44} {:>11} {:>8.0}",
             "probes",
             "",
             "",
@@ -176,7 +189,7 @@ impl Display for Rate {
         let cpu = &self.cpu_seconds_per_million;
         write!(
             f,
-            "{:>10.0} {:>10.0} {:>6.1} % {:>5} {:>8.1} {:>8.0} {:>8.0} {:>6.2} {:>6.2} {:>6.2} {:>10.2} {:>6.2} {:>5.2} {:>8.2} {:>8.0}",
+            "{:>10.0} {:>10.0} {:>6.1} % {:>5} {:>8.1} {:>8.0} {:>8.0} {:>6.2} {:>6.2} {:>6.2} {:>10.2} {:>6.2} {:>5.2} {:>5.2} {:>5.2} {:>8.0}",
             self.offered_events_per_second,
             self.accepted_events_per_second,
             self.backlog_growth_share * 100.0,
@@ -191,6 +204,7 @@ impl Display for Rate {
             cpu.query,
             cpu.sum(),
             self.load_cpus,
+            self.other_cpus,
             self.rss_bytes_all as f64 / MEGA
         )?;
         if self.refused + self.failed > 0 {
