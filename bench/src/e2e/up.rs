@@ -11,6 +11,7 @@ use crate::process::Server;
 
 const STARTS: usize = 3;
 const READY_WITHIN: Duration = Duration::from_secs(120);
+const ENDS_WITHIN: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(5);
 
 /// Seconds, over a few starts.
@@ -49,5 +50,12 @@ async fn start(parent: &Path, settings: &[(String, String)]) -> anyhow::Result<D
         }
         tokio::time::sleep(POLL).await;
     }
-    Ok(begin.elapsed())
+    let took = begin.elapsed();
+    drop(up);
+    // Its engine sees that it is alone, and may write until it has ended.
+    let remove_until = Instant::now() + ENDS_WITHIN;
+    while std::fs::remove_dir_all(folder.path()).is_err() && Instant::now() < remove_until {
+        tokio::time::sleep(POLL).await;
+    }
+    Ok(took)
 }
