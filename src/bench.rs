@@ -1,5 +1,6 @@
 //! `weir bench`: what a run found, as tables or as JSON.
 
+use ::bench::baseline;
 use ::bench::e2e;
 use ::bench::ingest::{self, bare};
 use ::bench::output::Told;
@@ -36,6 +37,14 @@ pub(crate) enum Benchmark {
     /// compares what is stored with what was accepted, and ends everything. Progress goes to the
     /// log on stderr.
     E2e(e2e::Options),
+    /// weir beside the Node design that many begin with: Express, BullMQ on Redis, an INSERT a job
+    /// into PostgreSQL, counts over the rows.
+    ///
+    /// Starts both on ports and in folders of their own, sends both the same events, has them store
+    /// what they accepted, counts the rows, asks both the same questions about the same rows,
+    /// compares the answers, and ends everything. Needs Node.js, npm, Redis and PostgreSQL; none has
+    /// to run. npm fetches the design's packages, once. Progress goes to the log on stderr.
+    Baseline(baseline::Options),
     /// All of these in turn, written down as one page: machine, versions, every aim beside what was
     /// reached, every table and how to read it. Takes about half an hour.
     Report(page::Options),
@@ -52,6 +61,9 @@ pub(crate) async fn run(benchmark: Benchmark) -> anyhow::Result<()> {
         Benchmark::Sink(options) => tell(options.output.tell(&options, sink::run(&options))).await,
         Benchmark::Query(options) => {
             tell(options.output.tell(&options, query::run(&options))).await
+        }
+        Benchmark::Baseline(options) => {
+            tell(options.output.tell(&options, baseline::run(&options))).await
         }
         Benchmark::E2e(options) => tell(options.output.tell(&options, e2e::run(&options))).await,
         Benchmark::Report(options) => page::run(&options).await,

@@ -7,7 +7,7 @@ pub(crate) mod bodies;
 mod found;
 pub(crate) mod load;
 pub mod report;
-mod world;
+pub(crate) mod world;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

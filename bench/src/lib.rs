@@ -1,5 +1,6 @@
 //! The whole, measured: ratios of two ways in one run, never a figure by itself.
 
+pub mod baseline;
 pub mod compare;
 pub mod conditions;
 pub mod e2e;

@@ -1,6 +1,7 @@
-//! This binary as a server in a process of its own: started on a port that the system picks, its
-//! processor time and memory read, and ended however this process ends.
+//! This binary, or another program, as a server in a process of its own: its processor time and
+//! memory read, and ended however this process ends.
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::Write;
 use std::net::SocketAddr;
@@ -9,12 +10,15 @@ use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use rustix::process::{Pid, Signal, kill_process};
 
 const LISTENS_WITHIN: Duration = Duration::from_secs(30);
 const POLL: Duration = Duration::from_millis(10);
 const LOG_TAIL_LINES: usize = 20;
 /// What every server here logs once it is bound.
 const LISTENS_ON: &str = " listens on ";
+/// One that is asked to end may take so long, then it is killed.
+const ENDS_WITHIN: Duration = Duration::from_secs(10);
 
 /// A server that runs; dropping it ends it.
 pub(crate) struct Server {
@@ -22,6 +26,7 @@ pub(crate) struct Server {
     child: Child,
     guard: Guard,
     log_file: PathBuf,
+    end: Signal,
 }
 
 impl Server {
@@ -36,12 +41,29 @@ impl Server {
         settings: &[(String, String)],
     ) -> anyhow::Result<Self> {
         let starting = || format!("start {name}");
-        let mut command = command(folder, arguments, settings).with_context(starting)?;
+        let command = command(folder, arguments, settings).with_context(starting)?;
+        Self::run(name, folder, command, Signal::KILL)
+    }
+
+    /// Runs any program in `folder`, with its log there. `end` is how it is told to end; one that
+    /// has to clean up is told so by another signal than KILL.
+    ///
+    /// # Errors
+    /// If the system refuses.
+    pub(crate) fn run(
+        name: &'static str,
+        folder: &Path,
+        mut command: Command,
+        end: Signal,
+    ) -> anyhow::Result<Self> {
+        let starting = || format!("start {name}");
         let log_file = folder.join(format!("{name}.log"));
         let log = File::create(&log_file).with_context(starting)?;
         // Before the child: without a guard there is nothing to be left behind.
-        let mut guard = Guard::start().with_context(starting)?;
+        let mut guard = Guard::start(end).with_context(starting)?;
         let child = command
+            .current_dir(folder)
+            .stdin(Stdio::null())
             .stdout(log.try_clone().with_context(starting)?)
             .stderr(log)
             .spawn()
@@ -52,6 +74,7 @@ impl Server {
             child,
             guard,
             log_file,
+            end,
         })
     }
 
@@ -100,6 +123,32 @@ impl Server {
         cpu_time(&stat).with_context(|| format!("read the times of {}", self.name))
     }
 
+    /// The same with all processes that it has started, and they in turn; also those that have
+    /// ended.
+    ///
+    /// # Errors
+    /// If the system does not tell.
+    pub(crate) fn tree_cpu_time(&self) -> anyhow::Result<Duration> {
+        let reading = || format!("read the times of {} and its processes", self.name);
+        let mut stats = HashMap::new();
+        for entry in std::fs::read_dir("/proc").with_context(reading)? {
+            let Ok(pid) = entry
+                .with_context(reading)?
+                .file_name()
+                .to_string_lossy()
+                .parse::<u32>()
+            else {
+                continue;
+            };
+            // Whoever has ended since is in its parent's times now.
+            if let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+                stats.extend(Stat::parse(&stat).map(|stat| (pid, stat)));
+            }
+        }
+        let ticks = tree_ticks(&stats, self.child.id()).with_context(reading)?;
+        Ok(cpu_tick() * u32::try_from(ticks).with_context(reading)?)
+    }
+
     /// The most memory it ever held, in bytes.
     ///
     /// # Errors
@@ -125,6 +174,22 @@ impl Server {
         lines[lines.len().saturating_sub(LOG_TAIL_LINES)..].join("\n")
     }
 
+    /// One that cannot be signalled has ended already.
+    fn end(&mut self) {
+        if self.end != Signal::KILL {
+            let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+            let asked = pid.is_some_and(|pid| kill_process(pid, self.end).is_ok());
+            let kill_at = Instant::now() + ENDS_WITHIN;
+            while asked && Instant::now() < kill_at {
+                if !matches!(self.child.try_wait(), Ok(None)) {
+                    return;
+                }
+                std::thread::sleep(POLL);
+            }
+        }
+        let _ = self.child.kill();
+    }
+
     /// What it has written so far, log and answers alike.
     pub(crate) fn log(&self) -> String {
         let log = std::fs::read(&self.log_file).unwrap_or_default();
@@ -139,8 +204,7 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // One that cannot be killed has ended already.
-        let _ = self.child.kill();
+        self.end();
         // Before its number may mean another process, so before it is waited for.
         self.guard.let_go();
         let _ = self.child.wait();
@@ -209,18 +273,47 @@ pub(crate) fn cpu_tick() -> Duration {
 }
 
 fn cpu_time(stat: &str) -> Option<Duration> {
-    let ticks = u32::try_from(cpu_ticks(stat)?).ok()?;
+    let ticks = u32::try_from(Stat::parse(stat)?.own_ticks).ok()?;
     Some(cpu_tick() * ticks)
 }
 
-/// `utime` and `stime` of `/proc/<pid>/stat`: the 14th and the 15th field, counted from behind the
-/// name, which stands in brackets and may hold anything.
-fn cpu_ticks(stat: &str) -> Option<u64> {
-    let (_, fields) = stat.rsplit_once(')')?;
-    let mut fields = fields.split_whitespace().skip(11);
-    let user: u64 = fields.next()?.parse().ok()?;
-    let system: u64 = fields.next()?.parse().ok()?;
-    Some(user + system)
+/// What `/proc/<pid>/stat` says of a process.
+#[derive(Debug, PartialEq, Eq)]
+struct Stat {
+    parent: u32,
+    /// User and system time.
+    own_ticks: u64,
+    /// The same of children that have ended and were waited for, and of theirs.
+    ended_ticks: u64,
+}
+
+impl Stat {
+    /// The 4th field and the 14th to 17th, counted from behind the name, which stands in brackets
+    /// and may hold anything.
+    fn parse(stat: &str) -> Option<Self> {
+        let (_, fields) = stat.rsplit_once(')')?;
+        let mut fields = fields.split_whitespace();
+        let parent = fields.nth(1)?.parse().ok()?;
+        let mut ticks = fields.skip(9).map(|field| field.parse::<u64>().ok());
+        Some(Self {
+            parent,
+            own_ticks: ticks.next()?? + ticks.next()??,
+            ended_ticks: ticks.next()?? + ticks.next()??,
+        })
+    }
+}
+
+fn tree_ticks(stats: &HashMap<u32, Stat>, root: u32) -> Option<u64> {
+    let Stat {
+        own_ticks,
+        ended_ticks,
+        ..
+    } = stats.get(&root)?;
+    let children = stats.iter().filter(|(_, stat)| stat.parent == root);
+    let of_children: u64 = children
+        .filter_map(|(child, _)| tree_ticks(stats, *child))
+        .sum();
+    Some(own_ticks + ended_ticks + of_children)
 }
 
 /// Of the first line of `/proc/stat`: user, nice, system, then idle and waiting for disks, which are
@@ -255,12 +348,12 @@ struct Guard {
 // Ctrl-C reaches everybody of a terminal, and must not reach the one who sees to the end.
 const GUARD: &str = r#"trap '' HUP INT TERM
 read -r held || exit 0
-read -r _ || kill -9 "$held""#;
+read -r _ || kill -"$1" "$held""#;
 
 impl Guard {
-    fn start() -> anyhow::Result<Self> {
+    fn start(end: Signal) -> anyhow::Result<Self> {
         let mut shell = Command::new("sh")
-            .args(["-c", GUARD])
+            .args(["-c", GUARD, "guard", &end.as_raw().to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
@@ -310,9 +403,64 @@ mod tests {
 
     #[test]
     fn processor_time_is_found_behind_a_name_with_spaces_and_brackets() {
-        let stat = "7 (a b) c) S 1 7 7 0 -1 4194560 9 0 0 0 250 50 0 0 20 0 3 0 1 2 3";
-        assert_eq!(cpu_ticks(stat), Some(300));
-        assert_eq!(cpu_ticks("7 (a) S 1"), None);
+        let stat = "7 (a b) c) S 1 7 7 0 -1 4194560 9 0 0 0 250 50 20 3 20 0 3 0 1 2 3";
+        let expected = Stat {
+            parent: 1,
+            own_ticks: 300,
+            ended_ticks: 23,
+        };
+        assert_eq!(Stat::parse(stat), Some(expected));
+        assert_eq!(Stat::parse("7 (a) S 1"), None);
+    }
+
+    #[test]
+    fn the_time_of_a_tree_is_that_of_all_who_descend_from_its_root() {
+        let stat = |parent, own_ticks, ended_ticks| Stat {
+            parent,
+            own_ticks,
+            ended_ticks,
+        };
+        let stats = HashMap::from([
+            (7, stat(1, 1, 2)),
+            (8, stat(7, 4, 8)),
+            (9, stat(8, 16, 0)),
+            (10, stat(1, 1000, 0)),
+        ]);
+        assert_eq!(tree_ticks(&stats, 7), Some(31));
+        assert_eq!(tree_ticks(&stats, 9), Some(16));
+        assert_eq!(tree_ticks(&stats, 11), None);
+    }
+
+    #[test]
+    fn a_process_that_has_ended_counts_with_the_one_that_started_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = Command::new("sh");
+        // A child that works until it has used its second, and a parent that then only waits.
+        command.args([
+            "-c",
+            "sh -c 'ulimit -t 1; while :; do :; done'; echo it listens on 127.0.0.1:1; sleep 1000",
+        ]);
+        let mut server = Server::run("sh", folder.path(), command, Signal::KILL).unwrap();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(server.address()).unwrap();
+        assert!(server.cpu_time().unwrap() < Duration::from_millis(900));
+        assert!(server.tree_cpu_time().unwrap() >= Duration::from_millis(900));
+    }
+
+    #[test]
+    fn a_server_that_is_to_clean_up_is_given_the_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = Command::new("sh");
+        command.args([
+            "-c",
+            "trap 'sleep 0.2; touch cleaned; exit' QUIT; echo it listens on 127.0.0.1:1; \
+             while :; do sleep 0.05; done",
+        ]);
+        let mut server = Server::run("sh", folder.path(), command, Signal::QUIT).unwrap();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(server.address()).unwrap();
+        drop(server);
+        assert!(folder.path().join("cleaned").exists());
     }
 
     #[test]
@@ -334,11 +482,11 @@ mod tests {
     fn a_guard_kills_whom_it_holds_once_nobody_is_left_and_spares_whom_it_let_go() {
         let mut held = Command::new("sleep").arg("1000").spawn().unwrap();
         let mut spared = Command::new("sleep").arg("1000").spawn().unwrap();
-        let mut guard = Guard::start().unwrap();
+        let mut guard = Guard::start(Signal::KILL).unwrap();
         guard.hold(held.id());
         drop(guard);
         assert!(!held.wait().unwrap().success());
-        let mut guard = Guard::start().unwrap();
+        let mut guard = Guard::start(Signal::KILL).unwrap();
         guard.hold(spared.id());
         guard.let_go();
         drop(guard);

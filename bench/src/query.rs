@@ -2,7 +2,7 @@
 //! questions asked of the raw table. All in one run and in turns, because the machine's other work
 //! falls on all of them then.
 
-mod asked;
+pub(crate) mod asked;
 mod dashboard;
 pub(crate) mod disk;
 pub(crate) mod http;
@@ -10,10 +10,10 @@ mod inserts;
 mod load;
 mod measure;
 mod question;
-mod raw;
+pub(crate) mod raw;
 pub mod report;
-mod rows;
-mod world;
+pub(crate) mod rows;
+pub(crate) mod world;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -86,7 +86,7 @@ struct Plan {
 }
 
 /// Where the tables lie.
-enum Place {
+pub(crate) enum Place {
     /// In a folder in this one that goes with the run.
     In(PathBuf),
     /// In this one, for good.

@@ -4,7 +4,7 @@
 
 mod ceiling;
 pub mod report;
-mod world;
+pub(crate) mod world;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

@@ -290,7 +290,7 @@ impl Spread {
         format!("{:.0} ({:.0}-{:.0})", self.median, self.min, self.max)
     }
 
-    fn fine(&self) -> String {
+    pub(crate) fn fine(&self) -> String {
         format!("{:.2} ({:.2}-{:.2})", self.median, self.min, self.max)
     }
 }

@@ -101,7 +101,8 @@ impl Measurable {
     }
 }
 
-async fn is_ready(address: SocketAddr) -> bool {
+/// Whether a service at this address says that it can take events.
+pub(crate) async fn is_ready(address: SocketAddr) -> bool {
     let asking = async { Connection::open(address).await?.exchange(READY).await };
     match tokio::time::timeout(READY_WITHIN, asking).await {
         Ok(Ok(answer)) => answer.status == 200,

@@ -19,17 +19,17 @@ const WARM_UP_FROM: u64 = 300;
 
 /// What became of some requests.
 #[derive(Debug)]
-pub(super) struct Tally {
+pub(crate) struct Tally {
     /// Microseconds, whatever the answer.
-    pub(super) latencies: Histogram<u64>,
+    pub(crate) latencies: Histogram<u64>,
     /// Answers other than 200, and no answer.
-    pub(super) failed: u64,
-    pub(super) engine_cpu: Duration,
-    pub(super) query_cpu: Duration,
+    pub(crate) failed: u64,
+    pub(crate) engine_cpu: Duration,
+    pub(crate) query_cpu: Duration,
 }
 
 impl Tally {
-    pub(super) fn new() -> anyhow::Result<Self> {
+    pub(crate) fn new() -> anyhow::Result<Self> {
         let latencies = Histogram::new_with_bounds(1, LATENCY_MICROS_MAX, DIGITS);
         Ok(Self {
             latencies: latencies.context("make a histogram")?,
@@ -39,7 +39,7 @@ impl Tally {
         })
     }
 
-    pub(super) fn answered(&mut self, latency: Duration, is_answer: bool) {
+    pub(crate) fn answered(&mut self, latency: Duration, is_answer: bool) {
         let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
         self.latencies.saturating_record(micros.max(1));
         self.failed += u64::from(!is_answer);
@@ -47,7 +47,7 @@ impl Tally {
 
     /// # Errors
     /// If the histograms do not fit, which they do.
-    pub(super) fn add(&mut self, other: &Self) -> anyhow::Result<()> {
+    pub(crate) fn add(&mut self, other: &Self) -> anyhow::Result<()> {
         self.failed += other.failed;
         self.engine_cpu += other.engine_cpu;
         self.query_cpu += other.query_cpu;

@@ -38,7 +38,7 @@ struct Side<'w> {
 pub(super) async fn measure(plan: &Plan) -> anyhow::Result<Report> {
     let world = World::start(&plan.place, &plan.settings).await?;
     let config = world.clickhouse(&rows::database(plan.rows));
-    let loading = rows::prepare(&config, world.folder(), plan.rows).await?;
+    let loading = rows::prepare(&config, world.folder(), plan.rows, rows::TWO_YEARS).await?;
     let client = infra::clickhouse::client(&config);
     let disk = disk::measure(&client, &config.database).await?;
     let engine_after_loading = world.engine.rss_bytes_max()?;
@@ -110,7 +110,7 @@ async fn prepare_beside(
     rows: u64,
 ) -> anyhow::Result<(Service, clickhouse::Client)> {
     let config = world.clickhouse(&rows::database(rows));
-    rows::prepare(&config, world.folder(), rows).await?;
+    rows::prepare(&config, world.folder(), rows, rows::TWO_YEARS).await?;
     let service = world.serve("query-beside", &config.database, &plan.settings);
     Ok((service.await?, infra::clickhouse::client(&config)))
 }

@@ -11,16 +11,16 @@ use super::question::{Question, Range};
 
 /// What `/stats` says, and what a straight count says.
 #[derive(Debug, PartialEq, Deserialize)]
-pub(super) struct Answer {
+pub(crate) struct Answer {
     #[serde(rename = "total_views")]
-    pub(super) views: u64,
+    pub(crate) views: u64,
     #[serde(rename = "unique_users")]
-    pub(super) users: u64,
-    pub(super) top_paths: Vec<TopPath>,
+    pub(crate) users: u64,
+    pub(crate) top_paths: Vec<TopPath>,
 }
 
 #[derive(Debug, PartialEq, Row, Deserialize)]
-pub(super) struct TopPath {
+pub(crate) struct TopPath {
     path: String,
     views: u64,
 }

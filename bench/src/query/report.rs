@@ -145,7 +145,7 @@ impl Alone {
 }
 
 impl Timed {
-    pub(super) fn of(tally: &Tally) -> Self {
+    pub(crate) fn of(tally: &Tally) -> Self {
         let requests = tally.latencies.len();
         let [p50_ms, p99_ms] = quantiles_ms(&tally.latencies, [0.5, 0.99]);
         let each_ms = |cpu: std::time::Duration| cpu.as_secs_f64() * 1e3 / requests.max(1) as f64;

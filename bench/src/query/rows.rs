@@ -11,10 +11,14 @@ use clickhouse::Client;
 use serde::{Deserialize, Serialize};
 use tracing::info;
 
-pub(super) const FIRST_DAY: NaiveDate = NaiveDate::from_ymd_opt(2024, 1, 1).expect("a date");
+pub(crate) const FIRST_DAY: NaiveDate = NaiveDate::from_ymd_opt(2024, 1, 1).expect("a date");
 /// 104 weeks, from a Monday on.
 pub(super) const DAYS: u64 = 728;
 pub(super) const SITES: u16 = 50;
+pub(super) const TWO_YEARS: Shape = Shape {
+    days: DAYS,
+    sites: SITES,
+};
 const PATHS: u16 = 5000;
 const SEED: u64 = 1;
 
@@ -25,6 +29,14 @@ const INSERTS_AT_ONCE_MAX: usize = 4;
 const MERGE_WITHIN: Duration = Duration::from_secs(600);
 const QUIET_LOOKS: u32 = 3;
 const LOOK: Duration = Duration::from_secs(1);
+
+/// Over how many days and sites events are spread.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Shape {
+    /// Whole weeks, or the last one's curve is cut.
+    pub(crate) days: u64,
+    pub(crate) sites: u16,
+}
 
 /// What loading took.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -46,9 +58,10 @@ struct Slice {
     step: f64,
     /// Of all sites, which decides how many users there are.
     rows_per_day: f64,
+    shape: Shape,
 }
 
-pub(super) fn database(rows: u64) -> String {
+pub(crate) fn database(rows: u64) -> String {
     format!("rows_{rows}")
 }
 
@@ -56,10 +69,11 @@ pub(super) fn database(rows: u64) -> String {
 ///
 /// # Errors
 /// If ClickHouse refuses, or what an earlier run left is not all there.
-pub(super) async fn prepare(
+pub(crate) async fn prepare(
     clickhouse: &infra::clickhouse::Config,
     folder: &Path,
     rows: u64,
+    shape: Shape,
 ) -> anyhow::Result<Loading> {
     infra::clickhouse::migrate(clickhouse).await?;
     let client = infra::clickhouse::client(clickhouse);
@@ -80,7 +94,7 @@ pub(super) async fn prepare(
         "database {} was not filled to its end: remove the folder",
         clickhouse.database
     );
-    let loading = load(&client, rows).await?;
+    let loading = load(&client, rows, shape).await?;
     let json = serde_json::to_vec_pretty(&loading).context("write what loading took")?;
     std::fs::write(&note, json).with_context(|| format!("write {}", note.display()))?;
     Ok(loading)
@@ -100,7 +114,7 @@ async fn count(client: &Client) -> anyhow::Result<u64> {
     counting.await.context("count the events")
 }
 
-async fn load(client: &Client, rows: u64) -> anyhow::Result<Loading> {
+async fn load(client: &Client, rows: u64, shape: Shape) -> anyhow::Result<Loading> {
     info!("inserting {rows} events");
     let begin = Instant::now();
     let next = AtomicU64::new(0);
@@ -116,7 +130,8 @@ async fn load(client: &Client, rows: u64) -> anyhow::Result<Loading> {
                 count: ROWS_PER_INSERT.min(rows - first),
                 first_position: first as f64 / rows as f64,
                 step: 1.0 / rows as f64,
-                rows_per_day: rows as f64 / DAYS as f64,
+                rows_per_day: rows as f64 / shape.days as f64,
+                shape,
             };
             insert(client, &slice).await?;
             let done = first + slice.count;
@@ -155,9 +170,9 @@ async fn insert(client: &Client, slice: &Slice) -> anyhow::Result<()> {
         .param("first_position", slice.first_position)
         .param("step", slice.step)
         .param("rows_per_day", slice.rows_per_day)
-        .param("days", DAYS as f64)
+        .param("days", slice.shape.days as f64)
         .param("start_ms", start_ms)
-        .param("sites", SITES)
+        .param("sites", slice.shape.sites)
         .param("paths", PATHS)
         .param("seed", SEED)
         .execute()
@@ -181,6 +196,7 @@ pub(super) async fn insert_live(
         first_position: 1.0 - 0.5 / DAYS as f64,
         step: 1e-9,
         rows_per_day: rows as f64 / DAYS as f64,
+        shape: TWO_YEARS,
     };
     insert(client, &slice).await
 }

@@ -15,16 +15,16 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(20);
 
 /// The engine, and where its data lies.
-pub(super) struct World {
-    pub(super) engine: Server,
-    pub(super) url: String,
+pub(crate) struct World {
+    pub(crate) engine: Server,
+    pub(crate) url: String,
     folder: Folder,
 }
 
 /// A query service before one database.
-pub(super) struct Service {
-    pub(super) server: Server,
-    pub(super) url: String,
+pub(crate) struct Service {
+    pub(crate) server: Server,
+    pub(crate) url: String,
 }
 
 enum Folder {
@@ -38,7 +38,7 @@ impl World {
     ///
     /// # Errors
     /// If it does not start; its log is part of the message.
-    pub(super) async fn start(
+    pub(crate) async fn start(
         place: &Place,
         settings: &[(String, String)],
     ) -> anyhow::Result<Self> {
@@ -71,12 +71,12 @@ impl World {
         })
     }
 
-    pub(super) fn folder(&self) -> &Path {
+    pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
     }
 
     /// A client's configuration for `database`.
-    pub(super) fn clickhouse(&self, database: &str) -> infra::clickhouse::Config {
+    pub(crate) fn clickhouse(&self, database: &str) -> infra::clickhouse::Config {
         infra::clickhouse::Config {
             url: self.url.clone(),
             database: database.to_owned(),
@@ -88,7 +88,7 @@ impl World {
     ///
     /// # Errors
     /// If it does not start.
-    pub(super) async fn serve(
+    pub(crate) async fn serve(
         &self,
         name: &'static str,
         database: &str,

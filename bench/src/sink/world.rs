@@ -15,17 +15,17 @@ const ANY_PORT: &str = "127.0.0.1:0";
 const ENTERED_WITHIN: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(10);
 
-pub(super) struct World {
-    pub(super) engine: Server,
-    pub(super) brokers: String,
+pub(crate) struct World {
+    pub(crate) engine: Server,
+    pub(crate) brokers: String,
     url: String,
-    broker: Server,
+    pub(crate) broker: Server,
     // Last, because fields are dropped in order: the servers end before their folder goes.
     folder: TempDir,
 }
 
 impl World {
-    pub(super) async fn start(parent: &Path) -> anyhow::Result<Self> {
+    pub(crate) async fn start(parent: &Path) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new()
             .prefix("weir-bench-")
             .tempdir_in(parent)
@@ -52,7 +52,11 @@ impl World {
         })
     }
 
-    pub(super) fn check_alive(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    pub(crate) fn check_alive(&mut self) -> anyhow::Result<()> {
         self.broker.check_alive()?;
         self.engine.check_alive()
     }
@@ -65,17 +69,17 @@ impl World {
         }
     }
 
-    pub(super) fn client(&self, name: &str) -> Client {
+    pub(crate) fn client(&self, name: &str) -> Client {
         database::client(&self.config(name))
     }
 
     /// With all of weir's tables.
-    pub(super) async fn make_database(&self, name: &str) -> anyhow::Result<()> {
+    pub(crate) async fn make_database(&self, name: &str) -> anyhow::Result<()> {
         database::migrate(&self.config(name)).await?;
         Ok(())
     }
 
-    pub(super) async fn drop_database(&self, name: &str) -> anyhow::Result<()> {
+    pub(crate) async fn drop_database(&self, name: &str) -> anyhow::Result<()> {
         self.client(name)
             .query(&format!("DROP DATABASE {name} SYNC"))
             .execute()
@@ -84,7 +88,7 @@ impl World {
     }
 
     /// A sink of the group and for the database of this name.
-    pub(super) fn sink(&self, name: &str) -> anyhow::Result<Server> {
+    pub(crate) fn sink(&self, name: &str) -> anyhow::Result<Server> {
         let settings = [
             ("WEIR_KAFKA__BROKERS", self.brokers.as_str()),
             ("WEIR_CLICKHOUSE__URL", self.url.as_str()),
@@ -97,7 +101,7 @@ impl World {
     }
 
     /// Waits until the ledger has all `events`.
-    pub(super) async fn until_entered(&self, name: &str, events: u64) -> anyhow::Result<()> {
+    pub(crate) async fn until_entered(&self, name: &str, events: u64) -> anyhow::Result<()> {
         let give_up_at = Instant::now() + ENTERED_WITHIN;
         loop {
             let entered: u64 = self
@@ -118,7 +122,7 @@ impl World {
     }
 
     /// What a sink made of them.
-    pub(super) async fn drained(&self, name: &str) -> anyhow::Result<Drained> {
+    pub(crate) async fn drained(&self, name: &str) -> anyhow::Result<Drained> {
         let client = self.client(name);
         let number = async |sql: &str| -> anyhow::Result<u64> {
             client
