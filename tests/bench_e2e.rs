@@ -82,7 +82,7 @@ fn a_page_is_written_of_what_all_of_weir_did_and_its_figures_can_be_compared() {
     for told in [
         "| ClickHouse | 2",
         "accepted events that are not stored, or stored twice | ≤ 0 | 0 | met | e2e |",
-        "Not measured in this run: ingest, sink, query, e2e-single.",
+        "Not measured in this run: ingest, sink, query, e2e-single, baseline.",
         "`weir bench e2e --rates",
         "audit, in",
     ] {

@@ -142,6 +142,13 @@ impl Options {
     }
 }
 
+/// Which of the programs that this needs are not there, and how to get them.
+#[must_use]
+pub fn missing() -> Option<String> {
+    let missing = Programs::find().err()?;
+    Some(format!("{missing:#}"))
+}
+
 /// Measures until done or until a signal; what was started is ended in any case.
 ///
 /// # Errors

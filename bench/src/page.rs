@@ -11,7 +11,7 @@ use anyhow::{Context, bail, ensure};
 use tracing::{info, warn};
 
 use crate::output::Told;
-use markdown::{Found, Measurement, page};
+use markdown::{Found, Measurement, Unmeasured, page};
 pub use section::Section;
 
 /// What to measure, and where to write it.
@@ -57,6 +57,15 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     };
     let mut measurements = Vec::new();
     for section in sections {
+        if let Some(why) = section.missing() {
+            warn!("{} is left out: {why}", section.name());
+            let found = Err(Unmeasured {
+                why,
+                is_fault: false,
+            });
+            measurements.push(Measurement { section, found });
+            continue;
+        }
         info!("weir bench {}", section.arguments(options.quick));
         let told = section
             .measure(options.quick, &options.passed_on(section))
@@ -103,18 +112,22 @@ fn measurement(section: Section, told: anyhow::Result<Told>) -> Measurement {
         }),
         Err(error) => {
             warn!("{} could not be measured: {error:#}", section.name());
-            Err(format!("{error:#}"))
+            Err(Unmeasured {
+                why: format!("{error:#}"),
+                is_fault: true,
+            })
         }
     };
     Measurement { section, found }
 }
 
 fn outcome(measurements: &[Measurement]) -> anyhow::Result<()> {
-    let wrong: Vec<&str> = measurements
-        .iter()
-        .filter(|measured| !matches!(&measured.found, Ok(Found { fault: None, .. })))
-        .map(|measured| measured.section.name())
-        .collect();
+    let is_wrong = |measured: &&Measurement| match &measured.found {
+        Ok(found) => found.fault.is_some(),
+        Err(unmeasured) => unmeasured.is_fault,
+    };
+    let wrong = measurements.iter().filter(is_wrong);
+    let wrong: Vec<&str> = wrong.map(|measured| measured.section.name()).collect();
     if wrong.is_empty() {
         return Ok(());
     }

@@ -17,13 +17,14 @@ const NOT_FIGURES: [&str; 7] = [
 
 /// What tells the elements of a list apart, so that a figure is found again in a list that is
 /// longer or in another order.
-const NAMES: [&str; 9] = [
+const NAMES: [&str; 10] = [
     "name",
     "table",
     "site",
     "range",
     "zone",
     "mix",
+    "process",
     "connections",
     "events_per_request",
     "offered_events_per_second",

@@ -49,7 +49,7 @@ const MEGA: f64 = 1e6;
 /// "The same" at few and at many rows, of medians that are a few milliseconds.
 const SAME: f64 = 1.25;
 
-pub(super) const AIMS: [Aim; 18] = [
+pub(super) const AIMS: [Aim; 22] = [
     Aim {
         sections: &[Section::Ingest],
         what: "one event a request, 64 connections: requests per CPU-second, by those of a bare handler",
@@ -198,6 +198,45 @@ pub(super) const AIMS: [Aim; 18] = [
             }))
         },
     },
+    Aim {
+        sections: &[Section::Baseline],
+        what: "one event a request: events per CPU-second of all who keep them, by the Node design's",
+        bound: Bound::AtLeast(20.0),
+        unit: Unit::Ratio,
+        reached: |report| accepting(report, 1),
+    },
+    Aim {
+        sections: &[Section::Baseline],
+        what: "100 events a request: the same",
+        bound: Bound::AtLeast(400.0),
+        unit: Unit::Ratio,
+        reached: |report| accepting(report, 100),
+    },
+    Aim {
+        sections: &[Section::Baseline],
+        what: "events stored per CPU-second of all who store them, by the Node design's",
+        bound: Bound::AtLeast(60.0),
+        unit: Unit::Ratio,
+        reached: |report| one(at(report, "/storing/ratios/events_per_cpu_second")),
+    },
+    Aim {
+        sections: &[Section::Baseline],
+        what: "`/stats`: processor time of the Node design, by weir's",
+        bound: Bound::AtLeast(100.0),
+        unit: Unit::Ratio,
+        reached: |report| {
+            let rows = at(report, "/conditions/rows").map(grouped);
+            let rows = rows.map_or_else(String::new, |rows| format!(", {rows} events"));
+            let each = elements(report, "stats").filter_map(|asked| {
+                let (site, range) = (asked["site"].as_str()?, asked["range"].as_str()?);
+                Some(Reached {
+                    of: Some(format!("{site} site, {}{rows}", range.replace('_', " "))),
+                    figure: at(asked, "/ratios/cpu")?,
+                })
+            });
+            each.collect()
+        },
+    },
 ];
 
 impl Aim {
@@ -292,6 +331,12 @@ fn batches(report: &Value) -> Vec<Reached> {
         .collect()
 }
 
+fn accepting(report: &Value, events_per_request: u64) -> Vec<Reached> {
+    let load =
+        elements(report, "accepting").find(|load| load["events_per_request"] == events_per_request);
+    one(load.and_then(|load| at(load, "/ratios/events_per_cpu_second")))
+}
+
 fn questions(report: &Value, range: &'static str) -> impl Iterator<Item = f64> {
     elements(report, "questions")
         .filter(move |asked| is_range(asked, &[range]))
@@ -371,6 +416,28 @@ mod tests {
         assert_eq!(of(10, 0, 8), "2");
         assert_eq!(of(10, 0, 11), "1");
         assert_eq!(of(10, 3, 13), "0");
+    }
+
+    #[test]
+    fn the_node_design_is_told_apart_by_kind_of_load_and_by_question() {
+        let load = |events: u64, ratio: f64| json!({"events_per_request": events, "ratios": {"events_per_cpu_second": ratio}});
+        let asked = |range, ratio: f64| json!({"site": "largest", "range": range, "ratios": {"cpu": ratio}});
+        let report = json!({
+            "accepting": [load(1, 21.0), load(100, 399.0)],
+            "storing": {"ratios": {"events_per_cpu_second": 60.0}},
+            "stats": [asked("day", 101.0), asked("all_time", 99.0)],
+            "conditions": {"rows": 1_000_000}
+        });
+        let lines = lines(&report);
+        let met: Vec<bool> = lines.iter().map(|line| line.is_met).collect();
+        assert_eq!(met, [true, false, true, true, false]);
+        assert!(
+            lines[4]
+                .what
+                .ends_with("(largest site, all time, 1,000,000 events)"),
+            "{:?}",
+            lines[4]
+        );
     }
 
     #[test]

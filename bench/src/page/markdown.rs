@@ -10,7 +10,13 @@ use super::section::Section;
 /// What became of one benchmark.
 pub(super) struct Measurement {
     pub(super) section: Section,
-    pub(super) found: Result<Found, String>,
+    pub(super) found: Result<Found, Unmeasured>,
+}
+
+pub(super) struct Unmeasured {
+    pub(super) why: String,
+    /// Otherwise something is missing here that weir does not bring.
+    pub(super) is_fault: bool,
 }
 
 pub(super) struct Found {
@@ -117,11 +123,14 @@ fn warnings(page: &mut String, measurements: &[Measurement], quick: bool) {
     for Measurement { section, found } in measurements {
         let name = section.name();
         match found {
-            Err(why) => warnings.push(format!("{name} could not be measured: {}", cell(why))),
+            Err(Unmeasured {
+                why,
+                is_fault: true,
+            }) => warnings.push(format!("{name} could not be measured: {}", cell(why))),
             Ok(Found {
                 fault: Some(fault), ..
             }) => warnings.push(format!("{name}: {}", cell(fault))),
-            Ok(_) => {}
+            Ok(_) | Err(_) => {}
         }
     }
     for warning in warnings {
@@ -186,7 +195,7 @@ fn section(page: &mut String, Measurement { section, found }: &Measurement, quic
                 add(page, &format!("**{fault}**\n\n"));
             }
         }
-        Err(why) => add(page, &format!("Not measured: {why}\n\n")),
+        Err(Unmeasured { why, .. }) => add(page, &format!("Not measured: {why}\n\n")),
     }
     // One newline ends the file.
     page.truncate(page.trim_end().len());
@@ -259,7 +268,7 @@ mod tests {
         );
         assert!(page.contains("1 of 2 met."), "{page}");
         assert!(
-            page.contains("Not measured in this run: ingest, query, e2e, e2e-single."),
+            page.contains("Not measured in this run: ingest, query, e2e, e2e-single, baseline."),
             "{page}"
         );
     }
@@ -281,12 +290,23 @@ mod tests {
     fn what_went_wrong_is_said_at_the_top_and_in_its_place() {
         let failed = Measurement {
             section: Section::Query,
-            found: Err("start clickhouse: no engine".to_owned()),
+            found: Err(Unmeasured {
+                why: "start clickhouse: no engine".to_owned(),
+                is_fault: true,
+            }),
+        };
+        let missing = Measurement {
+            section: Section::Baseline,
+            found: Err(Unmeasured {
+                why: "there is no redis-server".to_owned(),
+                is_fault: false,
+            }),
         };
         let report = json!({"kind": "e2e"});
         let page = page(
             &[
                 failed,
+                missing,
                 found(Section::E2e, report, Some("an event is lost")),
             ],
             true,
@@ -301,5 +321,10 @@ mod tests {
         }
         assert!(below.contains("Not measured: start clickhouse"), "{below}");
         assert!(below.contains("**an event is lost**"), "{below}");
+        assert!(!top.contains("redis-server"), "{top}");
+        assert!(
+            below.contains("Not measured: there is no redis-server"),
+            "{below}"
+        );
     }
 }

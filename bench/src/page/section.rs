@@ -3,7 +3,7 @@
 use clap::{ArgMatches, Args, Command, FromArgMatches};
 
 use crate::output::Told;
-use crate::{e2e, ingest, query, sink};
+use crate::{baseline, e2e, ingest, query, sink};
 
 /// One benchmark on the page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -14,15 +14,17 @@ pub enum Section {
     E2e,
     /// The same with one event a request.
     E2eSingle,
+    Baseline,
 }
 
 impl Section {
-    pub(super) const ALL: [Self; 5] = [
+    pub(super) const ALL: [Self; 6] = [
         Self::Ingest,
         Self::Sink,
         Self::Query,
         Self::E2e,
         Self::E2eSingle,
+        Self::Baseline,
     ];
 
     /// Also the name of its file.
@@ -33,6 +35,7 @@ impl Section {
             Self::Query => "query",
             Self::E2e => "e2e",
             Self::E2eSingle => "e2e-single",
+            Self::Baseline => "baseline",
         }
     }
 
@@ -54,6 +57,8 @@ impl Section {
             (Self::E2e, true) => "e2e --rates 2000 --seconds 2",
             (Self::E2eSingle, false) => "e2e --events-per-request 1 --from 2000",
             (Self::E2eSingle, true) => "e2e --events-per-request 1 --rates 500 --seconds 2",
+            (Self::Baseline, false) => "baseline --rows 1000000",
+            (Self::Baseline, true) => "baseline --rows 20000 --seconds 0.5",
         }
     }
 
@@ -64,6 +69,7 @@ impl Section {
             Self::Query => "How fast `/stats` is",
             Self::E2e => "The whole, under rising load",
             Self::E2eSingle => "The whole, one event a request",
+            Self::Baseline => "Beside Express, BullMQ and PostgreSQL",
         }
     }
 
@@ -84,6 +90,17 @@ impl Section {
             Self::E2eSingle => {
                 "As above, but each event comes alone, as POST /event: the edge's own cost, and what group commit makes of it, decide."
             }
+            Self::Baseline => {
+                "The design that many begin with, complete and fairly set up (`bench/baseline`): an API in Express that answers 202 once BullMQ has the event in Redis, a worker that makes one INSERT of each into PostgreSQL, `/stats` counted from the rows with the usual indexes. Both get the same events in turns, store what they accepted and answer the same questions about the same rows; every accepted event has to be one row, and the answers have to agree. Read what is per CPU-second: of all processes that take part, so that one more of them is no advantage. The promises differ: weir's 202 stands for an fsync, Redis's does so once a second."
+            }
+        }
+    }
+
+    /// Why it cannot be measured here, which is nobody's fault.
+    pub(super) fn missing(self) -> Option<String> {
+        match self {
+            Self::Baseline => baseline::missing(),
+            Self::Ingest | Self::Sink | Self::Query | Self::E2e | Self::E2eSingle => None,
         }
     }
 
@@ -109,6 +126,10 @@ impl Section {
             Self::E2e | Self::E2eSingle => {
                 let options: e2e::Options = parse(arguments, more)?;
                 options.output.tell(&options, e2e::run(&options)).await
+            }
+            Self::Baseline => {
+                let options: baseline::Options = parse(arguments, more)?;
+                options.output.tell(&options, baseline::run(&options)).await
             }
         }
     }
@@ -141,6 +162,9 @@ mod tests {
                     Section::Query => drop(parse::<query::Options>(arguments, &[]).unwrap()),
                     Section::E2e | Section::E2eSingle => {
                         drop(parse::<e2e::Options>(arguments, &[]).unwrap());
+                    }
+                    Section::Baseline => {
+                        drop(parse::<baseline::Options>(arguments, &[]).unwrap());
                     }
                 }
             }
