@@ -1,13 +1,12 @@
 //! `weir bench`: what a run found, as tables or as JSON.
 
-use std::fmt::Display;
-
 use ::bench::baseline;
+use ::bench::e2e;
 use ::bench::ingest::{self, bare};
+use ::bench::output::Told;
+use ::bench::page;
 use ::bench::query;
 use ::bench::sink;
-use anyhow::{Context, ensure};
-use serde::Serialize;
 
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Benchmark {
@@ -30,6 +29,14 @@ pub(crate) enum Benchmark {
     /// connections at a constant rate, compares answers with straight counts, and ends everything.
     /// Progress goes to the log on stderr.
     Query(query::Options),
+    /// All of weir under load at rising rates, up to the highest that holds: events taken, how soon
+    /// they count in /stats, and what that costs.
+    ///
+    /// Starts a broker, ClickHouse, ingest, a sink and query on ports and in a folder of their own,
+    /// each in a process of its own, looks at how soon single events beside the load are counted,
+    /// compares what is stored with what was accepted, and ends everything. Progress goes to the
+    /// log on stderr.
+    E2e(e2e::Options),
     /// weir beside the Node design that many begin with: Express, BullMQ on Redis, an INSERT a job
     /// into PostgreSQL, counts over the rows.
     ///
@@ -38,6 +45,9 @@ pub(crate) enum Benchmark {
     /// compares the answers, and ends everything. Needs Node.js, npm, Redis and PostgreSQL; none has
     /// to run. npm fetches the design's packages, once. Progress goes to the log on stderr.
     Baseline(baseline::Options),
+    /// All of these in turn, written down as one page: machine, versions, every aim beside what was
+    /// reached, every table and how to read it. Takes about half an hour.
+    Report(page::Options),
     /// The bare handler.
     #[command(hide = true)]
     Bare(bare::Options),
@@ -45,56 +55,25 @@ pub(crate) enum Benchmark {
 
 pub(crate) async fn run(benchmark: Benchmark) -> anyhow::Result<()> {
     match benchmark {
-        Benchmark::Ingest(options) => measure_ingest(&options).await,
-        Benchmark::Sink(options) => measure_sink(&options).await,
-        Benchmark::Query(options) => measure_query(&options).await,
-        Benchmark::Baseline(options) => measure_baseline(&options).await,
+        Benchmark::Ingest(options) => {
+            tell(options.output.tell(&options, ingest::run(&options))).await
+        }
+        Benchmark::Sink(options) => tell(options.output.tell(&options, sink::run(&options))).await,
+        Benchmark::Query(options) => {
+            tell(options.output.tell(&options, query::run(&options))).await
+        }
+        Benchmark::Baseline(options) => {
+            tell(options.output.tell(&options, baseline::run(&options))).await
+        }
+        Benchmark::E2e(options) => tell(options.output.tell(&options, e2e::run(&options))).await,
+        Benchmark::Report(options) => page::run(&options).await,
         Benchmark::Bare(options) => bare::run(&options).await,
     }
 }
 
 #[expect(clippy::print_stdout, reason = "the command's answer")]
-fn print(report: &(impl Serialize + Display), as_json: bool) -> anyhow::Result<()> {
-    if as_json {
-        let json = serde_json::to_string_pretty(report).context("write the report as JSON")?;
-        println!("{json}");
-    } else {
-        print!("{report}");
-    }
-    Ok(())
-}
-
-async fn measure_ingest(options: &ingest::Options) -> anyhow::Result<()> {
-    let report = ingest::run(options).await?;
-    print(&report, options.json)?;
-    ensure!(
-        report.is_whole(),
-        "events that were answered 202 are not in Kafka"
-    );
-    Ok(())
-}
-
-async fn measure_sink(options: &sink::Options) -> anyhow::Result<()> {
-    let report = sink::run(options).await?;
-    print(&report, options.json)
-}
-
-async fn measure_baseline(options: &baseline::Options) -> anyhow::Result<()> {
-    let report = baseline::run(options).await?;
-    print(&report, options.json)?;
-    ensure!(
-        report.is_right(),
-        "accepted events are not all stored once, or the answers differ"
-    );
-    Ok(())
-}
-
-async fn measure_query(options: &query::Options) -> anyhow::Result<()> {
-    let report = query::run(options).await?;
-    print(&report, options.json)?;
-    ensure!(
-        report.is_right(),
-        "answers differ from a straight count of the rows"
-    );
-    Ok(())
+async fn tell(telling: impl Future<Output = anyhow::Result<Told>>) -> anyhow::Result<()> {
+    let told = telling.await?;
+    print!("{}", told.answer);
+    told.outcome
 }

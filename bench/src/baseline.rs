@@ -22,9 +22,12 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
+use serde::Serialize;
 use tracing::info;
 
+use crate::conditions::clickhouse_version;
 use crate::ingest::{cpus, filesystem};
+use crate::output::Output;
 use crate::query::rows::Shape;
 use accept::{Door, Kind};
 use node::NodeDesign;
@@ -50,7 +53,7 @@ const LOADS: [Kind; 2] = [
 ];
 
 /// What to measure.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, clap::Args, Serialize)]
 pub struct Options {
     /// Events that are asked about.
     #[arg(long, default_value_t = 1_000_000, value_name = "COUNT")]
@@ -68,13 +71,15 @@ pub struct Options {
     /// Where the temporary folders are made; their file system decides what an fsync costs
     /// [default: the system's folder for temporary files]
     #[arg(long, value_name = "DIR")]
+    #[serde(skip)]
     dir: Option<PathBuf>,
     /// Where the Node design's packages are kept, once fetched [default: ~/.cache/weir]
     #[arg(long, value_name = "DIR")]
+    #[serde(skip)]
     cache_dir: Option<PathBuf>,
-    /// One JSON document instead of tables.
-    #[arg(long)]
-    pub json: bool,
+    #[command(flatten)]
+    #[serde(skip)]
+    pub output: Output,
 }
 
 /// Options that can be measured.
@@ -137,6 +142,13 @@ impl Options {
     }
 }
 
+/// Which of the programs that this needs are not there, and how to get them.
+#[must_use]
+pub fn missing() -> Option<String> {
+    let missing = Programs::find().err()?;
+    Some(format!("{missing:#}"))
+}
+
 /// Measures until done or until a signal; what was started is ended in any case.
 ///
 /// # Errors
@@ -176,6 +188,7 @@ async fn measure(plan: &Plan, programs: &Programs) -> anyhow::Result<Report> {
         baseline: store::by_node(&mut design, accepted.baseline).await?,
         weir: store::by_weir(&mut weir, accepted.weir).await?,
     });
+    let clickhouse = clickhouse_version(&weir.world.client(weir::DATABASE)).await?;
     // Nothing of it is asked any more, and what idles is not quite idle.
     drop(weir);
     let stats = stats::measure(&design, &plan.folder, plan.rows, plan.shape, plan.measured).await?;
@@ -191,6 +204,7 @@ async fn measure(plan: &Plan, programs: &Programs) -> anyhow::Result<Report> {
             versions: programs.versions.clone(),
             optimised: !cfg!(debug_assertions),
         },
+        clickhouse,
         accepting,
         storing,
         stats,

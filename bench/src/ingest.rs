@@ -14,8 +14,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
+use serde::Serialize;
 use tracing::info;
 
+use crate::output::Output;
 use crate::process;
 use bodies::Requests;
 use load::{Load, Pace, Tally};
@@ -59,7 +61,7 @@ impl Kind {
 }
 
 /// What to measure.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, clap::Args, Serialize)]
 pub struct Options {
     /// Connections, each with one request under way [default: 64]; without this,
     /// --events-per-request and --small-events, four kinds of load are measured: one event a
@@ -94,14 +96,15 @@ pub struct Options {
     /// Where the temporary folders are made; their file system decides what an fsync costs
     /// [default: the system's folder for temporary files]
     #[arg(long, value_name = "DIR")]
+    #[serde(skip)]
     dir: Option<PathBuf>,
     /// A setting of the servers, such as ingest.rounds_max=4; neither weir.toml nor the
     /// environment reaches them.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     settings: Vec<String>,
-    /// One JSON document instead of tables.
-    #[arg(long)]
-    pub json: bool,
+    #[command(flatten)]
+    #[serde(skip)]
+    pub output: Output,
 }
 
 /// Options that can be measured.

@@ -1,8 +1,13 @@
 //! The whole, measured: ratios of two ways in one run, never a figure by itself.
 
 pub mod baseline;
+pub mod compare;
+pub mod conditions;
+pub mod e2e;
 pub mod fill;
 pub mod ingest;
+pub mod output;
+pub mod page;
 mod process;
 pub mod query;
 mod schedule;

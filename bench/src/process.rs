@@ -41,19 +41,7 @@ impl Server {
         settings: &[(String, String)],
     ) -> anyhow::Result<Self> {
         let starting = || format!("start {name}");
-        let program = std::env::current_exe().with_context(starting)?;
-        let mut command = Command::new(program);
-        // Neither the caller's environment nor a weir.toml of theirs: no server here may reach
-        // what they run.
-        for (key, _) in std::env::vars_os() {
-            if key.to_string_lossy().starts_with("WEIR_") {
-                command.env_remove(key);
-            }
-        }
-        command
-            .args(arguments)
-            .env("WEIR_LOG__FORMAT", "text")
-            .envs(settings.iter().map(|(key, value)| (key, value)));
+        let command = command(folder, arguments, settings).with_context(starting)?;
         Self::run(name, folder, command, Signal::KILL)
     }
 
@@ -202,7 +190,8 @@ impl Server {
         let _ = self.child.kill();
     }
 
-    fn log(&self) -> String {
+    /// What it has written so far, log and answers alike.
+    pub(crate) fn log(&self) -> String {
         let log = std::fs::read(&self.log_file).unwrap_or_default();
         String::from_utf8_lossy(&log).into_owned()
     }
@@ -222,6 +211,33 @@ impl Drop for Server {
     }
 }
 
+/// `weir <arguments>` in `folder`, with `settings` as its only configuration.
+///
+/// # Errors
+/// If the system does not tell where this program lies.
+pub(crate) fn command(
+    folder: &Path,
+    arguments: &[&str],
+    settings: &[(String, String)],
+) -> anyhow::Result<Command> {
+    let program = std::env::current_exe().context("find this program's own file")?;
+    let mut command = Command::new(program);
+    // Neither the caller's environment nor a weir.toml of theirs: no server here may reach
+    // what they run.
+    for (key, _) in std::env::vars_os() {
+        if key.to_string_lossy().starts_with("WEIR_") {
+            command.env_remove(key);
+        }
+    }
+    command
+        .current_dir(folder)
+        .args(arguments)
+        .env("WEIR_LOG__FORMAT", "text")
+        .envs(settings.iter().map(|(key, value)| (key, value)))
+        .stdin(Stdio::null());
+    Ok(command)
+}
+
 /// Complete lines only: an address that is still being written could be cut short.
 fn address_in(log: &str) -> Option<SocketAddr> {
     let complete = &log[..=log.rfind('\n')?];
@@ -238,6 +254,17 @@ fn address_in(log: &str) -> Option<SocketAddr> {
 pub(crate) fn own_cpu_time() -> anyhow::Result<Duration> {
     let stat = std::fs::read_to_string("/proc/self/stat").context("read /proc/self/stat")?;
     cpu_time(&stat).context("read the times of this process")
+}
+
+/// Processor time of the whole machine so far, whoever used it; what was stolen from a virtual one
+/// is used too.
+///
+/// # Errors
+/// If the system does not tell.
+pub(crate) fn machine_cpu_time() -> anyhow::Result<Duration> {
+    let stat = std::fs::read_to_string("/proc/stat").context("read /proc/stat")?;
+    let ticks = busy_ticks(&stat).context("read the machine's times")?;
+    Ok(cpu_tick().mul_f64(ticks as f64))
 }
 
 /// The step in which the system counts processor time.
@@ -287,6 +314,20 @@ fn tree_ticks(stats: &HashMap<u32, Stat>, root: u32) -> Option<u64> {
         .filter_map(|(child, _)| tree_ticks(stats, *child))
         .sum();
     Some(own_ticks + ended_ticks + of_children)
+}
+
+/// Of the first line of `/proc/stat`: user, nice, system, then idle and waiting for disks, which are
+/// left out, then two kinds of interrupts, and stolen.
+fn busy_ticks(stat: &str) -> Option<u64> {
+    let (name, fields) = stat.lines().next()?.split_once(' ')?;
+    let mut sum = 0;
+    for (nth, field) in fields.split_whitespace().take(8).enumerate() {
+        let ticks: u64 = field.parse().ok()?;
+        if !matches!(nth, 3 | 4) {
+            sum += ticks;
+        }
+    }
+    (name == "cpu").then_some(sum)
 }
 
 /// A field of `/proc/<pid>/status`.
@@ -420,6 +461,13 @@ mod tests {
         runtime.block_on(server.address()).unwrap();
         drop(server);
         assert!(folder.path().join("cleaned").exists());
+    }
+
+    #[test]
+    fn a_machine_is_busy_unless_it_is_idle_or_waits_for_a_disk() {
+        let stat = "cpu  100 20 30 5000 600 7 8 9 1 1\ncpu0 1 1 1 1 1 1 1 1 1 1\n";
+        assert_eq!(busy_ticks(stat), Some(174));
+        assert_eq!(busy_ticks("intr 5\n"), None);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 
 pub(crate) mod asked;
 mod dashboard;
-mod disk;
+pub(crate) mod disk;
 pub(crate) mod http;
 mod inserts;
 mod load;
@@ -19,8 +19,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail, ensure};
+use serde::Serialize;
 
 use crate::ingest::{between, setting};
+use crate::output::Output;
 use report::Report;
 
 const ROWS_MAX: u64 = 10_000_000_000;
@@ -29,7 +31,7 @@ const REQUESTS_MAX: usize = 100_000;
 const INSERT_RATE_MAX: u64 = 1_000_000;
 
 /// What to measure.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, clap::Args, Serialize)]
 pub struct Options {
     /// Events to ask about, of fifty sites over two years. A hundred million take some 4 GB.
     #[arg(long, default_value_t = 10_000_000, value_name = "COUNT")]
@@ -54,18 +56,20 @@ pub struct Options {
     insert_rate: u64,
     /// Where the temporary folder is made [default: the system's folder for temporary files]
     #[arg(long, value_name = "DIR")]
+    #[serde(skip)]
     dir: Option<PathBuf>,
     /// Keep the tables in this folder, and use those that an earlier run of as many rows left
     /// there.
     #[arg(long, conflicts_with = "dir", value_name = "DIR")]
+    #[serde(skip)]
     keep: Option<PathBuf>,
     /// A setting of the servers, such as query.timeout=30s; neither weir.toml nor the environment
     /// reaches them.
     #[arg(long = "set", value_name = "KEY=VALUE")]
     settings: Vec<String>,
-    /// One JSON document instead of tables.
-    #[arg(long)]
-    pub json: bool,
+    #[command(flatten)]
+    #[serde(skip)]
+    pub output: Output,
 }
 
 /// Options that can be measured.

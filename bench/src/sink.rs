@@ -9,10 +9,13 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
+use serde::Serialize;
 use tracing::info;
 
+use crate::conditions::clickhouse_version;
 use crate::fill::fill;
 use crate::ingest::report::Spread;
+use crate::output::Output;
 use crate::process::Server;
 use ceiling::Blocks;
 use report::{Conditions, Drained, Report};
@@ -25,7 +28,7 @@ const POLL: Duration = Duration::from_millis(50);
 const ROUND_WITHIN: Duration = Duration::from_secs(600);
 
 /// What to measure.
-#[derive(Debug, Clone, clap::Args)]
+#[derive(Debug, Clone, clap::Args, Serialize)]
 pub struct Options {
     /// Events in Kafka; they are held in memory once, about 150 bytes each.
     #[arg(long, default_value_t = 2_000_000, value_name = "COUNT")]
@@ -38,10 +41,11 @@ pub struct Options {
     rounds: usize,
     /// Where the temporary folder is made [default: the system's folder for temporary files]
     #[arg(long, value_name = "DIR")]
+    #[serde(skip)]
     dir: Option<PathBuf>,
-    /// One JSON document instead of a table.
-    #[arg(long)]
-    pub json: bool,
+    #[command(flatten)]
+    #[serde(skip)]
+    pub output: Output,
 }
 
 impl Options {
@@ -133,6 +137,7 @@ async fn measure(options: &Options) -> anyhow::Result<Report> {
             rounds: options.rounds,
             optimised: !cfg!(debug_assertions),
         },
+        clickhouse: clickhouse_version(&world.client("default")).await?,
         drained,
         events_per_second: spread(&drains, |round| round.per_second),
         events_per_sink_cpu_second: spread(&drains, |round| round.per_sink_cpu),

@@ -8,6 +8,7 @@ use std::fmt;
 use serde::Serialize;
 
 pub use super::programs::Versions;
+use crate::conditions::Measured;
 use crate::ingest::report::Spread;
 use crate::query::report::Timed;
 
@@ -15,6 +16,8 @@ use crate::query::report::Timed;
 #[derive(Debug, Serialize)]
 pub struct Report {
     pub conditions: Conditions,
+    #[serde(skip)]
+    pub clickhouse: String,
     pub accepting: Vec<Accepting>,
     pub storing: Storing,
     pub stats: Vec<Asked>,
@@ -163,6 +166,19 @@ impl Report {
         let Sides { baseline, weir } = &self.storing.sides;
         [baseline, weir].iter().all(|stored| stored.is_whole())
             && self.stats.iter().all(|asked| asked.agree)
+    }
+}
+
+impl Measured for Report {
+    const KIND: &'static str = "baseline";
+
+    fn clickhouse(&self) -> Option<&str> {
+        Some(&self.clickhouse)
+    }
+
+    fn fault(&self) -> Option<&'static str> {
+        (!self.is_right())
+            .then_some("accepted events are not all stored once, or the answers differ")
     }
 }
 

@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::conditions::Measured;
+
 /// A whole run.
 #[derive(Debug, Serialize)]
 pub struct Report {
@@ -104,6 +106,14 @@ impl Report {
         self.scenarios
             .iter()
             .all(|scenario| scenario.found >= scenario.accepted)
+    }
+}
+
+impl Measured for Report {
+    const KIND: &'static str = "ingest";
+
+    fn fault(&self) -> Option<&'static str> {
+        (!self.is_whole()).then_some("events that were answered 202 are not in Kafka")
     }
 }
 

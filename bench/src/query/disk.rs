@@ -25,7 +25,7 @@ pub struct Table {
 
 /// # Errors
 /// If ClickHouse does not tell.
-pub(super) async fn measure(client: &Client, database: &str) -> anyhow::Result<Disk> {
+pub(crate) async fn measure(client: &Client, database: &str) -> anyhow::Result<Disk> {
     let tables: Vec<Table> = client
         .query(include_str!("disk.sql"))
         .param("database", database)

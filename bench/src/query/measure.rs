@@ -14,6 +14,7 @@ use super::report::{
 };
 use super::world::{Service, World};
 use super::{Plan, dashboard, disk, rows};
+use crate::conditions::clickhouse_version;
 use crate::ingest::{cpus, filesystem};
 
 /// The raw table is asked about so many variants of each question.
@@ -86,6 +87,7 @@ pub(super) async fn measure(plan: &Plan) -> anyhow::Result<Report> {
             requests: plan.requests,
             optimised: !cfg!(debug_assertions),
         },
+        clickhouse: clickhouse_version(&client).await?,
         loading,
         disk,
         questions,

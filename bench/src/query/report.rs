@@ -11,11 +11,14 @@ pub use super::disk::{Disk, Table};
 pub use super::inserts::Inserted;
 pub use super::question::Range;
 pub use super::rows::Loading;
+use crate::conditions::Measured;
 
 /// A whole run.
 #[derive(Debug, Serialize)]
 pub struct Report {
     pub conditions: Conditions,
+    #[serde(skip)]
+    pub clickhouse: String,
     pub loading: Loading,
     /// Before more events were inserted.
     pub disk: Disk,
@@ -114,6 +117,18 @@ impl Report {
     #[must_use]
     pub fn is_right(&self) -> bool {
         self.checks.differing == 0
+    }
+}
+
+impl Measured for Report {
+    const KIND: &'static str = "query";
+
+    fn clickhouse(&self) -> Option<&str> {
+        Some(&self.clickhouse)
+    }
+
+    fn fault(&self) -> Option<&'static str> {
+        (!self.is_right()).then_some("answers differ from a straight count of the rows")
     }
 }
 

@@ -4,12 +4,15 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::conditions::Measured;
 use crate::ingest::report::Spread;
 
 /// A whole run.
 #[derive(Debug, Serialize)]
 pub struct Report {
     pub conditions: Conditions,
+    #[serde(skip)]
+    pub clickhouse: String,
     /// What was made of the events, in the first round.
     pub drained: Drained,
     pub events_per_second: Spread,
@@ -50,6 +53,14 @@ impl Report {
     #[must_use]
     pub fn ratio(&self) -> f64 {
         self.events_per_second.median / self.ceiling_events_per_second.median
+    }
+}
+
+impl Measured for Report {
+    const KIND: &'static str = "sink";
+
+    fn clickhouse(&self) -> Option<&str> {
+        Some(&self.clickhouse)
     }
 }
 

@@ -45,7 +45,7 @@ impl Tally {
     }
 
     /// Counts one request of `events` events. `latency`: since it was due, if it is in the window.
-    pub(super) fn answer(
+    pub(crate) fn answer(
         &mut self,
         answer: Option<Answer>,
         events: u64,
