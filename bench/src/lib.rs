@@ -6,6 +6,7 @@ pub mod conditions;
 pub mod e2e;
 pub mod fill;
 pub mod ingest;
+mod merges;
 pub mod output;
 pub mod page;
 mod process;

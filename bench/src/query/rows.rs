@@ -3,13 +3,15 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use anyhow::{Context, ensure};
 use chrono::NaiveDate;
 use clickhouse::Client;
 use serde::{Deserialize, Serialize};
 use tracing::info;
+
+use crate::merges;
 
 pub(crate) const FIRST_DAY: NaiveDate = NaiveDate::from_ymd_opt(2024, 1, 1).expect("a date");
 /// 104 weeks, from a Monday on.
@@ -25,10 +27,6 @@ const SEED: u64 = 1;
 /// What one INSERT brings. Everything below becomes one block of `events`, as a cut does.
 const ROWS_PER_INSERT: u64 = 1_000_000;
 const INSERTS_AT_ONCE_MAX: usize = 4;
-/// ClickHouse is given so long to merge what was inserted.
-const MERGE_WITHIN: Duration = Duration::from_secs(600);
-const QUIET_LOOKS: u32 = 3;
-const LOOK: Duration = Duration::from_secs(1);
 
 /// Over how many days and sites events are spread.
 #[derive(Debug, Clone, Copy)]
@@ -149,7 +147,7 @@ async fn load(client: &Client, rows: u64, shape: Shape) -> anyhow::Result<Loadin
     }
     let seconds = begin.elapsed().as_secs_f64();
     let begin = Instant::now();
-    wait_for_merges(client).await?;
+    merges::until_quiet(client).await?;
     Ok(Loading {
         rows,
         seconds,
@@ -199,20 +197,4 @@ pub(super) async fn insert_live(
         shape: TWO_YEARS,
     };
     insert(client, &slice).await
-}
-
-/// Until ClickHouse has not been seen merging a few times in a row.
-async fn wait_for_merges(client: &Client) -> anyhow::Result<()> {
-    let give_up_at = Instant::now() + MERGE_WITHIN;
-    let mut quiet = 0;
-    while quiet < QUIET_LOOKS && Instant::now() < give_up_at {
-        tokio::time::sleep(LOOK).await;
-        let merges: u64 = client
-            .query("SELECT count() FROM system.merges")
-            .fetch_one()
-            .await
-            .context("look for merges")?;
-        quiet = if merges == 0 { quiet + 1 } else { 0 };
-    }
-    Ok(())
 }
