@@ -35,6 +35,13 @@ pub(crate) async fn query(config: Config) -> anyhow::Result<()> {
 pub(crate) async fn migrate(config: &Config) -> anyhow::Result<()> {
     infra::kafka::create_topics(&config.kafka).await?;
     let migrated = infra::clickhouse::migrate(&config.clickhouse).await?;
+    let filled = sink::fill_rollups(&config.sink, &config.clickhouse).await?;
+    if filled > 0 {
+        info!(
+            filled,
+            "filled {filled} months of the rollups that this version brings"
+        );
+    }
     info!(
         migrated.applied,
         migrated.version,

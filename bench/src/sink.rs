@@ -1,6 +1,5 @@
 //! `weir bench sink`: events that stand in Kafka, drained into ClickHouse; beside it, in the same
-//! run and in turns, ClickHouse taking the very same rows with the same rollups from blocks that
-//! were prepared in memory, which no sink can beat.
+//! run and in turns, ClickHouse taking the very same blocks with the same rollups from memory, which no sink can beat.
 
 mod ceiling;
 pub mod report;
@@ -115,8 +114,7 @@ async fn measure(options: &Options) -> anyhow::Result<Report> {
         drains.push(measured);
         if blocks.is_none() {
             drained = world.drained(&name).await?;
-            let rows_a_cut = events.div_ceil(drained.cuts.max(1));
-            blocks = Some(Blocks::read(&world.client(&name), events, rows_a_cut).await?);
+            blocks = Some(Blocks::read(&world.client(&name), events).await?);
         }
         world.drop_database(&name).await?;
 

@@ -10,7 +10,7 @@ struct Rollup {
     has_users: bool,
 }
 
-const ROLLUPS: [Rollup; 4] = [
+const ROLLUPS: [Rollup; 5] = [
     Rollup {
         table: "stats_quarter_hour",
         key: "time",
@@ -21,6 +21,12 @@ const ROLLUPS: [Rollup; 4] = [
         table: "stats_day",
         key: "date",
         key_of_row: "toDate(timestamp)",
+        has_users: true,
+    },
+    Rollup {
+        table: "stats_month",
+        key: "month",
+        key_of_row: "toStartOfMonth(timestamp)",
         has_users: true,
     },
     Rollup {
@@ -38,10 +44,11 @@ const ROLLUPS: [Rollup; 4] = [
 ];
 
 /// The tables that a block passes through, raw rows first.
-pub const TABLES: [&str; 5] = [
+pub const TABLES: [&str; 6] = [
     "events",
     "stats_quarter_hour",
     "stats_day",
+    "stats_month",
     "paths_day",
     "paths_month",
 ];

@@ -107,8 +107,7 @@ impl Database {
         lane: &Lane,
         query: Query,
     ) -> Result<Vec<T>, Failure> {
-        let is_ready = self.readiness.is_ready();
-        let patience = if is_ready {
+        let patience = if self.readiness.is_ready() {
             lane.patience
         } else {
             lane.patience.min(TIMEOUT_WHILE_AWAY)
@@ -121,7 +120,7 @@ impl Database {
         };
         tokio::select! {
             asked = timeout(patience, asked) => {
-                asked.unwrap_or_else(|_| Err(if is_ready {
+                asked.unwrap_or_else(|_| Err(if patience == lane.patience {
                     failure::out_of_time(lane.reads, patience)
                 } else {
                     // It was given a moment only, which says nothing about the question.

@@ -49,6 +49,21 @@ impl DayRange {
         last: DAY_MAX,
     };
 
+    /// It, unless it is empty.
+    pub(crate) fn some(self) -> Option<Self> {
+        (self.first <= self.last).then_some(self)
+    }
+
+    pub(crate) fn contains(self, day: NaiveDate) -> bool {
+        self.first <= day && day <= self.last
+    }
+
+    pub(crate) fn days(self) -> impl Iterator<Item = NaiveDate> {
+        self.first
+            .iter_days()
+            .take_while(move |day| *day <= self.last)
+    }
+
     pub(crate) fn span(self, zone: Tz) -> Span {
         let start = start_of_day(self.first, zone);
         let end = start_of_day(self.last + Days::new(1), zone);
@@ -142,7 +157,7 @@ impl Pieces {
     /// Months and the days around them, as one range of days in UTC. Empty if there is none.
     pub(crate) fn whole_days(&self) -> DayRange {
         let parts = [self.days[0], self.months, self.days[1]];
-        let mut parts = parts.iter().filter(|part| part.first <= part.last);
+        let mut parts = parts.into_iter().filter_map(DayRange::some);
         let Some(first) = parts.next() else {
             return DayRange::NONE;
         };

@@ -1,8 +1,8 @@
 //! From a question to SQL: which table can serve it, and what is asked of it.
 //!
-//! There are three sources. All give a row the same columns, so that one outer query fits each:
-//! `at` (seconds), the dimensions, and what views and users are counted from.
+//! There are three sources; what their tables name differently, a [`From`] tells.
 
+mod relation;
 mod source;
 
 use event::SiteId;
@@ -11,6 +11,7 @@ use crate::days::Span;
 use crate::filter::{Filter, Op, Property};
 use crate::question::Slice;
 use crate::statement::{Parameters, Statement};
+use relation::From;
 use source::Source;
 
 /// What to count, over which events.
@@ -57,7 +58,10 @@ impl<'q> Select<'q> {
         let from = self.from(source, &bounds, &mut parameters);
         let (views, users) = self.measures(source);
         Statement {
-            sql: format!("SELECT {views} AS views, {users} AS users FROM ({from})"),
+            sql: format!(
+                "SELECT {views} AS views, {users} AS users FROM {}",
+                from.sql
+            ),
             parameters,
             reads: source.reads(),
         }
@@ -70,14 +74,14 @@ impl<'q> Select<'q> {
         let mut cuts = bounds.clone();
         cuts.push(self.span.end.timestamp());
         let source = self.source(None, &cuts);
-        let from = self.from(source, &cuts, &mut parameters);
+        let From { sql, at, .. } = self.from(source, &cuts, &mut parameters);
         let (views, users) = self.measures(source);
         parameters.ints("bounds", bounds);
         // The bounds are computed from one time zone database, here; the server's may be another.
         Statement {
             sql: format!(
-                "SELECT roundDown(at, {{bounds:Array(Int64)}}) AS bucket, {views} AS views, {users} AS users \
-                 FROM ({from}) GROUP BY bucket"
+                "SELECT roundDown({at}, {{bounds:Array(Int64)}}) AS bucket, {views} AS views, {users} AS users \
+                 FROM {sql} GROUP BY bucket"
             ),
             parameters,
             reads: source.reads(),
@@ -91,36 +95,39 @@ impl<'q> Select<'q> {
         let source = self.source(Some(property), &bounds);
         let from = self.from(source, &bounds, &mut parameters);
         let (views, users) = self.measures(source);
-        let value = value_of(property, source, &mut parameters);
+        let value = value_of(property, source, &from, &mut parameters);
+        let from = from.sql;
         let users = match property {
             // Who is somebody is one user.
             Property::User => "toUInt64(value != '')",
             _ => users,
         };
+        let grouped = |total: &str, only: &str| {
+            format!(
+                "SELECT {value} AS value, {views} AS views, {users} AS users, {total} AS total \
+                 FROM {from} {only} GROUP BY value"
+            )
+        };
+        const NO_TOTAL: &str = "toUInt64(0)";
         const BY_VIEWS: &str = "ORDER BY views DESC, value LIMIT {limit:UInt32}";
-        let mut total = "toUInt64(0)";
-        let (only, order) = match among {
+        let sql = match among {
             Among::Top(limit) => {
                 parameters.int("limit", limit.into());
-                ("", BY_VIEWS.to_owned())
+                format!("{} {BY_VIEWS}", grouped(NO_TOTAL, ""))
             }
             Among::Page { limit, page } => {
-                total = "count() OVER ()";
                 parameters.int("limit", limit.into());
                 parameters.int("offset", (i64::from(page) - 1) * i64::from(limit));
-                ("", format!("{BY_VIEWS} OFFSET {{offset:UInt64}}"))
+                let total = "count() OVER ()";
+                format!("{} {BY_VIEWS} OFFSET {{offset:UInt64}}", grouped(total, ""))
             }
             Among::Values(values) => {
                 parameters.texts("values", values);
-                ("WHERE value IN {values:Array(String)}", String::new())
+                grouped(NO_TOTAL, "AND value IN {values:Array(String)}")
             }
         };
         Statement {
-            sql: format!(
-                "SELECT value, views, users, {total} AS total FROM \
-                 (SELECT {value} AS value, {views} AS views, {users} AS users FROM ({from}) {only} GROUP BY value) \
-                 {order}"
-            ),
+            sql,
             parameters,
             reads: source.reads(),
         }
@@ -132,9 +139,9 @@ impl<'q> Select<'q> {
         let bounds = [self.span.start.timestamp(), self.span.end.timestamp()];
         let source = self.source(Some(property), &bounds);
         let from = self.from(source, &bounds, &mut parameters);
-        let value = value_of(property, source, &mut parameters);
+        let value = value_of(property, source, &from, &mut parameters);
         Statement {
-            sql: format!("SELECT uniqExact({value}) AS total FROM ({from})"),
+            sql: format!("SELECT uniqExact({value}) AS total FROM {}", from.sql),
             parameters,
             reads: source.reads(),
         }
@@ -171,9 +178,9 @@ impl<'q> Select<'q> {
         Source::Rows
     }
 
-    fn from(&self, source: Source, bounds: &[i64], parameters: &mut Parameters) -> String {
+    fn from(&self, source: Source, bounds: &[i64], parameters: &mut Parameters) -> From {
         let wanted = self.conditions(parameters);
-        source.select(self.span, bounds, &wanted, parameters)
+        source.from(self.span, bounds, &wanted, parameters)
     }
 
     /// Conditions that hold for every row of any source.
@@ -228,9 +235,14 @@ impl<'q> Select<'q> {
     }
 }
 
-fn value_of(property: &Property, source: Source, parameters: &mut Parameters) -> &'static str {
+fn value_of(
+    property: &Property,
+    source: Source,
+    from: &From,
+    parameters: &mut Parameters,
+) -> &'static str {
     match property {
-        Property::Path if source == Source::Paths => "page",
+        Property::Path if source == Source::Paths => from.page,
         Property::Path => "toString(path)",
         Property::EventType => "toString(event_type)",
         Property::Referrer => "toString(referrer)",

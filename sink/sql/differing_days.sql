@@ -1,5 +1,5 @@
--- Days, since 1970, on which the events of a rollup are not those of the rows. A month whose paths
--- are not those of its days stands for its first day among them.
+-- Days, since 1970, on which the events of a rollup are not those of the rows. A month whose
+-- events are not those of its days stands for its first day among them.
 WITH {days:Array(UInt16)} AS days
 SELECT DISTINCT day
 FROM
@@ -33,17 +33,27 @@ FROM
     SELECT arrayFirst(day -> toStartOfMonth(toDate(day)) = month, days) AS day
     FROM
     (
-        SELECT toStartOfMonth(date)::Date AS month, sum(paths_day.events) AS of_days, toUInt64(0) AS of_month
+        SELECT toStartOfMonth(date)::Date AS month, 'paths' AS rollup, sum(paths_day.events) AS of_days, toUInt64(0) AS of_month
         FROM paths_day
         WHERE toStartOfMonth(date)::Date IN (SELECT toStartOfMonth(toDate(arrayJoin({days:Array(UInt16)})))::Date)
         GROUP BY month
         UNION ALL
-        SELECT paths_month.month AS month, 0, sum(paths_month.events)
+        SELECT paths_month.month AS month, 'paths', 0, sum(paths_month.events)
         FROM paths_month
         WHERE paths_month.month IN (SELECT toStartOfMonth(toDate(arrayJoin({days:Array(UInt16)})))::Date)
         GROUP BY month
+        UNION ALL
+        SELECT toStartOfMonth(date)::Date AS month, 'stats', sum(stats_day.events), 0
+        FROM stats_day
+        WHERE toStartOfMonth(date)::Date IN (SELECT toStartOfMonth(toDate(arrayJoin({days:Array(UInt16)})))::Date)
+        GROUP BY month
+        UNION ALL
+        SELECT stats_month.month AS month, 'stats', 0, sum(stats_month.events)
+        FROM stats_month
+        WHERE stats_month.month IN (SELECT toStartOfMonth(toDate(arrayJoin({days:Array(UInt16)})))::Date)
+        GROUP BY month
     )
-    GROUP BY month
+    GROUP BY month, rollup
     HAVING sum(of_days) != sum(of_month)
 )
 ORDER BY day

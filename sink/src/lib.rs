@@ -18,6 +18,7 @@ pub mod audit;
 mod config;
 mod dead_letters;
 mod fences;
+mod fill;
 mod flight;
 mod gather;
 mod ledger;
@@ -44,6 +45,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use config::{Config, CutLimits};
+pub use fill::fill_rollups;
 
 use crate::pipeline::Pipeline;
 

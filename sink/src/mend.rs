@@ -83,7 +83,15 @@ enum Unit {
     MonthsOfYear,
 }
 
-const ROLLUPS: [Rollup; 4] = [
+const STATS_MONTH: Rollup = Rollup {
+    table: "stats_month",
+    partition: "toYear(month)",
+    day: "toUInt16(month)",
+    unit: Unit::MonthsOfYear,
+    rows: include_str!("../sql/mend/stats_month.sql"),
+};
+
+const ROLLUPS: [Rollup; 5] = [
     Rollup {
         table: "stats_quarter_hour",
         partition: "toYYYYMM(time)",
@@ -98,6 +106,7 @@ const ROLLUPS: [Rollup; 4] = [
         unit: Unit::DaysOfYear,
         rows: include_str!("../sql/mend/stats_day.sql"),
     },
+    STATS_MONTH,
     Rollup {
         table: "paths_day",
         partition: "toYYYYMM(date)",
@@ -191,7 +200,7 @@ impl Mender {
 
     /// Makes `days` of every rollup anew.
     pub(crate) async fn mend(&self, days: &BTreeSet<u16>, reason: &str) -> anyhow::Result<()> {
-        let work = async |id| self.make_anew(id, days, None, reason).await;
+        let work = async |id| self.make_anew(id, &ROLLUPS, days, None, reason).await;
         self.alone(reason, work).await
     }
 
@@ -219,9 +228,34 @@ impl Mender {
                 differing.len(),
                 days.len()
             );
-            self.make_anew(id, &differing, Some(owner), reason).await
+            self.make_anew(id, &ROLLUPS, &differing, Some(owner), reason)
+                .await
         };
         self.alone(reason, work).await
+    }
+
+    /// Fills the rollup of months where it does not hold what that of days does: an upgrade brings
+    /// it empty. Returns how many months were filled.
+    pub(crate) async fn fill_months(&self) -> anyhow::Result<usize> {
+        // Beside a sink at work a month may differ for the moment between two views.
+        if self.stored.unfilled_months().await?.is_empty() {
+            return Ok(0);
+        }
+        let mut filled = 0;
+        let reason = "months of users are filled from the rows there are";
+        let work = async |id| {
+            self.fences.close().await?;
+            self.fences.drain(Instant::now()).await?;
+            let months = self.stored.unfilled_months().await?;
+            if months.is_empty() {
+                return Ok(());
+            }
+            filled = months.len();
+            self.make_anew(id, &[STATS_MONTH], &months, None, reason)
+                .await
+        };
+        self.alone(reason, work).await?;
+        Ok(filled)
     }
 
     /// Does `work` while nobody else does the like, and lets the sinks go on after it.
@@ -264,6 +298,7 @@ impl Mender {
     async fn make_anew(
         &self,
         id: Uuid,
+        rollups: &[Rollup],
         days: &BTreeSet<u16>,
         keep: Option<u64>,
         reason: &str,
@@ -275,7 +310,7 @@ impl Mender {
         let gate = self.fences.close().await?;
         self.fences.shut_takeovers_out(keep).await?;
         self.fences.drain(Instant::now()).await?;
-        for rollup in &ROLLUPS {
+        for rollup in rollups {
             for (partition, days) in rollup.unit.places(days) {
                 self.rebuild(id, rollup, partition, &days, gate).await?;
             }

@@ -307,6 +307,18 @@ impl Stored {
         Ok(differing.into_iter().collect())
     }
 
+    /// Months, as their first day since 1970, of which `stats_month` does not hold the events that
+    /// `stats_day` holds.
+    pub(crate) async fn unfilled_months(&self) -> anyhow::Result<BTreeSet<u16>> {
+        let months = self
+            .client
+            .query(include_str!("../sql/unfilled_months.sql"))
+            .fetch_all::<u16>()
+            .await
+            .context("compare months with their days")?;
+        Ok(months.into_iter().collect())
+    }
+
     /// How many blocks at most went into one table since a moment in milliseconds since 1970.
     pub(crate) async fn parts_since(&self, since: i64) -> anyhow::Result<u64> {
         let parts = self

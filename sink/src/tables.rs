@@ -4,10 +4,11 @@ use anyhow::{Context, bail};
 use clickhouse::Client;
 
 /// Rows go through all of these, and the ledger: a block sent again must be dropped by each.
-const TABLES: [&str; 6] = [
+const TABLES: [&str; 7] = [
     "events",
     "stats_quarter_hour",
     "stats_day",
+    "stats_month",
     "paths_day",
     "paths_month",
     "ledger",

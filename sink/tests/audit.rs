@@ -129,6 +129,7 @@ async fn roll_up_again(world: &World) {
     for table in [
         "stats_quarter_hour",
         "stats_day",
+        "stats_month",
         "paths_day",
         "paths_month",
     ] {
@@ -144,6 +145,9 @@ async fn roll_up(world: &World, table: &str, users: &str) {
             format!("toStartOfFifteenMinutes(timestamp) AS time, event_type, count(), {users}")
         }
         "stats_day" => format!("toDate(timestamp) AS date, event_type, count(), {users}"),
+        "stats_month" => {
+            format!("toStartOfMonth(timestamp) AS month, event_type, count(), {users}")
+        }
         "paths_day" => "toDate(timestamp) AS date, event_type, path, count()".to_owned(),
         _ => "toStartOfMonth(timestamp) AS month, event_type, path, count()".to_owned(),
     };
@@ -483,6 +487,7 @@ async fn a_damaged_count_is_told_in_each_rollup() {
     for (table, time) in [
         ("stats_quarter_hour", "2025-11-15 10:00:00"),
         ("stats_day", day),
+        ("stats_month", "2025-11-01"),
         ("paths_day", day),
         ("paths_month", "2025-11-01"),
     ] {
@@ -527,12 +532,13 @@ async fn a_damaged_count_is_told_in_each_rollup() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_that_is_missing_in_a_state_is_told() {
-    for table in ["stats_quarter_hour", "stats_day"] {
+    let tables = ["stats_quarter_hour", "stats_day", "stats_month"];
+    for (nth, table) in tables.into_iter().enumerate() {
         let world = stored().await;
         // As many events, and one user fewer.
         roll_up(&world, table, "user_id != 'user-7'").await;
-        if table == "stats_quarter_hour" {
-            roll_up(&world, "stats_day", "user_id != ''").await;
+        for whole in &tables[nth + 1..] {
+            roll_up(&world, whole, "user_id != ''").await;
         }
         let finding = finding(&world).await;
         let Subject::Key(found) = &finding.subject else {

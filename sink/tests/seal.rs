@@ -53,6 +53,10 @@ async fn a_damaged_rollup_is_told_by_its_key_and_mended_by_a_seal() {
             "stats_day",
         ),
         (
+            "INSERT INTO stats_month SELECT site_id, month, event_type, 2, users FROM stats_month WHERE month = '2024-05-01'",
+            "stats_month",
+        ),
+        (
             "INSERT INTO paths_month SELECT site_id, month, 'another_type', path, 1 FROM paths_month LIMIT 1",
             "paths_month",
         ),
@@ -151,4 +155,37 @@ async fn repeats_from_beyond_the_window_are_removed_by_a_seal_under_way_with_the
     assert!(audit(&world).await.sound);
     sink.stop().await;
     world.assert_exactly(19).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn months_that_an_upgrade_brings_empty_are_filled_beside_a_sink_at_work() {
+    let world = stored().await;
+    // As an earlier version left it.
+    for statement in [
+        "DROP TABLE stats_month_mv SYNC",
+        "DROP TABLE stats_month SYNC",
+        "DELETE FROM migrations WHERE version = 4",
+    ] {
+        run_sql(&world, statement).await;
+    }
+    let migrated = infra::clickhouse::migrate(&world.clickhouse).await.unwrap();
+    assert_eq!(migrated.applied, 1);
+    let months = world.number("SELECT uniqExact(toStartOfMonth(timestamp)) FROM events");
+    let months = months.await as usize;
+
+    let sink = world.start().await;
+    let filled = sink::fill_rollups(&world.config, &world.clickhouse)
+        .await
+        .unwrap();
+    assert_eq!(filled, months);
+    for partition in 0..2 {
+        world.send(partition, &events(60..65)).await;
+    }
+    world.wait_until_committed(&[(0, 5), (1, 5)]).await;
+    world.assert_exactly(64).await;
+    let again = sink::fill_rollups(&world.config, &world.clickhouse).await;
+    assert_eq!(again.unwrap(), 0, "nothing was missing");
+    sink.stop().await;
+    let report = audit(&world).await;
+    assert!(report.sound, "{:?}", report.findings);
 }

@@ -1,9 +1,10 @@
-//! What ClickHouse itself does with the same rows: blocks of the sink's own size in Native, read
-//! back once and kept in memory.
+//! What ClickHouse itself does with the same rows: the sink's own blocks in Native, read back cut by
+//! cut and kept in memory.
 
 use anyhow::{Context, ensure};
 use bytes::Bytes;
-use clickhouse::Client;
+use clickhouse::{Client, Row};
+use serde::Deserialize;
 
 const PIECE_BYTES: usize = 1024 * 1024;
 
@@ -12,31 +13,51 @@ pub(super) struct Blocks {
     blocks: Vec<Bytes>,
 }
 
+/// A cut, as the ledger has it: `(partition, first offset, first offset after)` of each range.
+#[derive(Row, Deserialize)]
+struct Cut {
+    ranges: Vec<(u16, u64, u64)>,
+}
+
 impl Blocks {
-    /// Reads all `rows` of the table `events`, so many a block, in the order of Kafka.
-    pub(super) async fn read(
-        client: &Client,
-        rows: u64,
-        rows_a_block: u64,
-    ) -> anyhow::Result<Self> {
+    /// Reads all `rows` of the table `events`: a block for each cut, with the rows that it brought.
+    pub(super) async fn read(client: &Client, rows: u64) -> anyhow::Result<Self> {
         let columns: String = client
             .query("SELECT arrayStringConcat(groupArray(name), ', ') FROM system.columns WHERE database = currentDatabase() AND table = 'events' AND default_kind IN ('', 'DEFAULT')")
             .fetch_one()
             .await
             .context("ask for the columns of events")?;
-        let mut blocks = Vec::new();
-        for from in (0..rows).step_by(usize::try_from(rows_a_block).context("a block's rows")?) {
+        let cuts: Vec<Cut> = client
+            .query("SELECT groupArray((_partition, from_offset, to_offset)) AS ranges FROM ledger GROUP BY cut ORDER BY min(stored_at)")
+            .fetch_all()
+            .await
+            .context("read the ledger")?;
+        let mut blocks = Vec::with_capacity(cuts.len());
+        let mut found = 0;
+        for Cut { ranges } in cuts {
+            let within: Vec<String> = ranges
+                .iter()
+                .map(|(partition, from, to)| {
+                    format!("(_partition = {partition} AND _offset >= {from} AND _offset < {to})")
+                })
+                .collect();
+            let within = within.join(" OR ");
+            let count: u64 = client
+                .query(&format!("SELECT count() FROM events WHERE {within}"))
+                .fetch_one()
+                .await
+                .context("count a cut's rows")?;
+            found += count;
             let sql = format!(
-                "SELECT {columns} FROM events ORDER BY _offset, _partition, _index LIMIT {rows_a_block} OFFSET {from} SETTINGS max_block_size = {rows_a_block}"
+                "SELECT {columns} FROM events WHERE {within} ORDER BY _partition, _offset, _index SETTINGS max_block_size = {count}"
             );
             let mut answer = client
                 .query(&sql)
                 .fetch_bytes("Native")
                 .context("read a block")?;
-            let block = answer.collect().await.context("read a block")?;
-            ensure!(!block.is_empty(), "no rows from {from} on");
-            blocks.push(block);
+            blocks.push(answer.collect().await.context("read a block")?);
         }
+        ensure!(found == rows, "the cuts hold {found} rows of {rows}");
         Ok(Self { columns, blocks })
     }
 

@@ -136,7 +136,7 @@ impl World {
             "SELECT sum(data_compressed_bytes) FROM system.parts WHERE active AND database = ?";
         let raw = number(&format!("{bytes} AND table = 'events'")).await?;
         let rollups = number(&format!(
-            "{bytes} AND table IN ('stats_quarter_hour', 'stats_day', 'paths_day', 'paths_month')"
+            "{bytes} AND table IN ('stats_quarter_hour', 'stats_day', 'stats_month', 'paths_day', 'paths_month')"
         ))
         .await?;
         Ok(Drained {

@@ -1,14 +1,16 @@
-//! The tables a question can be served from, each as a relation with the same names.
+//! The tables a question can be served from, and which of their rows serve it.
 
-use chrono::{DateTime, NaiveDate, NaiveTime, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveTime, Utc};
 
-use crate::days::{Pieces, Span};
+use super::relation::{From, Relation};
+use crate::days::{DayRange, Pieces, Span};
 use crate::statement::{Parameters, Reads};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Source {
-    /// Views and users by type: whole days in UTC from `stats_day`, and quarters of an hour for
-    /// days that something begins or ends in the middle of.
+    /// Views and users by type: whole months in UTC from `stats_month`, whole days from
+    /// `stats_day`, and quarters of an hour for days that something begins or ends in the middle
+    /// of.
     Totals,
     /// Views by type and path: months, days, and raw rows for what is less than a day.
     Paths,
@@ -26,13 +28,13 @@ impl Source {
 
     /// Rows of `span` for which `wanted` holds. What begins or ends at one of `bounds`, in
     /// seconds, can be told from them.
-    pub(super) fn select(
+    pub(super) fn from(
         self,
         span: Span,
         bounds: &[i64],
         wanted: &str,
         parameters: &mut Parameters,
-    ) -> String {
+    ) -> From {
         match self {
             Self::Totals => totals(span, bounds, wanted, parameters),
             Self::Paths => paths(span.pieces(), wanted, parameters),
@@ -41,58 +43,116 @@ impl Source {
     }
 }
 
-fn rows(span: Span, wanted: &str, parameters: &mut Parameters) -> String {
-    parameters.int("start_ms", span.start.timestamp_millis());
-    parameters.int("end_ms", span.end.timestamp_millis());
-    format!(
-        "SELECT toInt64(toUnixTimestamp(timestamp)) AS at, path, event_type, referrer, user_id, props \
-         FROM events WHERE {wanted} \
-         AND timestamp >= fromUnixTimestamp64Milli({{start_ms:Int64}}, 'UTC') \
-         AND timestamp < fromUnixTimestamp64Milli({{end_ms:Int64}}, 'UTC')"
-    )
+fn rows(span: Span, wanted: &str, parameters: &mut Parameters) -> From {
+    let within = within_span(span, "", parameters);
+    From::of(&[Relation {
+        table: "events",
+        columns: &[("toInt64(toUnixTimestamp(timestamp))", "at")],
+        condition: format!("{wanted} AND {within}"),
+    }])
 }
 
-fn totals(span: Span, bounds: &[i64], wanted: &str, parameters: &mut Parameters) -> String {
-    let whole = span.pieces().whole_days();
+fn totals(span: Span, bounds: &[i64], wanted: &str, parameters: &mut Parameters) -> From {
+    let mut relations = Vec::new();
+    let pieces = span.pieces();
+    let mut days = vec![pieces.whole_days()];
+    // A month that a point of a series cuts is read as its days.
+    let is_whole = |months: &DayRange| !bounds.iter().any(|at| cuts_a_month(*at, *months));
+    if let Some(months) = pieces.months.some().filter(is_whole) {
+        let of_months = within_days("month", &[months], parameters);
+        relations.push(Relation {
+            table: "stats_month",
+            columns: &[
+                ("toInt64(toUInt16(month)) * 86400", "at"),
+                ("event_type", "event_type"),
+                ("events", "events"),
+                ("users", "users"),
+            ],
+            condition: format!("{wanted} AND {of_months}"),
+        });
+        days = pieces.days.to_vec();
+    }
+    // A day that is cut is read as quarters of an hour. `bounds` are in order, and so are these.
     let mut cut: Vec<NaiveDate> = bounds.iter().filter_map(|bound| cut_day(*bound)).collect();
     cut.dedup();
-    let mut relations = Vec::new();
-    // A day that is cut is read as quarters of an hour. `bounds` are in order, and so are these.
-    let mut days = whole.first.iter_days().take_while(|day| *day <= whole.last);
-    let all_are_cut = days.all(|day| cut.binary_search(&day).is_ok());
-    if !all_are_cut {
-        parameters.date("whole_first", whole.first);
-        parameters.date("whole_last", whole.last);
-        let apart = if cut.is_empty() {
-            ""
-        } else {
+    let is_cut = |day: NaiveDate| cut.binary_search(&day).is_ok();
+    days.retain(|days| !days.days().all(is_cut));
+    if !days.is_empty() {
+        let of_days = within_days("date", &days, parameters);
+        let are_within = |day: &NaiveDate| days.iter().any(|days| days.contains(*day));
+        let apart = if cut.iter().any(are_within) {
             "AND date NOT IN {cut_days:Array(Date)}"
+        } else {
+            ""
         };
-        relations.push(format!(
-            "SELECT toInt64(toUInt16(date)) * 86400 AS at, event_type, events, users \
-             FROM stats_day WHERE {wanted} \
-             AND date BETWEEN {{whole_first:Date}} AND {{whole_last:Date}} {apart}"
-        ));
+        relations.push(Relation {
+            table: "stats_day",
+            columns: DAYS,
+            condition: format!("{wanted} AND {of_days} {apart}"),
+        });
     }
     if !cut.is_empty() {
         parameters.dates("cut_days", &cut);
         parameters.int("start_s", seconds(span.start));
         parameters.int("end_s", seconds(span.end));
-        relations.push(format!(
-            "SELECT toInt64(toUnixTimestamp(time)) AS at, event_type, events, users \
-             FROM stats_quarter_hour WHERE {wanted} \
-             AND time >= fromUnixTimestamp({{start_s:Int64}}) \
-             AND time < fromUnixTimestamp({{end_s:Int64}}) \
-             AND toDate(time) IN {{cut_days:Array(Date)}}"
-        ));
+        relations.push(Relation {
+            table: "stats_quarter_hour",
+            columns: &[
+                ("toInt64(toUnixTimestamp(time))", "at"),
+                ("event_type", "event_type"),
+                ("events", "events"),
+                ("users", "users"),
+            ],
+            condition: format!(
+                "{wanted} AND time >= fromUnixTimestamp({{start_s:Int64}}) \
+                 AND time < fromUnixTimestamp({{end_s:Int64}}) \
+                 AND toDate(time) IN {{cut_days:Array(Date)}}"
+            ),
+        });
     }
     if relations.is_empty() {
         // No time at all: a day that its zone left out.
-        return format!(
-            "SELECT toInt64(0) AS at, event_type, events, users FROM stats_day WHERE {wanted} AND 0"
-        );
+        relations.push(Relation {
+            table: "stats_day",
+            columns: DAYS,
+            condition: format!("{wanted} AND 0"),
+        });
     }
-    relations.join(" UNION ALL ")
+    From::of(&relations)
+}
+
+const DAYS: &[(&str, &str)] = &[
+    ("toInt64(toUInt16(date)) * 86400", "at"),
+    ("event_type", "event_type"),
+    ("events", "events"),
+    ("users", "users"),
+];
+
+/// That `column` lies in one of `ranges`, of which there is one or more.
+fn within_days(column: &str, ranges: &[DayRange], parameters: &mut Parameters) -> String {
+    let within: Vec<_> = ranges
+        .iter()
+        .enumerate()
+        .map(|(nth, range)| {
+            let (first, last) = (
+                format!("{column}_first_{nth}"),
+                format!("{column}_last_{nth}"),
+            );
+            parameters.date(&first, range.first);
+            parameters.date(&last, range.last);
+            format!("{column} BETWEEN {{{first}:Date}} AND {{{last}:Date}}")
+        })
+        .collect();
+    format!("({})", within.join(" OR "))
+}
+
+/// Whether `second` lies within one of the months: after its begin, before its end.
+fn cuts_a_month(second: i64, months: DayRange) -> bool {
+    let Some(time) = DateTime::from_timestamp(second.clamp(0, TIME_MAX), 0) else {
+        return false;
+    };
+    let is_begin = time.day() == 1 && time.time() == NaiveTime::MIN;
+    months.contains(time.date_naive()) && !is_begin
 }
 
 /// The day in UTC that `second` lies within; none if it begins with it.
@@ -108,47 +168,73 @@ fn seconds(time: DateTime<Utc>) -> i64 {
     time.timestamp().clamp(0, TIME_MAX)
 }
 
-fn paths(pieces: Pieces, wanted: &str, parameters: &mut Parameters) -> String {
+fn paths(pieces: Pieces, wanted: &str, parameters: &mut Parameters) -> From {
     let Pieces {
         months,
         days,
         edges,
     } = pieces;
     let mut relations = Vec::new();
-    if months.first <= months.last {
-        parameters.date("months_first", months.first);
-        parameters.date("months_last", months.last);
-        relations.push(format!(
-            "SELECT toString(path) AS page, event_type, events FROM paths_month \
-             WHERE {wanted} AND month BETWEEN {{months_first:Date}} AND {{months_last:Date}}"
-        ));
+    if let Some(months) = months.some() {
+        let of_months = within_days("month", &[months], parameters);
+        relations.push(Relation {
+            table: "paths_month",
+            columns: &[
+                ("toString(path)", "page"),
+                ("event_type", "event_type"),
+                ("events", "events"),
+            ],
+            condition: format!("{wanted} AND {of_months}"),
+        });
     }
-    for (nth, days) in days.into_iter().enumerate() {
-        if days.first <= days.last {
-            parameters.date(&format!("days_first_{nth}"), days.first);
-            parameters.date(&format!("days_last_{nth}"), days.last);
-            relations.push(format!(
-                "SELECT path AS page, event_type, events FROM paths_day \
-                 WHERE {wanted} AND date BETWEEN {{days_first_{nth}:Date}} AND {{days_last_{nth}:Date}}"
-            ));
-        }
+    let days: Vec<_> = days.into_iter().filter_map(DayRange::some).collect();
+    if !days.is_empty() {
+        let of_days = within_days("date", &days, parameters);
+        relations.push(Relation {
+            table: "paths_day",
+            columns: PATHS_OF_DAYS,
+            condition: format!("{wanted} AND {of_days}"),
+        });
     }
-    for (nth, edge) in edges.into_iter().enumerate() {
-        if edge.start < edge.end {
-            parameters.int(&format!("edge_start_{nth}"), edge.start.timestamp_millis());
-            parameters.int(&format!("edge_end_{nth}"), edge.end.timestamp_millis());
-            relations.push(format!(
-                "SELECT toString(path) AS page, event_type, toUInt64(1) AS events FROM events \
-                 WHERE {wanted} \
-                 AND timestamp >= fromUnixTimestamp64Milli({{edge_start_{nth}:Int64}}, 'UTC') \
-                 AND timestamp < fromUnixTimestamp64Milli({{edge_end_{nth}:Int64}}, 'UTC')"
-            ));
-        }
+    let edges = edges.into_iter().filter(|edge| edge.start < edge.end);
+    let of_edges: Vec<_> = edges
+        .zip(["head_", "tail_"])
+        .map(|(edge, name)| within_span(edge, name, parameters))
+        .collect();
+    if !of_edges.is_empty() {
+        let of_edges = of_edges.join(" OR ");
+        relations.push(Relation {
+            table: "events",
+            columns: &[
+                ("toString(path)", "page"),
+                ("event_type", "event_type"),
+                ("toUInt64(1)", "events"),
+            ],
+            condition: format!("{wanted} AND ({of_edges})"),
+        });
     }
     if relations.is_empty() {
-        return format!(
-            "SELECT path AS page, event_type, events FROM paths_day WHERE {wanted} AND 0"
-        );
+        relations.push(Relation {
+            table: "paths_day",
+            columns: PATHS_OF_DAYS,
+            condition: format!("{wanted} AND 0"),
+        });
     }
-    relations.join(" UNION ALL ")
+    From::of(&relations)
+}
+
+const PATHS_OF_DAYS: &[(&str, &str)] = &[
+    ("path", "page"),
+    ("event_type", "event_type"),
+    ("events", "events"),
+];
+
+/// That the time of a raw row lies in `span`; `name` keeps its parameters apart from others'.
+fn within_span(span: Span, name: &str, parameters: &mut Parameters) -> String {
+    parameters.int(&format!("{name}start_ms"), span.start.timestamp_millis());
+    parameters.int(&format!("{name}end_ms"), span.end.timestamp_millis());
+    format!(
+        "timestamp >= fromUnixTimestamp64Milli({{{name}start_ms:Int64}}, 'UTC') \
+         AND timestamp < fromUnixTimestamp64Milli({{{name}end_ms:Int64}}, 'UTC')"
+    )
 }

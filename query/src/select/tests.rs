@@ -8,6 +8,7 @@ const TYPES: [&str; 1] = ["view"];
 /// The tables that a question is served from.
 fn tables(statement: &Statement) -> Vec<&'static str> {
     let tables = [
+        "stats_month",
         "stats_day",
         "stats_quarter_hour",
         "paths_month",
@@ -40,16 +41,14 @@ fn filter(property: Property) -> Filter {
 }
 
 #[test]
-fn totals_come_from_days_and_only_what_cuts_a_day_from_quarters_of_an_hour() {
+fn totals_come_from_months_and_days_and_only_what_cuts_a_day_from_quarters_of_an_hour() {
     let totals =
         |zone, filters: &[Filter]| asking(zone, filters, |select| tables(&select.totals()));
-    assert_eq!(totals(Tz::UTC, &[]), ["stats_day"]);
-    let both = ["stats_day", "stats_quarter_hour"];
-    assert_eq!(totals(Tz::Asia__Kathmandu, &[]), both);
-    assert_eq!(
-        totals(Tz::UTC, &[filter(Property::EventType)]),
-        ["stats_day"]
-    );
+    let whole = ["stats_month", "stats_day"];
+    assert_eq!(totals(Tz::UTC, &[]), whole);
+    let all = ["stats_month", "stats_day", "stats_quarter_hour"];
+    assert_eq!(totals(Tz::Asia__Kathmandu, &[]), all);
+    assert_eq!(totals(Tz::UTC, &[filter(Property::EventType)]), whole);
     for property in [Property::Path, Property::Referrer, Property::User] {
         assert_eq!(totals(Tz::UTC, &[filter(property)]), ["events"]);
     }
@@ -79,6 +78,23 @@ fn views_of_paths_come_from_rollups_and_raw_rows_where_a_day_is_cut() {
         ["paths_month", "paths_day", "events"]
     );
     assert_eq!(paths(Tz::UTC, true), ["events"]);
+}
+
+#[test]
+fn a_series_reads_months_only_where_its_points_cut_none() {
+    let series = |bounds: &[&str]| {
+        asking(Tz::UTC, &[], |select| {
+            let bounds = bounds.iter().map(|bound| {
+                let day: chrono::NaiveDate = bound.parse().unwrap();
+                day.and_time(chrono::NaiveTime::MIN).and_utc().timestamp()
+            });
+            tables(&select.series(bounds.collect()))
+        })
+    };
+    let months = ["2025-01-15", "2025-02-01", "2025-03-01"];
+    assert_eq!(series(&months), ["stats_month", "stats_day"]);
+    let weeks = ["2025-01-15", "2025-01-20", "2025-02-03"];
+    assert_eq!(series(&weeks), ["stats_day"]);
 }
 
 #[test]

@@ -11,6 +11,8 @@ FROM
     UNION ALL
     SELECT toUInt16(date) AS day, count() AS found, false AS is_month FROM paths_day GROUP BY day
     UNION ALL
+    SELECT toUInt16(month) AS day, count() AS found, true AS is_month FROM stats_month GROUP BY day
+    UNION ALL
     SELECT toUInt16(month) AS day, count() AS found, true AS is_month FROM paths_month GROUP BY day
 )
 GROUP BY day

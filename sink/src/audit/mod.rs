@@ -191,7 +191,7 @@ pub(crate) async fn differing_days(
         else {
             continue;
         };
-        if key.table == "paths_month" {
+        if key.table.ends_with("_month") {
             months.insert(day);
         } else {
             days.insert(day);

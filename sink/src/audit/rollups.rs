@@ -29,7 +29,7 @@ struct Comparison {
     sql: &'static str,
 }
 
-const COMPARISONS: [Comparison; 4] = [
+const COMPARISONS: [Comparison; 5] = [
     Comparison {
         table: "stats_quarter_hour",
         period: Period::Day,
@@ -41,6 +41,12 @@ const COMPARISONS: [Comparison; 4] = [
         period: Period::Day,
         has_path: false,
         sql: include_str!("../../sql/audit/stats_day.sql"),
+    },
+    Comparison {
+        table: "stats_month",
+        period: Period::Month,
+        has_path: false,
+        sql: include_str!("../../sql/audit/stats_month.sql"),
     },
     Comparison {
         table: "paths_day",

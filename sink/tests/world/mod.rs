@@ -287,6 +287,7 @@ impl World {
             "SELECT uniqExact(_partition, _offset, _index) FROM events",
             "SELECT sum(events) FROM stats_quarter_hour",
             "SELECT sum(events) FROM stats_day",
+            "SELECT sum(events) FROM stats_month",
             "SELECT sum(events) FROM paths_day",
             "SELECT sum(events) FROM paths_month",
         ];
@@ -294,10 +295,10 @@ impl World {
             assert_eq!(self.number(question).await, events, "{question}");
         }
         let users = self.number("SELECT uniqExact(user_id) FROM events").await;
-        let rolled = self
-            .number("SELECT uniqCombined64Merge(17)(users) FROM stats_day")
-            .await;
-        assert_eq!(rolled, users, "users in the rollup");
+        for table in ["stats_day", "stats_month"] {
+            let merged = format!("SELECT uniqCombined64Merge(17)(users) FROM {table}");
+            assert_eq!(self.number(&merged).await, users, "users of {table}");
+        }
     }
 }
 
