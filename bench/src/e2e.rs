@@ -21,6 +21,7 @@ use serde::Serialize;
 use tracing::info;
 
 use crate::conditions::clickhouse_version;
+use crate::ingest::bodies::VARIED_EVENTS;
 use crate::ingest::{between, cpus, filesystem, setting};
 use crate::output::Output;
 use crate::process::Server;
@@ -207,6 +208,7 @@ async fn measure(plan: &Plan) -> anyhow::Result<Report> {
             load_threads: plan.load_threads,
             events_per_request: plan.events_per_request,
             event_bytes: run.requests.event_bytes(),
+            different_events: VARIED_EVENTS,
             seconds: plan.measured.as_secs_f64(),
             share: SHARE,
             probe_every_ms: probe::SEND_EVERY.as_millis() as u64,

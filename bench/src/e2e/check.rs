@@ -10,7 +10,9 @@ use super::rate::Sums;
 use super::world::World;
 use crate::process;
 
+const ENTERED_WITHIN: Duration = Duration::from_secs(60);
 const AUDIT_WITHIN: Duration = Duration::from_secs(300);
+const POLL: Duration = Duration::from_millis(20);
 
 /// What was accepted, and what is stored.
 #[derive(Debug, Serialize)]
@@ -21,15 +23,29 @@ pub struct Check {
     pub unpromised: u64,
     /// Rows of `events` in the end.
     pub stored: u64,
+    /// What `weir audit` says of offsets, rows and rollups.
     pub audit: Audit,
-    pub audit_seconds: f64,
 }
 
-/// What `weir audit` says of offsets, rows and rollups.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Serialize)]
 pub struct Audit {
     pub sound: bool,
     pub verdict: String,
+    /// Rows that it has held against the log.
+    pub rows: u64,
+    pub seconds: f64,
+}
+
+#[derive(Deserialize)]
+struct Told {
+    sound: bool,
+    verdict: String,
+    partitions: Vec<Partition>,
+}
+
+#[derive(Deserialize)]
+struct Partition {
+    rows_found: u64,
 }
 
 impl Check {
@@ -37,29 +53,47 @@ impl Check {
     #[must_use]
     pub fn is_whole(&self) -> bool {
         let promised = self.accepted..=self.accepted + self.unpromised;
-        promised.contains(&self.stored) && self.audit.sound
+        promised.contains(&self.stored) && self.audit.sound && self.audit.rows == self.stored
     }
 }
 
 /// # Errors
 /// If ClickHouse or the audit does not answer.
 pub(super) async fn check(world: &World, sums: &Sums) -> anyhow::Result<Check> {
+    until_entered(world).await?;
     let stored = world.stored().await?;
     info!(
         "{stored} events are stored, {} were accepted; auditing",
         sums.accepted
     );
-    let begin = Instant::now();
     Ok(Check {
         accepted: sums.accepted,
         unpromised: sums.unpromised,
         stored,
         audit: audit(world).await?,
-        audit_seconds: begin.elapsed().as_secs_f64(),
     })
 }
 
+/// What the ledger says of the last cut comes after its rows, and the audit follows the ledger.
+async fn until_entered(world: &World) -> anyhow::Result<()> {
+    let give_up_at = Instant::now() + ENTERED_WITHIN;
+    loop {
+        let stored = world.stored().await?;
+        let entered = world.client.query("SELECT sum(rows) FROM ledger");
+        let entered: u64 = entered.fetch_one().await.context("read the ledger")?;
+        if entered >= stored {
+            return Ok(());
+        }
+        ensure!(
+            Instant::now() < give_up_at,
+            "the ledger has {entered} of {stored} events"
+        );
+        tokio::time::sleep(POLL).await;
+    }
+}
+
 async fn audit(world: &World) -> anyhow::Result<Audit> {
+    let begin = Instant::now();
     let command = process::command(world.folder(), &["audit", "--json"], &world.settings)?;
     let mut command = tokio::process::Command::from(command);
     let run = command.kill_on_drop(true).output();
@@ -72,38 +106,55 @@ async fn audit(world: &World) -> anyhow::Result<Audit> {
         "weir audit found out nothing: {}",
         String::from_utf8_lossy(&run.stderr)
     );
-    serde_json::from_slice(&run.stdout).context("read what weir audit says")
+    let told: Told = serde_json::from_slice(&run.stdout).context("read what weir audit says")?;
+    Ok(Audit {
+        sound: told.sound,
+        verdict: told.verdict,
+        rows: told.partitions.iter().map(|each| each.rows_found).sum(),
+        seconds: begin.elapsed().as_secs_f64(),
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn check(accepted: u64, unpromised: u64, stored: u64, sound: bool) -> bool {
-        let verdict = String::new();
+    fn check(accepted: u64, unpromised: u64, stored: u64) -> Check {
         Check {
             accepted,
             unpromised,
             stored,
-            audit: Audit { sound, verdict },
-            audit_seconds: 0.0,
+            audit: Audit {
+                sound: true,
+                verdict: String::new(),
+                rows: stored,
+                seconds: 0.0,
+            },
         }
-        .is_whole()
     }
 
     #[test]
     fn as_many_events_are_stored_as_were_accepted() {
-        assert!(check(100, 0, 100, true));
-        assert!(!check(100, 0, 99, true));
-        assert!(!check(100, 0, 101, true));
-        assert!(!check(100, 0, 100, false));
+        assert!(check(100, 0, 100).is_whole());
+        assert!(!check(100, 0, 99).is_whole());
+        assert!(!check(100, 0, 101).is_whole());
+    }
+
+    #[test]
+    fn the_audit_has_seen_every_row_and_found_nothing() {
+        let mut unsound = check(100, 0, 100);
+        unsound.audit.sound = false;
+        assert!(!unsound.is_whole());
+        let mut unseen = check(100, 0, 100);
+        unseen.audit.rows = 99;
+        assert!(!unseen.is_whole());
     }
 
     #[test]
     fn what_was_not_promised_may_be_stored_or_not() {
-        assert!(check(100, 5, 100, true));
-        assert!(check(100, 5, 105, true));
-        assert!(!check(100, 5, 106, true));
-        assert!(!check(100, 5, 99, true));
+        assert!(check(100, 5, 100).is_whole());
+        assert!(check(100, 5, 105).is_whole());
+        assert!(!check(100, 5, 106).is_whole());
+        assert!(!check(100, 5, 99).is_whole());
     }
 }

@@ -64,7 +64,7 @@ struct Cost {
 
 impl<'p> Run<'p> {
     pub(super) fn new(plan: &'p Plan, world: World) -> Self {
-        let requests = Requests::prepare(plan.events_per_request, plan.client_ids, false);
+        let requests = Requests::prepare_varied(plan.events_per_request, plan.client_ids);
         Self {
             plan,
             world,

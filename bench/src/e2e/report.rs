@@ -44,6 +44,8 @@ pub struct Conditions {
     pub events_per_request: usize,
     /// Of an event's JSON, on average.
     pub event_bytes: usize,
+    /// So many are sent, again and again.
+    pub different_events: usize,
     /// Of each rate.
     pub seconds: f64,
     /// Of the highest rate that held.

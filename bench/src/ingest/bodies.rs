@@ -8,6 +8,8 @@ use uuid::Uuid;
 /// Different events of single requests; and at least as many over all batches.
 const EVENTS: usize = 2048;
 const BATCHES_MIN: usize = 16;
+/// The same where what they become in tables counts too: some seventy megabytes.
+pub(crate) const VARIED_EVENTS: usize = 200_000;
 const SEED: u64 = 0x0077_6569_7221;
 
 /// Where a UUID goes that is written at sending.
@@ -34,13 +36,35 @@ impl Requests {
     /// Requests of `events_per_request` events. `client_ids`: each event brings an id of its own.
     /// `small`: the events have neither referrer nor props.
     pub(crate) fn prepare(events_per_request: usize, client_ids: bool, small: bool) -> Self {
+        let kind = Kind {
+            events: events_per_request,
+            client_ids,
+            small,
+            pick: Random::below,
+        };
+        Self::of(kind, EVENTS)
+    }
+
+    /// The same, of so many different events that neither tables nor rollups live on repetition;
+    /// few sites, pages and visitors have most of them.
+    pub(crate) fn prepare_varied(events_per_request: usize, client_ids: bool) -> Self {
+        let kind = Kind {
+            events: events_per_request,
+            client_ids,
+            small: false,
+            pick: Random::skewed,
+        };
+        Self::of(kind, VARIED_EVENTS)
+    }
+
+    fn of(kind: Kind, events: usize) -> Self {
         let mut random = Random(SEED);
-        let count = EVENTS.div_ceil(events_per_request).max(BATCHES_MIN);
+        let count = events.div_ceil(kind.events).max(BATCHES_MIN);
         let all = (0..count)
-            .map(|_| Request::prepare(&mut random, events_per_request, client_ids, small))
+            .map(|_| Request::prepare(&mut random, kind))
             .collect();
         Self {
-            events_per_request,
+            events_per_request: kind.events,
             all,
         }
     }
@@ -58,11 +82,19 @@ impl Requests {
     }
 }
 
+/// What the events of a request are like.
+#[derive(Debug, Clone, Copy)]
+struct Kind {
+    events: usize,
+    client_ids: bool,
+    small: bool,
+    /// Which of so many sites, pages and visitors.
+    pick: fn(&mut Random, usize) -> usize,
+}
+
 impl Request {
-    fn prepare(random: &mut Random, events: usize, client_ids: bool, small: bool) -> Self {
-        let events: Vec<String> = (0..events)
-            .map(|_| page_view(random, client_ids, small))
-            .collect();
+    fn prepare(random: &mut Random, kind: Kind) -> Self {
+        let events: Vec<String> = (0..kind.events).map(|_| page_view(random, kind)).collect();
         let event_bytes = events.iter().map(String::len).sum();
         let (path, body) = match events.as_slice() {
             [event] => ("/event", event.clone()),
@@ -115,7 +147,8 @@ impl Ids {
     }
 }
 
-fn page_view(random: &mut Random, client_id: bool, small: bool) -> String {
+fn page_view(random: &mut Random, kind: Kind) -> String {
+    let pick = kind.pick;
     const SECTIONS: [&str; 6] = ["articles", "products", "docs", "blog", "help", "category"];
     const REFERRERS: [&str; 5] = [
         "https://www.google.com/",
@@ -135,18 +168,18 @@ fn page_view(random: &mut Random, client_id: bool, small: bool) -> String {
     let written = write!(
         json,
         r#"{{"site_id":"site-{site}","event_type":"{event_type}","path":"/{section}/{page}","user_id":"visitor-{visitor:08x}""#,
-        site = random.below(50),
+        site = pick(random, 50),
         event_type = if random.below(10) < 8 {
             "page_view"
         } else {
             "click"
         },
         section = SECTIONS[random.below(SECTIONS.len())],
-        page = random.below(2000),
-        visitor = random.below(200_000),
+        page = pick(random, 2000),
+        visitor = pick(random, 200_000),
     );
     written.expect("a String takes what is written");
-    if !small {
+    if !kind.small {
         let written = write!(
             json,
             r#","referrer":"{referrer}","props":{{"user_agent":"{agent}","language":"{language}","screen":"{width}x{height}","logged_in":{logged_in}}}"#,
@@ -159,7 +192,7 @@ fn page_view(random: &mut Random, client_id: bool, small: bool) -> String {
         );
         written.expect("a String takes what is written");
     }
-    if client_id {
+    if kind.client_ids {
         json.push_str(r#","event_id":""#);
         json.push_str(ID_PLACE);
         json.push('"');
@@ -183,6 +216,12 @@ impl Random {
 
     fn below(&mut self, bound: usize) -> usize {
         usize::try_from(self.next() % bound as u64).expect("below a usize")
+    }
+
+    /// The first eighth comes up in half of all cases.
+    fn skewed(&mut self, bound: usize) -> usize {
+        let even = self.next() as f64 / 2f64.powi(64);
+        ((even.powi(3) * bound as f64) as usize).min(bound - 1)
     }
 }
 
@@ -245,6 +284,32 @@ mod tests {
             }
         }
         assert_eq!(seen.len(), 6000);
+    }
+
+    #[test]
+    fn varied_events_are_good_and_few_of_their_pages_have_most_of_them() {
+        let requests = Requests::prepare_varied(100, false);
+        assert_eq!(requests.all.len() * 100, VARIED_EVENTS);
+        let (mut all, mut first_pages) = (HashSet::new(), 0);
+        for request in &requests.all[..200] {
+            let events: Vec<&serde_json::value::RawValue> =
+                serde_json::from_str(body(&request.bytes)).unwrap();
+            for event in events {
+                let judged = judge(&serde_json::from_str(event.get()).unwrap());
+                let page: u32 = judged
+                    .path
+                    .as_str()
+                    .rsplit('/')
+                    .next()
+                    .unwrap()
+                    .parse()
+                    .unwrap();
+                first_pages += u32::from(page < 250);
+                all.insert(event.get());
+            }
+        }
+        assert!(all.len() > 19_900, "{}", all.len());
+        assert!((9_500..10_500).contains(&first_pages), "{first_pages}");
     }
 
     #[test]

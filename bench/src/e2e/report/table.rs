@@ -59,7 +59,7 @@ impl Display for Conditions {
     fn fmt(&self, f: &mut Formatter<'_>) -> Result {
         writeln!(
             f,
-            "{} CPUs, load threads: {}; Kafka's log and the tables on {}; {} of {} bytes over {} connections, each rate for {} s",
+            "{} CPUs, load threads: {}; Kafka's log and the tables on {}; {} of {} bytes ({} different ones) over {} connections, each rate for {} s",
             self.cpus,
             self.load_threads,
             self.filesystem,
@@ -68,6 +68,7 @@ impl Display for Conditions {
                 events => format!("{events} events a request"),
             },
             self.event_bytes,
+            self.different_events,
             self.connections,
             self.seconds
         )?;
@@ -260,7 +261,7 @@ impl Display for Check {
         writeln!(
             f,
             "\naudit, in {:.1} s: {}",
-            self.audit_seconds, self.audit.verdict
+            self.audit.seconds, self.audit.verdict
         )
     }
 }
