@@ -9,7 +9,8 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
-use serde::Serialize;
+use clickhouse::Row;
+use serde::{Deserialize, Serialize};
 use tracing::info;
 
 use crate::conditions::clickhouse_version;
@@ -25,7 +26,7 @@ use world::World;
 const EVENTS: std::ops::RangeInclusive<u64> = 1_000..=100_000_000;
 const ROUNDS_MAX: usize = 100;
 /// Seldom: the questions cost ClickHouse processor time too.
-const POLL: Duration = Duration::from_millis(50);
+const POLL: Duration = Duration::from_millis(500);
 const ROUND_WITHIN: Duration = Duration::from_secs(600);
 
 /// What to measure.
@@ -152,54 +153,58 @@ async fn measure(options: &Options) -> anyhow::Result<Report> {
     })
 }
 
-/// A new sink of a new group stores everything in a new database. Measured from the first cut on:
-/// before it lies the joining of the group.
+/// A new sink of a new group stores everything in a new database. Its speed is that from the first
+/// cut's end to the last one's, as the ledger has them: before it lies the joining of the group,
+/// and looking more often would cost ClickHouse.
 async fn drain(world: &mut World, name: &str, events: u64) -> anyhow::Result<(Round, Server)> {
     world.make_database(name).await?;
+    let engine_cpu = world.engine.cpu_time()?;
     let sink = world.sink(name)?;
     let client = world.client(name);
     let begun = Instant::now();
-    let mut first: Option<(Instant, u64, Duration, Duration)> = None;
     loop {
+        tokio::time::sleep(POLL).await;
+        world.check_alive()?;
+        let entered: u64 = client
+            .query("SELECT sum(rows) FROM ledger")
+            .fetch_one()
+            .await
+            .context("read the ledger")?;
+        if entered >= events {
+            break;
+        }
         ensure!(
             begun.elapsed() < ROUND_WITHIN,
             "the sink did not store {events} events within {ROUND_WITHIN:?}:\n{}",
             sink.log_tail()
         );
-        let rows: u64 = client
-            .query("SELECT count() FROM events")
-            .fetch_one()
-            .await
-            .context("count rows")?;
-        let now = Instant::now();
-        match first {
-            None if rows > 0 => {
-                first = Some((now, rows, sink.cpu_time()?, world.engine.cpu_time()?));
-            }
-            Some((at, before, sink_cpu, engine_cpu)) if rows >= events => {
-                ensure!(
-                    before < events,
-                    "{events} events are one cut: measure more of them"
-                );
-                let stored = (rows - before) as f64;
-                let sink_cpu = sink.cpu_time()? - sink_cpu;
-                // What the ledger says of the last cut comes after its rows.
-                world.until_entered(name, events).await?;
-                // The slower way has merged more of its parts by now.
-                merges::until_quiet(&client).await?;
-                let engine_cpu = world.engine.cpu_time()? - engine_cpu;
-                let round = Round {
-                    per_second: stored / (now - at).as_secs_f64(),
-                    per_sink_cpu: stored / sink_cpu.as_secs_f64(),
-                    per_clickhouse_cpu: stored / engine_cpu.as_secs_f64(),
-                };
-                return Ok((round, sink));
-            }
-            _ => {}
-        }
-        world.check_alive()?;
-        tokio::time::sleep(POLL).await;
     }
+    let sink_cpu = sink.cpu_time()?;
+    // The slower way has merged more of its parts by now.
+    merges::until_quiet(&client).await?;
+    let engine_cpu = world.engine.cpu_time()? - engine_cpu;
+    let cuts: Vec<CutEnd> = client
+        .query("SELECT sum(rows) AS rows, toUnixTimestamp64Milli(max(stored_at)) AS stored_ms FROM ledger GROUP BY cut ORDER BY stored_ms")
+        .fetch_all()
+        .await
+        .context("read the ledger")?;
+    let [first, .., last] = cuts.as_slice() else {
+        bail!("{events} events are one cut: measure more of them");
+    };
+    let took = Duration::from_millis((last.stored_ms - first.stored_ms).unsigned_abs());
+    let round = Round {
+        per_second: (events - first.rows) as f64 / took.as_secs_f64(),
+        per_sink_cpu: events as f64 / sink_cpu.as_secs_f64(),
+        per_clickhouse_cpu: events as f64 / engine_cpu.as_secs_f64(),
+    };
+    Ok((round, sink))
+}
+
+/// A cut in the ledger.
+#[derive(Row, Deserialize)]
+struct CutEnd {
+    rows: u64,
+    stored_ms: i64,
 }
 
 async fn insert(
