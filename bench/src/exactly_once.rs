@@ -60,7 +60,8 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
         user: "default",
     };
     migrate(folder.path(), &settings, "filled")?;
-    bench::fill::fill(&broker_at, options.events, options.batch)?;
+    let partitions = infra::kafka::Config::default().partitions;
+    bench::fill::fill(&broker_at, partitions, options.events, options.batch)?;
     println!(
         "{} events in records of {}, {} rounds of each way",
         options.events, options.batch, options.rounds

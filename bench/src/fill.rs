@@ -12,17 +12,15 @@ use rdkafka::types::RDKafkaErrorCode;
 use uuid::Uuid;
 
 const TOPIC: &str = "events";
-/// Of a topic by default.
-const PARTITIONS: u64 = 8;
 const FULL_QUEUE_WAIT: Duration = Duration::from_millis(20);
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Puts page views of a hundred sites over a day into the topic `events`, `batch` a record, evenly
-/// over its partitions. Blocks.
+/// over its `partitions`. Blocks.
 ///
 /// # Errors
 /// If Kafka does not take them.
-pub fn fill(brokers: &str, events: u64, batch: u64) -> anyhow::Result<()> {
+pub fn fill(brokers: &str, partitions: u16, events: u64, batch: u64) -> anyhow::Result<()> {
     let producer: ThreadedProducer<_> = ClientConfig::new()
         .set("bootstrap.servers", brokers)
         .set("enable.idempotence", "true")
@@ -40,7 +38,7 @@ pub fn fill(brokers: &str, events: u64, batch: u64) -> anyhow::Result<()> {
             key: event::wire::SCHEMA_HEADER,
             value: Some(event::wire::SCHEMA_VERSION),
         });
-        let partition = i32::try_from(record % PARTITIONS).context("a partition")?;
+        let partition = i32::try_from(record % u64::from(partitions)).context("a partition")?;
         let mut message = BaseRecord::<(), _>::to(TOPIC)
             .partition(partition)
             .headers(headers)

@@ -25,6 +25,8 @@ use world::World;
 
 const EVENTS: std::ops::RangeInclusive<u64> = 1_000..=100_000_000;
 const ROUNDS_MAX: usize = 100;
+const SINKS_MAX: usize = 16;
+const PARTITIONS_MAX: u16 = 64;
 /// Seldom: the questions cost ClickHouse processor time too.
 const POLL: Duration = Duration::from_millis(500);
 const ROUND_WITHIN: Duration = Duration::from_secs(600);
@@ -38,6 +40,12 @@ pub struct Options {
     /// Events a record, as one flush of ingest brings them.
     #[arg(long, default_value_t = 100, value_name = "COUNT")]
     batch: u64,
+    /// Sinks that share the partitions.
+    #[arg(long, default_value_t = 1, value_name = "COUNT")]
+    sinks: usize,
+    /// Partitions of the topic.
+    #[arg(long, default_value_t = 8, value_name = "COUNT")]
+    partitions: u16,
     /// How often each way is measured.
     #[arg(long, default_value_t = 3, value_name = "COUNT")]
     rounds: usize,
@@ -63,6 +71,16 @@ impl Options {
             (1..=10_000).contains(&self.batch),
             "--batch must be from 1 to 10000, not {}",
             self.batch
+        );
+        ensure!(
+            (1..=SINKS_MAX).contains(&self.sinks),
+            "--sinks must be from 1 to {SINKS_MAX}, not {}",
+            self.sinks
+        );
+        ensure!(
+            (1..=PARTITIONS_MAX).contains(&self.partitions),
+            "--partitions must be from 1 to {PARTITIONS_MAX}, not {}",
+            self.partitions
         );
         ensure!(
             (1..=ROUNDS_MAX).contains(&self.rounds),
@@ -96,10 +114,11 @@ struct Round {
 
 async fn measure(options: &Options) -> anyhow::Result<Report> {
     let folder = options.dir.clone().unwrap_or_else(std::env::temp_dir);
-    let mut world = World::start(&folder).await?;
+    let mut world = World::start(&folder, options.partitions).await?;
     info!("putting {} events into Kafka", options.events);
-    let (brokers, events, batch) = (world.brokers.clone(), options.events, options.batch);
-    tokio::task::spawn_blocking(move || fill(&brokers, events, batch))
+    let (brokers, partitions) = (world.brokers.clone(), options.partitions);
+    let (events, batch) = (options.events, options.batch);
+    tokio::task::spawn_blocking(move || fill(&brokers, partitions, events, batch))
         .await
         .context("fill Kafka")??;
 
@@ -109,9 +128,11 @@ async fn measure(options: &Options) -> anyhow::Result<Report> {
     let mut sink_rss = 0;
     for round in 0..options.rounds {
         let name = format!("drained{round}");
-        let (measured, sink) = drain(&mut world, &name, events).await?;
-        sink_rss = sink_rss.max(sink.rss_bytes_max()?);
-        drop(sink);
+        let (measured, sinks) = drain(&mut world, &name, options).await?;
+        for sink in &sinks {
+            sink_rss = sink_rss.max(sink.rss_bytes_max()?);
+        }
+        drop(sinks);
         info!("drained: {:.0} events/s", measured.per_second);
         drains.push(measured);
         if blocks.is_none() {
@@ -136,6 +157,8 @@ async fn measure(options: &Options) -> anyhow::Result<Report> {
             cpus: std::thread::available_parallelism().map_or(1, usize::from),
             events,
             batch,
+            sinks: options.sinks,
+            partitions,
             rounds: options.rounds,
             optimised: !cfg!(debug_assertions),
         },
@@ -153,13 +176,20 @@ async fn measure(options: &Options) -> anyhow::Result<Report> {
     })
 }
 
-/// A new sink of a new group stores everything in a new database. Its speed is that from the first
+/// New sinks of a new group store everything in a new database. Their speed is that from the first
 /// cut's end to the last one's, as the ledger has them: before it lies the joining of the group,
 /// and looking more often would cost ClickHouse.
-async fn drain(world: &mut World, name: &str, events: u64) -> anyhow::Result<(Round, Server)> {
+async fn drain(
+    world: &mut World,
+    name: &str,
+    options: &Options,
+) -> anyhow::Result<(Round, Vec<Server>)> {
+    let events = options.events;
     world.make_database(name).await?;
     let engine_cpu = world.engine.cpu_time()?;
-    let sink = world.sink(name)?;
+    let sinks = (0..options.sinks)
+        .map(|_| world.sink(name))
+        .collect::<anyhow::Result<Vec<_>>>()?;
     let client = world.client(name);
     let begun = Instant::now();
     loop {
@@ -175,11 +205,14 @@ async fn drain(world: &mut World, name: &str, events: u64) -> anyhow::Result<(Ro
         }
         ensure!(
             begun.elapsed() < ROUND_WITHIN,
-            "the sink did not store {events} events within {ROUND_WITHIN:?}:\n{}",
-            sink.log_tail()
+            "{events} events were not stored within {ROUND_WITHIN:?}:\n{}",
+            sinks.iter().map(Server::log_tail).collect::<String>()
         );
     }
-    let sink_cpu = sink.cpu_time()?;
+    let mut sink_cpu = Duration::ZERO;
+    for sink in &sinks {
+        sink_cpu += sink.cpu_time()?;
+    }
     // The slower way has merged more of its parts by now.
     merges::until_quiet(&client).await?;
     let engine_cpu = world.engine.cpu_time()? - engine_cpu;
@@ -197,7 +230,7 @@ async fn drain(world: &mut World, name: &str, events: u64) -> anyhow::Result<(Ro
         per_sink_cpu: events as f64 / sink_cpu.as_secs_f64(),
         per_clickhouse_cpu: events as f64 / engine_cpu.as_secs_f64(),
     };
-    Ok((round, sink))
+    Ok((round, sinks))
 }
 
 /// A cut in the ledger.
@@ -259,6 +292,10 @@ mod tests {
             ("--events", "999"),
             ("--events", "100000001"),
             ("--batch", "0"),
+            ("--sinks", "0"),
+            ("--sinks", "17"),
+            ("--partitions", "0"),
+            ("--partitions", "65"),
             ("--rounds", "0"),
             ("--rounds", "101"),
         ] {

@@ -30,7 +30,7 @@ impl Weir {
     /// # Errors
     /// If something does not start; its log is part of the message.
     pub(super) async fn start(parent: &Path) -> anyhow::Result<Self> {
-        let world = World::start(parent).await?;
+        let world = World::start(parent, infra::kafka::Config::default().partitions).await?;
         world.make_database(DATABASE).await?;
         let settings = [
             ("WEIR_KAFKA__BROKERS", world.brokers.as_str()),

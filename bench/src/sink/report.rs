@@ -32,6 +32,9 @@ pub struct Conditions {
     pub events: u64,
     /// Events a record.
     pub batch: u64,
+    /// Sinks that shared the partitions, and how many these were.
+    pub sinks: usize,
+    pub partitions: u16,
     pub rounds: usize,
     /// Whether this binary was built with optimisations.
     pub optimised: bool,
@@ -70,12 +73,15 @@ impl fmt::Display for Report {
             cpus,
             events,
             batch,
+            sinks,
+            partitions,
             rounds,
             optimised,
         } = &self.conditions;
         writeln!(
             f,
-            "{cpus} CPUs; {events} events in records of {batch}, stored by one sink; {rounds} rounds of each way, in turns"
+            "{cpus} CPUs; {events} events in records of {batch} in {partitions} partitions, stored by {sinks} sink{}; {rounds} rounds of each way, in turns",
+            if *sinks == 1 { "" } else { "s" }
         )?;
         writeln!(f, "figures are medians of the rounds (least to most)")?;
         if !optimised {
@@ -102,14 +108,14 @@ impl fmt::Display for Report {
             &format!("{by_cpu:.2}"),
         )?;
         line(
-            "events per CPU-second, sink",
+            "events per CPU-second, sinks",
             &self.events_per_sink_cpu_second.whole(),
             "",
             "",
         )?;
         let mb = |bytes: u64| format!("{:.0}", bytes as f64 / 1e6);
         line(
-            "most memory, sink, MB",
+            "most memory of a sink, MB",
             &mb(self.sink_rss_bytes_max),
             "",
             "",

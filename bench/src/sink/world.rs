@@ -25,7 +25,7 @@ pub(crate) struct World {
 }
 
 impl World {
-    pub(crate) async fn start(parent: &Path) -> anyhow::Result<Self> {
+    pub(crate) async fn start(parent: &Path, partitions: u16) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new()
             .prefix("weir-bench-")
             .tempdir_in(parent)
@@ -40,6 +40,7 @@ impl World {
         let url = format!("http://{}", engine.address().await?);
         kafka::create_topics(&kafka::Config {
             brokers: brokers.clone(),
+            partitions,
             ..kafka::Config::default()
         })
         .await?;
