@@ -19,6 +19,10 @@ use clap::{Parser, Subcommand};
 
 use crate::config::Config;
 
+/// A third of the sink's time went into the system's allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Takes website and product events over HTTP, keeps them safe in Kafka, moves them exactly once
 /// into ClickHouse, and answers /stats at once.
 #[derive(Debug, Parser)]
