@@ -453,10 +453,10 @@ mod tests {
         let mut command = Command::new("sh");
         command.args([
             "-c",
-            "trap 'sleep 0.2; touch cleaned; exit' QUIT; echo it listens on 127.0.0.1:1; \
+            "trap 'sleep 0.2; touch cleaned; exit' TERM; echo it listens on 127.0.0.1:1; \
              while :; do sleep 0.05; done",
         ]);
-        let mut server = Server::run("sh", folder.path(), command, Signal::QUIT).unwrap();
+        let mut server = Server::run("sh", folder.path(), command, Signal::TERM).unwrap();
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(server.address()).unwrap();
         drop(server);
