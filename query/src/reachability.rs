@@ -27,9 +27,12 @@ pub(crate) async fn watch(
         ..Backoff::default()
     };
     let mut failures = 0;
+    let mut months_are_filled = false;
     loop {
-        let wait = match ask(&client, &database).await {
+        let wait = match ask(&client, &database, months_are_filled).await {
             Ok(()) => {
+                // For good: a view fills them from then on, some milliseconds after the days.
+                months_are_filled = true;
                 failures = 0;
                 if readiness.available(CLICKHOUSE) {
                     info!("ClickHouse answers");
@@ -52,16 +55,27 @@ pub(crate) async fn watch(
     }
 }
 
-async fn ask(client: &Client, database: &str) -> Result<(), String> {
-    let asked = client
-        .query(include_str!("sql/tables_are_there.sql"))
-        .param("database", database);
+async fn ask(client: &Client, database: &str, months_are_filled: bool) -> Result<(), String> {
+    if !holds(client, database, include_str!("sql/tables_are_there.sql")).await? {
+        return Err(format!(
+            "database {database} lacks tables of weir: run `weir migrate`"
+        ));
+    }
+    if !months_are_filled
+        && !holds(client, database, include_str!("sql/months_are_filled.sql")).await?
+    {
+        return Err(format!(
+            "months of database {database} are not filled from its days: run `weir migrate`"
+        ));
+    }
+    Ok(())
+}
+
+async fn holds(client: &Client, database: &str, sql: &str) -> Result<bool, String> {
+    let asked = client.query(sql).param("database", database);
     match timeout(ASK_TIMEOUT, asked.fetch_one::<bool>()).await {
         Err(_) => Err(format!("ClickHouse did not answer in {ASK_TIMEOUT:?}")),
         Ok(Err(error)) => Err(format!("ClickHouse cannot be asked: {error}")),
-        Ok(Ok(false)) => Err(format!(
-            "database {database} lacks tables of weir: run `weir migrate`"
-        )),
-        Ok(Ok(true)) => Ok(()),
+        Ok(Ok(holds)) => Ok(holds),
     }
 }

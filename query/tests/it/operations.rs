@@ -27,6 +27,24 @@ async fn a_database_without_tables_is_told_until_it_is_migrated() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn months_that_an_upgrade_left_empty_are_told_until_they_are_filled() {
+    let filled = World::new().await;
+    let time = "2025-11-15T12:00:00Z";
+    filled.insert(&[row("s", "view", "/", "u", time)]).await;
+    let sql = async |sql: &str| filled.db.query(sql).execute().await.unwrap();
+    sql("TRUNCATE TABLE stats_month").await;
+    let world = filled.beside().await;
+    world.wait_until_ready_is(503, "weir migrate").await;
+    sql(
+        "INSERT INTO stats_month SELECT site_id, toStartOfMonth(date), event_type, events, users FROM stats_day",
+    )
+    .await;
+    world.wait_until_ready_is(200, "ready").await;
+    world.stop().await;
+    filled.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn any_site_may_read_the_figures_and_the_refusals() {
     let world = World::new().await;
     for parameters in [&[("site_id", "s")][..], &[]] {

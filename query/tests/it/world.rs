@@ -80,6 +80,15 @@ impl World {
             database: format!("t{}", DATABASES.fetch_add(1, Ordering::Relaxed)),
             ..Default::default()
         };
+        Self::serve(clickhouse, config).await
+    }
+
+    /// Another service on the same database.
+    pub(crate) async fn beside(&self) -> Self {
+        Self::serve(self.clickhouse.clone(), Config::default()).await
+    }
+
+    async fn serve(clickhouse: infra::clickhouse::Config, config: Config) -> Self {
         let config = Config {
             listen: SocketAddr::from(([127, 0, 0, 1], 0)),
             ..config
