@@ -65,6 +65,14 @@ impl Engine {
     }
 }
 
+/// One that a failed test left stopped in its tracks would never see that the test has ended.
+impl Drop for Engine {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
 /// One engine for all tests of this process that leave it running; ends with the process.
 pub(crate) fn shared() -> SocketAddr {
     static SHARED: OnceLock<Engine> = OnceLock::new();
