@@ -121,6 +121,25 @@ impl Asked {
         }
     }
 
+    /// Everybody who was ever on the site with the most users.
+    pub(super) fn everybody() -> Self {
+        Self {
+            endpoint: Endpoint::Stats,
+            site: SITES[3],
+            zone: "UTC",
+            first: None,
+            last: None,
+            event_type: None,
+            path: None,
+            conditions: Vec::new(),
+            property: String::new(),
+            compare: None,
+            exact: false,
+            limit: 10,
+            page: 1,
+        }
+    }
+
     pub(super) fn route(&self) -> &'static str {
         match self.endpoint {
             Endpoint::Stats => "/stats",
