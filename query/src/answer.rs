@@ -60,6 +60,11 @@ impl Written {
         }))
     }
 
+    /// Of its body.
+    pub(crate) fn bytes(&self) -> usize {
+        self.body.len()
+    }
+
     /// `closed`: all that was asked about is over.
     pub(crate) fn response(&self, asked: &HeaderMap, closed: bool) -> Response {
         let kept = if closed { KEPT_SHORTLY } else { ASKED_AGAIN };
@@ -90,7 +95,7 @@ impl Failure {
         match self {
             Self::Parameter(sentence) => error(StatusCode::BAD_REQUEST, vec![sentence]),
             Self::TooMuch(sentence) => error(StatusCode::UNPROCESSABLE_ENTITY, vec![sentence]),
-            Self::Unavailable(reason) => {
+            Self::Unavailable(reason) | Self::Refused(reason) => {
                 warn!("{route} was answered with 503: {reason}");
                 unavailable("ClickHouse cannot answer now")
             }

@@ -13,7 +13,10 @@ use tokio::time::Instant;
 
 use crate::answer::{Answer, Format, Written};
 use crate::database::{Database, Failure};
+use crate::days::Span;
+use crate::filter::Filter;
 use crate::flights::Flights;
+use crate::kept::{self, Kept};
 use crate::keys::KeyRing;
 use crate::question::{
     BreakdownQuestion, Faults, SeriesQuestion, SitesQuestion, Slice, StatsQuestion,
@@ -27,7 +30,8 @@ pub(crate) struct Api {
     pub(crate) keys: KeyRing,
     pub(crate) live: Live,
     figures: Figures,
-    flights: Flights<(Question, Format), Result<Arc<Written>, Failure>>,
+    kept: Arc<Kept>,
+    flights: Flights<kept::Asked, kept::Outcome>,
 }
 
 /// Where figures come from; cheap to clone.
@@ -48,10 +52,11 @@ pub(crate) enum Question {
 }
 
 impl Api {
-    pub(crate) fn new(figures: Figures, keys: KeyRing, live: Live) -> Self {
+    pub(crate) fn new(figures: Figures, keys: KeyRing, live: Live, kept_bytes_max: u64) -> Self {
         Self {
             keys,
             live,
+            kept: Arc::new(Kept::new(figures.database.clone(), kept_bytes_max)),
             figures,
             flights: Flights::default(),
         }
@@ -85,12 +90,18 @@ impl Api {
         };
         let closed = question.is_closed();
         let format = Format::of(headers);
-        let figures = self.figures.clone();
+        let asked = (question, format);
         let start = {
-            let question = question.clone();
-            move || async move { question.answer(&figures, format).await }.boxed()
+            let (figures, kept, asked) = (self.figures.clone(), self.kept.clone(), asked.clone());
+            move || {
+                async move {
+                    let question = asked.0.clone();
+                    kept.answer(asked, question.answer(&figures, format)).await
+                }
+                .boxed()
+            }
         };
-        match self.flights.answer((question, format), start).await {
+        match self.flights.answer(asked, start).await {
             Ok(written) => written.response(headers, closed),
             Err(failure) => failure.response(route),
         }
@@ -133,11 +144,36 @@ impl Question {
     }
 
     /// Whether all days asked about are over. Events may still come late.
-    fn is_closed(&self) -> bool {
+    pub(crate) fn is_closed(&self) -> bool {
         self.slice().is_some_and(|slice| {
             let days = slice.days.closed();
             days.is_some_and(|days| slice.span_of(days).end <= Utc::now())
         })
+    }
+
+    /// All the time that the answer tells of; none if more than its rows decides about the answer,
+    /// as what time it is.
+    pub(crate) fn spans(&self) -> Option<Vec<Span>> {
+        let (slice, compare) = match self {
+            Self::Stats(question) => (&question.slice, question.compare),
+            Self::Breakdown(question) => (&question.slice, question.compare),
+            Self::Series(question) => {
+                question.slice.days.closed()?;
+                (&question.slice, question.compare)
+            }
+            Self::Sites(_) | Self::Now(_) => return None,
+        };
+        let other = compare.zip(slice.days.closed());
+        let other = other.map(|(compare, days)| slice.span_of(compare.with(days)));
+        let spans = [Some(slice.span()), other];
+        Some(spans.into_iter().flatten().collect())
+    }
+
+    /// What it takes of memory, roughly.
+    pub(crate) fn bytes(&self) -> usize {
+        let filters = self.slice().map_or(&[][..], |slice| &slice.filters);
+        let of_filters: usize = filters.iter().map(Filter::bytes).sum();
+        size_of::<Self>() + of_filters
     }
 
     async fn answer(self, figures: &Figures, format: Format) -> Result<Arc<Written>, Failure> {

@@ -34,6 +34,9 @@ pub struct Config {
     pub questions_max: usize,
     /// Statements that read raw rows, at one time; more wait (`WEIR_QUERY__RAW_QUESTIONS_MAX`).
     pub raw_questions_max: usize,
+    /// What answers may take of memory that are given again while the rows they were counted from
+    /// are the rows there are (`WEIR_QUERY__KEPT_BYTES_MAX`); 0: every answer is counted.
+    pub kept_bytes_max: u64,
     /// Who may listen to `/stats/realtime` at one time; beyond it the answer is 503
     /// (`WEIR_QUERY__LISTENERS_MAX`).
     pub listeners_max: usize,
@@ -61,6 +64,7 @@ impl Default for Config {
             // The embedded engine runs 16 statements at once; those beyond wait there.
             questions_max: 32,
             raw_questions_max: 4,
+            kept_bytes_max: 32 << 20,
             listeners_max: 5_000,
             connections_max: 10_000,
             idle_timeout: Duration::from_secs(60),

@@ -91,6 +91,14 @@ pub(crate) fn start_of_day(day: NaiveDate, zone: Tz) -> DateTime<Utc> {
 }
 
 impl Span {
+    /// The days in UTC that it touches.
+    pub(crate) fn days(self) -> DayRange {
+        DayRange {
+            first: self.start.date_naive(),
+            last: (self.end - TimeDelta::milliseconds(1)).date_naive(),
+        }
+    }
+
     pub(crate) fn pieces(self) -> Pieces {
         let first_day = round_up(self.start);
         let end_day = self.end.date_naive();

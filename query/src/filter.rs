@@ -78,6 +78,15 @@ impl Filter {
         }
     }
 
+    /// What it takes of memory, roughly.
+    pub(crate) fn bytes(&self) -> usize {
+        let key = match &self.property {
+            Property::Prop(key) => key.len(),
+            Property::Path | Property::EventType | Property::Referrer | Property::User => 0,
+        };
+        size_of::<Self>() + key + self.value.len()
+    }
+
     /// The value is all that follows the second colon, so it may hold colons.
     ///
     /// # Errors

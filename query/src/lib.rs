@@ -9,10 +9,12 @@ mod database;
 mod days;
 mod filter;
 mod flights;
+mod kept;
 mod keys;
 mod openapi;
 mod page;
 mod params;
+mod parts;
 mod question;
 mod reachability;
 mod realtime;
@@ -119,7 +121,12 @@ impl Service {
                     .allow_headers(AllowHeaders::mirror_request())
                     .expose_headers(ExposeHeaders::list([ETAG, RETRY_AFTER])),
             )
-            .with_state(Api::new(figures, self.keys, live.clone()));
+            .with_state(Api::new(
+                figures,
+                self.keys,
+                live.clone(),
+                self.config.kept_bytes_max,
+            ));
         let router = Router::new()
             .merge(page::routes())
             .merge(api)

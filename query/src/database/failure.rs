@@ -15,6 +15,8 @@ pub(crate) enum Failure {
     Parameter(String),
     /// ClickHouse cannot answer now. For the log.
     Unavailable(String),
+    /// ClickHouse answers with a fault that is not the question's. For the log.
+    Refused(String),
 }
 
 const HINT: &str = "ask for fewer days, or without exact and filters that only raw rows can answer";
@@ -30,10 +32,11 @@ pub(super) fn classify(error: &Error, reads: Reads, patience: Duration) -> Failu
         (Some(TOO_MANY_ROWS), _) => Failure::TooMuch(format!(
             "this would read more rows than one question may: {HINT}"
         )),
-        (Some(TIMEOUT_EXCEEDED), Reads::Rows) => out_of_time(reads, patience),
+        (Some(TIMEOUT_EXCEEDED), _) => out_of_time(reads, patience),
         (Some(MEMORY_LIMIT_EXCEEDED), Reads::Rows) => Failure::TooMuch(format!(
             "this would take more memory than one question may: {HINT}"
         )),
+        _ if matches!(error, Error::BadResponse(_)) => Failure::Refused(text),
         _ => Failure::Unavailable(text),
     }
 }
@@ -79,7 +82,7 @@ mod tests {
     fn all_else_is_clickhouses() {
         for text in ["", "Code: ", "Code: 60. DB::Exception: no table", "158"] {
             let failure = failure(text, Reads::Rows);
-            assert!(matches!(failure, Failure::Unavailable(_)), "{text}");
+            assert!(matches!(failure, Failure::Refused(_)), "{text}");
         }
     }
 }

@@ -7,6 +7,8 @@ mod engine;
 mod faults;
 mod figures;
 mod forms;
+mod gate;
+mod kept;
 mod keys;
 mod limits;
 mod live;

@@ -73,7 +73,8 @@ impl World {
         Self::of(clickhouse, Config::default()).await
     }
 
-    async fn of(clickhouse: SocketAddr, config: Config) -> Self {
+    /// The same with settings of its own.
+    pub(crate) async fn of(clickhouse: SocketAddr, config: Config) -> Self {
         static DATABASES: AtomicUsize = AtomicUsize::new(0);
         let clickhouse = infra::clickhouse::Config {
             url: format!("http://{clickhouse}"),
@@ -86,6 +87,11 @@ impl World {
     /// Another service on the same database.
     pub(crate) async fn beside(&self) -> Self {
         Self::serve(self.clickhouse.clone(), Config::default()).await
+    }
+
+    /// Another service on the same database, with settings of its own.
+    pub(crate) async fn beside_with(&self, config: Config) -> Self {
+        Self::serve(self.clickhouse.clone(), config).await
     }
 
     async fn serve(clickhouse: infra::clickhouse::Config, config: Config) -> Self {
