@@ -46,7 +46,7 @@ pub(crate) enum Benchmark {
     /// to run. npm fetches the design's packages, once. Progress goes to the log on stderr.
     Baseline(baseline::Options),
     /// All of these in turn, written down as one page: machine, versions, every aim beside what was
-    /// reached, every table and how to read it. Takes about half an hour.
+    /// reached, every table and how to read it. Takes about a quarter of an hour.
     Report(page::Options),
     /// The bare handler.
     #[command(hide = true)]

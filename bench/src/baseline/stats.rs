@@ -77,7 +77,7 @@ pub(super) async fn measure(
     rows::prepare(&config, world.folder(), rows, shape).await?;
     let client = infra::clickhouse::client(&config);
     load(design, client, rows, shape.days).await?;
-    let service = world.serve("query", &config.database, &[]).await?;
+    let service = world.serve_counting("query", &config.database, &[]).await?;
     let api = design.serve("api-history", DATABASE).await?;
     let sides = Sides {
         baseline: Side {

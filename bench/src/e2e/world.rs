@@ -70,6 +70,8 @@ impl World {
                 ("WEIR_INGEST__LISTEN", ANY_PORT),
                 ("WEIR_SINK__LISTEN", ANY_PORT),
                 ("WEIR_QUERY__LISTEN", ANY_PORT),
+                // What a question costs is taken off: each costs the same, asked again or not.
+                ("WEIR_QUERY__KEPT_BYTES_MAX", "0"),
             ]
             .map(|(key, value)| (key.to_owned(), value.to_owned())),
         );

@@ -82,21 +82,20 @@ impl<'w> Asker<'w> {
         }
     }
 
-    /// Asks `requests` variants, from `first` on.
+    /// Asks the variants, one after the other.
     ///
     /// # Errors
     /// If the system does not tell what that cost.
     pub(super) async fn ask(
         &self,
         question: Question,
-        first: usize,
-        requests: usize,
+        variants: impl Iterator<Item = usize>,
     ) -> anyhow::Result<Tally> {
         let mut tally = Tally::new()?;
         let times = || anyhow::Ok((self.engine.cpu_time()?, self.service.server.cpu_time()?));
         let (engine_before, query_before) = times()?;
-        for nth in first..first + requests {
-            let url = self.url(&question.path(nth as u64));
+        for variant in variants {
+            let url = self.url(&question.path(variant as u64));
             let begin = Instant::now();
             let answer = self.connection.exchange(&url).await;
             tally.answered(begin.elapsed(), matches!(answer, Ok((200, _))));

@@ -53,10 +53,17 @@ const REQUESTS: [(&str, &str, &str); 7] = [
     ("now", "/stats/realtime", ""),
 ];
 
+/// Each load asks about other days, `variants` of them if that is given.
+///
 /// # Errors
 /// If the system does not tell what it cost.
-pub(super) async fn measure(asker: &Asker<'_>, loads_max: usize) -> anyhow::Result<Dashboard> {
+pub(super) async fn measure(
+    asker: &Asker<'_>,
+    loads_max: usize,
+    variants: Option<u64>,
+) -> anyhow::Result<Dashboard> {
     let loads = loads_max.min(LOADS_MAX) as u64;
+    let variants = variants.unwrap_or(u64::MAX);
     let question = Question::all()
         .find(|question| question.range == Range::Month)
         .expect("it is among them");
@@ -80,7 +87,7 @@ pub(super) async fn measure(asker: &Asker<'_>, loads_max: usize) -> anyhow::Resu
         let mut sum = std::time::Duration::ZERO;
         let mut all_answered = true;
         for (_, path, more, latencies) in &mut asked {
-            let url = asker.url(&path_of(question, load, path, more));
+            let url = asker.url(&path_of(question, load % variants, path, more));
             let begin = Instant::now();
             let answer = asker.connection.exchange(&url).await;
             let took = begin.elapsed();

@@ -21,6 +21,8 @@ const DRAIN_WITHIN: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub(super) struct Load {
     pub(super) questions: Arc<[Question]>,
+    /// Of each question; when all were asked, the first is asked again.
+    pub(super) variants: u64,
     pub(super) connections: usize,
     /// Requests a second; `None`: as many as are answered.
     pub(super) rate: Option<f64>,
@@ -113,11 +115,11 @@ impl Load {
         }
     }
 
-    /// The questions in turn, each time another variant.
+    /// The questions in turn, each time its next variant.
     fn path(&self, nth: u64) -> String {
         let count = self.questions.len() as u64;
         let turn = usize::try_from(nth % count).unwrap_or_default();
-        self.questions[turn].path(nth / count)
+        self.questions[turn].path(nth / count % self.variants)
     }
 }
 
@@ -138,6 +140,7 @@ mod tests {
 
     const STALL: Duration = Duration::from_millis(400);
     const RATE: f64 = 200.0;
+    const VARIANTS: u64 = 100;
 
     /// Answers everything on its first connection with `status`, the first request after [`STALL`]
     /// only.
@@ -158,6 +161,7 @@ mod tests {
         tokio::spawn(serve(listener, status));
         let load = Load {
             questions: Question::all().collect(),
+            variants: VARIANTS,
             connections: 1,
             rate,
             lasts: 2 * STALL,

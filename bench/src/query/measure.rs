@@ -1,5 +1,5 @@
-//! A run: tables, then each question in turns over many rows, few rows and the raw table; the same
-//! while events come in; many connections at once; the dashboard.
+//! A run: tables, then each question in turns over many rows, few rows and the raw table, and asked
+//! again; the same while events come in; many connections at once; the dashboard.
 
 use anyhow::Context;
 use tracing::{info, warn};
@@ -22,12 +22,17 @@ const RAW_VARIANTS: u64 = 3;
 /// Beyond what the service keeps users exactly, its answers may be off by so much.
 const USERS_ERROR_MAX: f64 = 0.01;
 
+/// Of what is asked again, there are so many variants of each question.
+const AGAIN_VARIANTS: usize = 8;
+
 /// What many connections ask about, in turns.
 const MIXES: [(&str, &[Range]); 3] = [
     ("days", &[Range::Day]),
     ("days and 30 days", &[Range::Day, Range::Month]),
     ("all ranges", &Range::ALL),
 ];
+/// The same few questions again and again, as dashboards do.
+const AGAIN: (&str, &[Range]) = ("all ranges, asked again", &Range::ALL);
 
 /// One database and those who answer for it.
 struct Side<'w> {
@@ -43,8 +48,10 @@ pub(super) async fn measure(plan: &Plan) -> anyhow::Result<Report> {
     let disk = disk::measure(&client, &config.database).await?;
     let engine_after_loading = world.engine.rss_bytes_max()?;
     let service = world
-        .serve("query", &config.database, &plan.settings)
+        .serve_counting("query", &config.database, &plan.settings)
         .await?;
+    let keeping = world.serve("query-keeping", &config.database, &plan.settings);
+    let keeping = keeping.await?;
     let beside = match plan.beside {
         None => None,
         Some(rows) => Some(prepare_beside(plan, &world, rows).await?),
@@ -61,21 +68,31 @@ pub(super) async fn measure(plan: &Plan) -> anyhow::Result<Report> {
         }),
     };
 
+    let again = Asker::new(&keeping, &world.engine)?;
+
     let mut checks = Checks::default();
     let mut questions = Vec::new();
     for question in Question::all() {
-        questions.push(ask(plan, question, &many, few.as_ref(), &mut checks).await?);
+        let mut asked = ask(plan, question, &many, few.as_ref(), &mut checks).await?;
+        asked.again = ask_again(plan, question, &again).await?;
+        questions.push(asked);
     }
     info!("asking while events come in");
     let inserts = Inserts::start(client.clone(), plan.rows, plan.insert_rate);
     for (question, asked) in Question::all().zip(&mut questions) {
         many.asker.warm_up(question, plan.requests).await;
-        let tally = many.asker.ask(question, 0, plan.requests).await?;
+        let tally = many.asker.ask(question, 0..plan.requests).await?;
         asked.inserting = Timed::of(&tally);
+        asked.again_inserting = ask_again(plan, question, &again).await?;
     }
     let inserted = inserts.finish().await?;
-    let dashboard = dashboard::measure(&many.asker, plan.requests).await?;
-    let loads = loads(plan, &service, &world).await?;
+    let dashboard = dashboard::measure(&many.asker, plan.requests, None).await?;
+    let dashboard_again = dashboard::measure(&again, plan.requests, Some(1)).await?;
+    let mut loads = Vec::new();
+    for mix in MIXES {
+        loads.push(load(plan, mix, u64::MAX, &service, &world).await?);
+    }
+    loads.push(load(plan, AGAIN, AGAIN_VARIANTS as u64, &keeping, &world).await?);
     Ok(Report {
         conditions: Conditions {
             rows: plan.rows,
@@ -94,12 +111,13 @@ pub(super) async fn measure(plan: &Plan) -> anyhow::Result<Report> {
         checks,
         inserted,
         dashboard,
+        dashboard_again,
         loads,
         memory: Memory {
             engine_after_loading,
             engine_max: world.engine.rss_bytes_max()?,
             engine: world.engine.rss_bytes()?,
-            query_max: service.server.rss_bytes_max()?,
+            query_max: keeping.server.rss_bytes_max()?,
         },
     })
 }
@@ -111,7 +129,7 @@ async fn prepare_beside(
 ) -> anyhow::Result<(Service, clickhouse::Client)> {
     let config = world.clickhouse(&rows::database(rows));
     rows::prepare(&config, world.folder(), rows, rows::TWO_YEARS).await?;
-    let service = world.serve("query-beside", &config.database, &plan.settings);
+    let service = world.serve_counting("query-beside", &config.database, &plan.settings);
     Ok((service.await?, infra::clickhouse::client(&config)))
 }
 
@@ -128,11 +146,11 @@ async fn ask(
     for side in [Some(many), few].into_iter().flatten() {
         side.asker.warm_up(question, plan.requests).await;
     }
-    of_many.add(&many.asker.ask(question, 0, half).await?)?;
+    of_many.add(&many.asker.ask(question, 0..half).await?)?;
     if let Some(few) = few {
-        of_few.add(&few.asker.ask(question, 0, 2 * half).await?)?;
+        of_few.add(&few.asker.ask(question, 0..2 * half).await?)?;
     }
-    of_many.add(&many.asker.ask(question, half, half).await?)?;
+    of_many.add(&many.asker.ask(question, half..2 * half).await?)?;
     let raw_ms = check(question, many, checks).await?;
     if let Some(few) = few {
         check(question, few, checks).await?;
@@ -148,6 +166,8 @@ async fn ask(
         zone: question.zone,
         beside: few.map(|_| Timed::of(&of_few)),
         inserting: Timed::default(),
+        again: Timed::default(),
+        again_inserting: Timed::default(),
         raw_p50_ms: raw_ms,
         alone: timed,
     })
@@ -189,44 +209,54 @@ async fn check(question: Question, side: &Side<'_>, checks: &mut Checks) -> anyh
     Ok(median(took_ms))
 }
 
-async fn loads(plan: &Plan, service: &Service, world: &World) -> anyhow::Result<Vec<Loads>> {
-    let mut loads = Vec::new();
-    for (mix, ranges) in MIXES {
-        info!("{} connections asking about {mix}", plan.connections);
-        let load = Load {
-            questions: Question::all()
-                .filter(|question| ranges.contains(&question.range))
-                .collect(),
-            connections: plan.connections,
-            rate: None,
-            lasts: plan.paced / 4,
-        };
-        let closed = load.run(service, &world.engine).await?;
-        let open = Load {
-            rate: Some(plan.rate),
-            lasts: plan.paced,
-            ..load
-        };
-        let open = open.run(service, &world.engine).await?;
-        let closed_requests = closed.tally.latencies.len() as f64;
-        let per_thousand =
-            |cpu: std::time::Duration| cpu.as_secs_f64() * 1e3 / closed_requests.max(1.0);
-        let [p50_ms, p99_ms, p999_ms, max_ms] =
-            quantiles_ms(&open.tally.latencies, [0.5, 0.99, 0.999, 1.0]);
-        loads.push(Loads {
-            mix,
-            connections: plan.connections,
-            closed_requests_per_second: closed_requests / closed.seconds,
-            engine_cpu_seconds_per_1000: per_thousand(closed.tally.engine_cpu),
-            query_cpu_seconds_per_1000: per_thousand(closed.tally.query_cpu),
-            rate: plan.rate,
-            requests: open.tally.latencies.len(),
-            failed: closed.tally.failed + open.tally.failed,
-            p50_ms,
-            p99_ms,
-            p999_ms,
-            max_ms,
-        });
-    }
-    Ok(loads)
+/// The same few variants in turns, once all of them were asked.
+async fn ask_again(plan: &Plan, question: Question, asker: &Asker<'_>) -> anyhow::Result<Timed> {
+    asker.ask(question, 0..AGAIN_VARIANTS).await?;
+    let variants = (0..plan.requests).map(|nth| nth % AGAIN_VARIANTS);
+    Ok(Timed::of(&asker.ask(question, variants).await?))
+}
+
+async fn load(
+    plan: &Plan,
+    (mix, ranges): (&'static str, &[Range]),
+    variants: u64,
+    service: &Service,
+    world: &World,
+) -> anyhow::Result<Loads> {
+    info!("{} connections asking about {mix}", plan.connections);
+    let load = Load {
+        questions: Question::all()
+            .filter(|question| ranges.contains(&question.range))
+            .collect(),
+        variants,
+        connections: plan.connections,
+        rate: None,
+        lasts: plan.paced / 4,
+    };
+    let closed = load.run(service, &world.engine).await?;
+    let open = Load {
+        rate: Some(plan.rate),
+        lasts: plan.paced,
+        ..load
+    };
+    let open = open.run(service, &world.engine).await?;
+    let closed_requests = closed.tally.latencies.len() as f64;
+    let per_thousand =
+        |cpu: std::time::Duration| cpu.as_secs_f64() * 1e3 / closed_requests.max(1.0);
+    let [p50_ms, p99_ms, p999_ms, max_ms] =
+        quantiles_ms(&open.tally.latencies, [0.5, 0.99, 0.999, 1.0]);
+    Ok(Loads {
+        mix,
+        connections: plan.connections,
+        closed_requests_per_second: closed_requests / closed.seconds,
+        engine_cpu_seconds_per_1000: per_thousand(closed.tally.engine_cpu),
+        query_cpu_seconds_per_1000: per_thousand(closed.tally.query_cpu),
+        rate: plan.rate,
+        requests: open.tally.latencies.len(),
+        failed: closed.tally.failed + open.tally.failed,
+        p50_ms,
+        p99_ms,
+        p999_ms,
+        max_ms,
+    })
 }

@@ -26,6 +26,8 @@ pub struct Report {
     pub checks: Checks,
     pub inserted: Inserted,
     pub dashboard: Dashboard,
+    /// The same days each time, of a service that keeps its answers.
+    pub dashboard_again: Dashboard,
     pub loads: Vec<Loads>,
     pub memory: Memory,
 }
@@ -54,6 +56,10 @@ pub struct Alone {
     pub alone: Timed,
     /// While events were inserted.
     pub inserting: Timed,
+    /// The same few variants again and again, of a service that keeps its answers.
+    pub again: Timed,
+    /// That while events were inserted.
+    pub again_inserting: Timed,
     /// Over few rows.
     pub beside: Option<Timed>,
     /// Totals and top paths counted from the raw rows, straight at ClickHouse.

@@ -84,6 +84,22 @@ impl World {
         }
     }
 
+    /// Starts a query service that counts every answer anew, so that what is asked twice costs
+    /// twice.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub(crate) async fn serve_counting(
+        &self,
+        name: &'static str,
+        database: &str,
+        settings: &[(String, String)],
+    ) -> anyhow::Result<Service> {
+        let keep_nothing = ("WEIR_QUERY__KEPT_BYTES_MAX".to_owned(), "0".to_owned());
+        let settings = [settings, &[keep_nothing]].concat();
+        self.serve(name, database, &settings).await
+    }
+
     /// Starts a query service and waits until it can answer.
     ///
     /// # Errors

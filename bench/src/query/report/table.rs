@@ -13,6 +13,7 @@ impl Display for Report {
         writeln!(f)?;
         self.questions(f)?;
         writeln!(f, "\n{}", self.dashboard)?;
+        writeln!(f, "opened again: {}", self.dashboard_again)?;
         for load in &self.loads {
             writeln!(f, "{load}")?;
         }
@@ -71,11 +72,15 @@ impl Report {
     fn questions(&self, f: &mut Formatter<'_>) -> Result {
         writeln!(
             f,
-            "{:<36} {:>8} {:>8} {:>10} {:>10} {:>10} {:>8} {:>10} {:>9} {:>8}",
+            "{:<34} {:>6} {:>6} {:>8} {:>10} {:>6} {:>6} {:>6} {:>10} {:>6} {:>6} {:>8} {:>8} {:>7}",
             "/stats, ms",
             "p50",
             "p99",
             "CPU each",
+            "inserting:",
+            "p99",
+            "again:",
+            "p99",
             "inserting:",
             "p99",
             "few:",
@@ -117,16 +122,26 @@ impl Display for Alone {
         };
         write!(
             f,
-            "{name:<36} {:>8.1} {:>8.1} {:>10.1} {:>10.1} {:>10.1} {few:>8} {ratio:>10} {:>9.1} {:>8.1}",
+            "{name:<34} {:>6.1} {:>6.1} {:>8.1} {:>10.1} {:>6.1} {:>6.1} {:>6.1} {:>10.1} {:>6.1} {few:>6} {ratio:>8} {:>8.1} {:>7.1}",
             self.alone.p50_ms,
             self.alone.p99_ms,
             self.alone.engine_cpu_ms,
             self.inserting.p50_ms,
             self.inserting.p99_ms,
+            self.again.p50_ms,
+            self.again.p99_ms,
+            self.again_inserting.p50_ms,
+            self.again_inserting.p99_ms,
             self.raw_p50_ms,
             self.raw_by_rollups(),
         )?;
-        match self.alone.failed + self.inserting.failed {
+        let asked = [
+            &self.alone,
+            &self.inserting,
+            &self.again,
+            &self.again_inserting,
+        ];
+        match asked.iter().map(|timed| timed.failed).sum::<u64>() {
             0 => Ok(()),
             failed => write!(f, "  FAILED: {failed}"),
         }
