@@ -189,15 +189,29 @@ impl Chromium {
         ));
     }
 
-    /// Clicks on the middle of the first element that fits, as a mouse does.
+    /// Clicks on the middle of the first element that fits, as a mouse does: once it is there, and
+    /// what comes above it no longer moves it.
     ///
     /// # Panics
-    /// If there is none that can be seen.
+    /// If there is none in a minute, or it does not come to rest in another.
     pub fn click(&mut self, selector: &str) {
-        let at = self.value(&format!(
-            "(() => {{ const found = document.querySelector({selector:?}); if (!found) return null; found.scrollIntoView({{block: 'center', behavior: 'instant'}}); const box = found.getBoundingClientRect(); return [box.x + box.width / 2, box.y + box.height / 2]; }})()"
-        ));
-        assert!(at.is_array(), "there is no {selector}");
+        self.until(&format!("document.querySelector({selector:?})"));
+        let give_up_at = Instant::now() + GIVE_UP_AFTER;
+        let mut at = Value::Null;
+        loop {
+            assert!(
+                Instant::now() < give_up_at,
+                "{selector} does not stay where it is"
+            );
+            let now = self.value(&format!(
+                "(() => {{ const found = document.querySelector({selector:?}); if (!found) return null; found.scrollIntoView({{block: 'center', behavior: 'instant'}}); const box = found.getBoundingClientRect(); return [box.x + box.width / 2, box.y + box.height / 2]; }})()"
+            ));
+            if now.is_array() && now == at {
+                break;
+            }
+            at = now;
+            std::thread::sleep(POLL);
+        }
         for kind in ["mouseMoved", "mousePressed", "mouseReleased"] {
             self.call(
                 "Input.dispatchMouseEvent",
