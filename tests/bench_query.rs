@@ -43,7 +43,7 @@ fn every_question_is_measured_and_its_answers_equal_a_straight_count() {
     let questions = document["questions"].as_array().unwrap();
     assert_eq!(questions.len(), QUESTIONS);
     for question in questions {
-        for side in ["alone", "inserting", "beside"] {
+        for side in ["alone", "inserting", "again", "again_inserting", "beside"] {
             let timed = &question[side];
             assert_eq!(timed["requests"], 2, "{question}");
             assert_eq!(timed["failed"], 0, "{question}");
@@ -66,8 +66,9 @@ fn every_question_is_measured_and_its_answers_equal_a_straight_count() {
     }
     assert!(document["inserted"]["events"].as_u64().unwrap() >= 100);
     assert_eq!(document["dashboard"]["loads"], 2);
+    assert_eq!(document["dashboard_again"]["loads"], 2);
     let loads = document["loads"].as_array().unwrap();
-    assert_eq!(loads.len(), 3);
+    assert_eq!(loads.len(), 4);
     for load in loads {
         // Twenty a second for half a second.
         assert_eq!(load["requests"], 10, "{load}");
