@@ -46,6 +46,8 @@ pub(crate) enum Props<'t> {
     /// Judged; null stands for nothing.
     Sent(&'t [(Cow<'t, str>, Scalar<'t>)]),
     Kept(&'t [(String, String)]),
+    /// As they stand in a record.
+    Read(&'t [(&'t str, &'t str)]),
 }
 
 impl<'t> Props<'t> {
@@ -56,7 +58,15 @@ impl<'t> Props<'t> {
                 Scalar::Null | Scalar::Nested => {}
             }),
             Self::Kept(kept) => kept.iter().for_each(|(key, value)| take(key, value)),
+            Self::Read(read) => read.iter().for_each(|(key, value)| take(key, value)),
         }
+    }
+}
+
+impl<'t> EventRef<'t> {
+    /// Each property's key and value, in the order sent.
+    pub fn for_each_prop(&self, take: impl FnMut(&'t str, &'t str)) {
+        self.props.for_each(take);
     }
 }
 

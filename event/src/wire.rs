@@ -3,14 +3,14 @@
 //! A record's value is an `EventBatch`. Reading judges a record by its bytes and its schema
 //! version alone, so the same record gives the same events, or the same error, at every replay.
 
-use chrono::{DateTime, Utc};
-use prost::Message;
+mod read;
+
 use prost::encoding::{WireType, encode_varint, encoded_len_varint};
 use uuid::Uuid;
 
-use crate::fields::{EventId, EventType, IdOrigin, SiteId};
-use crate::limits::{TIMESTAMP_MAX, TIMESTAMP_MIN};
+use crate::fields::IdOrigin;
 use crate::model::{Event, EventRef};
+pub use read::{BatchRef, DecodeError, EventBatch, decode, read};
 
 /// `event.proto`, as published.
 pub const PROTO: &str = include_str!("../event.proto");
@@ -21,34 +21,6 @@ pub const SCHEMA_HEADER: &str = "weir-schema";
 pub const SCHEMA_VERSION: &str = "1";
 /// An event's index in its batch is stored in 16 bits.
 pub const BATCH_EVENTS_MAX: usize = u16::MAX as usize;
-
-/// The events of one record.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct EventBatch {
-    /// Made once per flush; a repeat of it is the same flush sent again.
-    pub id: Uuid,
-    /// 1 to [`BATCH_EVENTS_MAX`].
-    pub events: Vec<Event>,
-}
-
-/// Why a record is not an [`EventBatch`].
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum DecodeError {
-    #[error("the record has no value")]
-    Empty,
-    #[error("the record has no {SCHEMA_HEADER} header")]
-    NoSchema,
-    #[error("unknown schema version {0:?}, this reader knows {SCHEMA_VERSION}")]
-    Schema(String),
-    #[error("the value is not an EventBatch: {0}")]
-    Protobuf(#[from] prost::DecodeError),
-    #[error("batch_id has {0} bytes, not 16")]
-    BatchId(usize),
-    #[error("the batch holds {0} events, not 1 to {BATCH_EVENTS_MAX}")]
-    EventCount(usize),
-    #[error("event {index}: {reason}")]
-    Event { index: usize, reason: String },
-}
 
 /// One event as [`BatchEncoder::push`] takes it.
 #[must_use]
@@ -167,12 +139,8 @@ impl BatchEncoder {
     pub fn with_capacity(id: Uuid, record_bytes: usize) -> Self {
         const CAPACITY_MIN: usize = 1024;
         let mut value = Vec::with_capacity(record_bytes.max(CAPACITY_MIN));
-        proto::EventBatch {
-            batch_id: id.as_bytes().to_vec(),
-            events: Vec::new(),
-        }
-        .encode(&mut value)
-        .expect("a Vec grows as it must");
+        put_head(&mut value, 1, id.as_bytes().len());
+        value.extend_from_slice(id.as_bytes());
         Self { value, events: 0 }
     }
 
@@ -223,40 +191,6 @@ impl BatchEncoder {
     }
 }
 
-/// Reads a record's value. `schema` is the value of its [`SCHEMA_HEADER`].
-///
-/// # Errors
-/// [`DecodeError`] if any part of it breaks the contract: a record is taken whole or not at all.
-pub fn decode(schema: Option<&[u8]>, value: Option<&[u8]>) -> Result<EventBatch, DecodeError> {
-    let schema = schema.ok_or(DecodeError::NoSchema)?;
-    if schema != SCHEMA_VERSION.as_bytes() {
-        let shown = schema.iter().take(32).copied().collect::<Vec<_>>();
-        return Err(DecodeError::Schema(
-            String::from_utf8_lossy(&shown).into_owned(),
-        ));
-    }
-    let value = value
-        .filter(|value| !value.is_empty())
-        .ok_or(DecodeError::Empty)?;
-    let batch = proto::EventBatch::decode(value)?;
-    let id = Uuid::from_slice(&batch.batch_id)
-        .map_err(|_| DecodeError::BatchId(batch.batch_id.len()))?;
-    if batch.events.is_empty() || batch.events.len() > BATCH_EVENTS_MAX {
-        return Err(DecodeError::EventCount(batch.events.len()));
-    }
-    let events = batch
-        .events
-        .into_iter()
-        .enumerate()
-        .map(|(index, event)| {
-            event
-                .try_into()
-                .map_err(|reason| DecodeError::Event { index, reason })
-        })
-        .collect::<Result<_, _>>()?;
-    Ok(EventBatch { id, events })
-}
-
 /// The partition of an event that brought its own id, so that its retry lands beside it. The
 /// formula is part of the contract: the two halves of the UUID xor-ed, times 2^64 divided by the
 /// golden ratio, its upper half modulo the number of partitions.
@@ -271,169 +205,5 @@ pub fn partition_of(event_id: Uuid, partitions: u32) -> u32 {
     upper % partitions
 }
 
-mod proto {
-    //! `event.proto` in Rust. A test holds the two together.
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(super) struct EventBatch {
-        #[prost(bytes = "vec", tag = "1")]
-        pub(super) batch_id: Vec<u8>,
-        #[prost(message, repeated, tag = "2")]
-        pub(super) events: Vec<Event>,
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(super) struct Event {
-        #[prost(bytes = "vec", tag = "1")]
-        pub(super) event_id: Vec<u8>,
-        #[prost(enumeration = "IdOrigin", tag = "2")]
-        pub(super) id_origin: i32,
-        #[prost(string, tag = "3")]
-        pub(super) site_id: String,
-        #[prost(string, tag = "4")]
-        pub(super) event_type: String,
-        #[prost(string, tag = "5")]
-        pub(super) path: String,
-        #[prost(string, tag = "6")]
-        pub(super) user_id: String,
-        #[prost(int64, tag = "7")]
-        pub(super) timestamp_ms: i64,
-        #[prost(int64, tag = "8")]
-        pub(super) received_at_ms: i64,
-        #[prost(string, tag = "9")]
-        pub(super) referrer: String,
-        #[prost(message, repeated, tag = "10")]
-        pub(super) props: Vec<Prop>,
-    }
-
-    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
-    #[repr(i32)]
-    pub(super) enum IdOrigin {
-        Edge = 0,
-        Client = 1,
-    }
-
-    #[derive(Clone, PartialEq, prost::Message)]
-    pub(super) struct Prop {
-        #[prost(string, tag = "1")]
-        pub(super) key: String,
-        #[prost(string, tag = "2")]
-        pub(super) value: String,
-    }
-}
-
-// The error is the reason alone; the caller knows which event it was.
-impl TryFrom<proto::Event> for Event {
-    type Error = String;
-
-    fn try_from(event: proto::Event) -> Result<Self, String> {
-        let uuid = Uuid::from_slice(&event.event_id)
-            .map_err(|_| format!("event_id has {} bytes, not 16", event.event_id.len()))?;
-        let origin = match proto::IdOrigin::try_from(event.id_origin) {
-            Ok(proto::IdOrigin::Edge) => IdOrigin::Edge,
-            Ok(proto::IdOrigin::Client) => IdOrigin::Client,
-            Err(_) => return Err(format!("unknown id_origin {}", event.id_origin)),
-        };
-        Ok(Self {
-            id: EventId { uuid, origin },
-            site_id: SiteId::new(event.site_id).map_err(|fault| fault.to_string())?,
-            event_type: EventType::new(event.event_type).map_err(|fault| fault.to_string())?,
-            path: event.path.parse().map_err(|fault| format!("{fault}"))?,
-            user_id: event.user_id,
-            timestamp: time("timestamp_ms", event.timestamp_ms)?,
-            received_at: time("received_at_ms", event.received_at_ms)?,
-            referrer: event.referrer,
-            props: event
-                .props
-                .into_iter()
-                .map(|prop| (prop.key, prop.value))
-                .collect(),
-        })
-    }
-}
-
-fn time(name: &str, millis: i64) -> Result<DateTime<Utc>, String> {
-    DateTime::from_timestamp_millis(millis)
-        .filter(|time| (TIMESTAMP_MIN..TIMESTAMP_MAX).contains(time))
-        .ok_or_else(|| format!("{name} {millis} is not between 2000 and 2200"))
-}
-
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    impl From<&Event> for proto::Event {
-        fn from(event: &Event) -> Self {
-            Self {
-                event_id: event.id.uuid.as_bytes().to_vec(),
-                id_origin: match event.id.origin {
-                    IdOrigin::Edge => proto::IdOrigin::Edge.into(),
-                    IdOrigin::Client => proto::IdOrigin::Client.into(),
-                },
-                site_id: event.site_id.as_str().to_owned(),
-                event_type: event.event_type.as_str().to_owned(),
-                path: event.path.as_str().to_owned(),
-                user_id: event.user_id.clone(),
-                timestamp_ms: event.timestamp.timestamp_millis(),
-                received_at_ms: event.received_at.timestamp_millis(),
-                referrer: event.referrer.clone(),
-                props: event
-                    .props
-                    .iter()
-                    .map(|(key, value)| proto::Prop {
-                        key: key.clone(),
-                        value: value.clone(),
-                    })
-                    .collect(),
-            }
-        }
-    }
-
-    fn some_event() -> impl Strategy<Value = Event> {
-        let text = || "[a-zA-Z0-9 \u{e9}\u{4e2d}]{0,200}";
-        (
-            any::<u128>(),
-            any::<bool>(),
-            "[a-z]{1,20}",
-            "[a-z]{1,20}",
-            "/[a-z]{0,300}",
-            text(),
-            (
-                946_684_800_000..4_102_444_800_000_i64,
-                946_684_800_000..4_102_444_800_000_i64,
-            ),
-            text(),
-            proptest::collection::vec((text(), text()), 0..4),
-        )
-            .prop_map(
-                |(id, is_client, site, event_type, path, user_id, times, referrer, props)| Event {
-                    id: EventId {
-                        uuid: Uuid::from_u128(id),
-                        origin: if is_client {
-                            IdOrigin::Client
-                        } else {
-                            IdOrigin::Edge
-                        },
-                    },
-                    site_id: site.parse().unwrap(),
-                    event_type: event_type.parse().unwrap(),
-                    path: path.parse().unwrap(),
-                    user_id,
-                    timestamp: DateTime::from_timestamp_millis(times.0).unwrap(),
-                    received_at: DateTime::from_timestamp_millis(times.1).unwrap(),
-                    referrer,
-                    props,
-                },
-            )
-    }
-
-    proptest! {
-        // Written by hand for speed, so held against prost.
-        #[test]
-        fn an_event_is_encoded_as_prost_would(event in some_event()) {
-            prop_assert_eq!(encode(&event), proto::Event::from(&event).encode_to_vec());
-        }
-    }
-}
+mod tests;

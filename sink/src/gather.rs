@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::time::Instant;
 
 use event::IdOrigin;
-use event::wire::EventBatch;
+use event::wire::BatchRef;
 use uuid::Uuid;
 
 use crate::config::CutLimits;
@@ -89,7 +89,7 @@ impl Slice {
     pub(crate) fn accept(&mut self, record: Record<'_>, memory: &mut Memory) {
         self.entry.range.to = record.offset + 1;
         self.entry.records += 1;
-        match event::wire::decode(record.schema, record.value) {
+        match event::wire::read(record.schema, record.value) {
             Ok(batch) => self.accept_batch(&batch, record.offset, memory),
             Err(error) => {
                 let dead = DeadLetter {
@@ -110,18 +110,18 @@ impl Slice {
         }
     }
 
-    fn accept_batch(&mut self, batch: &EventBatch, offset: u64, memory: &mut Memory) {
+    fn accept_batch(&mut self, batch: &BatchRef<'_>, offset: u64, memory: &mut Memory) {
         let entry = &mut self.entry;
-        entry.events += batch.events.len() as u64;
+        entry.events += batch.len() as u64;
         let is_stored = |index| self.stored.contains(&(offset, index));
         let key = window::batch_key(batch.id);
         // What is stored was no repeat, whatever the window says by now.
         if !memory.batches.admit(key) && !self.stored.iter().any(|place| place.0 == offset) {
-            entry.repeats += batch.events.len() as u64;
+            entry.repeats += batch.len() as u64;
             return;
         }
         entry.batches.push(key);
-        for (index, event) in (0_u16..).zip(&batch.events) {
+        for (index, event) in (0_u16..).zip(batch.events()) {
             let id = event.id;
             let is_clients = id.origin == IdOrigin::Client;
             if is_clients
@@ -139,10 +139,10 @@ impl Slice {
             self.months.add(event.timestamp.timestamp_millis());
             if !is_stored(index) {
                 self.columns
-                    .push(event, entry.range.partition, offset, index);
+                    .push(&event, entry.range.partition, offset, index);
             }
         }
-        if let Some(event) = batch.events.last() {
+        if let Some(event) = batch.events().last() {
             let millis = event.received_at.timestamp_millis();
             memory.batches.came_at(millis);
             memory.events.came_at(millis);

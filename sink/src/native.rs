@@ -4,7 +4,7 @@
 //! rows stands at the front of it.
 
 use bytes::{BufMut, Bytes, BytesMut};
-use event::{Event, IdOrigin};
+use event::{EventRef, IdOrigin};
 
 /// The columns in the order of [`Columns::in_order`]. Plain strings stand for `LowCardinality`
 /// ones: ClickHouse builds the dictionaries itself, per part.
@@ -54,7 +54,7 @@ pub(crate) struct Columns {
 }
 
 impl Columns {
-    pub(crate) fn push(&mut self, event: &Event, partition: u16, offset: u64, index: u16) {
+    pub(crate) fn push(&mut self, event: &EventRef<'_>, partition: u16, offset: u64, index: u16) {
         let timestamp = event.timestamp.timestamp_millis();
         let (id_high, id_low) = event.id.uuid.as_u64_pair();
         // The upper half of a UUIDv7 made on receipt is its time and the version: near nothing is
@@ -65,16 +65,16 @@ impl Columns {
         put_string(&mut self.site_id, event.site_id.as_str());
         put_string(&mut self.event_type, event.event_type.as_str());
         put_string(&mut self.path, event.path.as_str());
-        put_string(&mut self.user_id, &event.user_id);
+        put_string(&mut self.user_id, event.user_id);
         self.timestamp.put_i64_le(timestamp);
-        put_string(&mut self.referrer, &event.referrer);
-        for (key, value) in &event.props {
+        put_string(&mut self.referrer, event.referrer);
+        let mut props = self.props_ends.last().copied().unwrap_or(0);
+        event.for_each_prop(|key, value| {
             put_string(&mut self.props_keys, key);
             put_string(&mut self.props_values, value);
-        }
-        let props_before = self.props_ends.last().copied().unwrap_or(0);
-        self.props_ends
-            .push(props_before + event.props.len() as u64);
+            props += 1;
+        });
+        self.props_ends.push(props);
         self.id_delta.put_i64_le(id_delta);
         self.id_low.put_u64_le(id_low);
         self.id_origin.put_u8(match event.id.origin {

@@ -1,7 +1,7 @@
 //! The encoder against a decoder that knows the format from its description alone.
 
 use chrono::DateTime;
-use event::EventId;
+use event::{Event, EventId};
 use proptest::prelude::*;
 use uuid::Uuid;
 
@@ -191,7 +191,7 @@ proptest! {
             let mut columns = Columns::default();
             for (index, event) in (0_u16..).zip(events) {
                 let place = (partition, 1_u64 << 40, index);
-                columns.push(event, place.0, place.1, place.2);
+                columns.push(&event.into(), place.0, place.1, place.2);
                 rows.push(expected(event, place));
             }
             prop_assert_eq!(columns.rows(), events.len());
@@ -207,7 +207,7 @@ proptest! {
     ) {
         let mut columns = Columns::default();
         for event in &events {
-            columns.push(event, 0, 0, 0);
+            columns.push(&event.into(), 0, 0, 0);
         }
         let block = encode(&[Part { columns, owner: 1 }], LOG);
         prop_assert_eq!(decode(&block[..at.index(block.len())]), None);

@@ -1,0 +1,289 @@
+//! What is written and read by hand, beside what prost makes of `event.proto`.
+
+use chrono::{DateTime, Utc};
+use proptest::prelude::*;
+use prost::Message;
+
+use super::*;
+use crate::fields::{EventId, EventType, SiteId};
+use crate::limits::{TIMESTAMP_MAX, TIMESTAMP_MIN};
+
+impl From<&Event> for proto::Event {
+    fn from(event: &Event) -> Self {
+        Self {
+            event_id: event.id.uuid.as_bytes().to_vec(),
+            id_origin: match event.id.origin {
+                IdOrigin::Edge => proto::IdOrigin::Edge.into(),
+                IdOrigin::Client => proto::IdOrigin::Client.into(),
+            },
+            site_id: event.site_id.as_str().to_owned(),
+            event_type: event.event_type.as_str().to_owned(),
+            path: event.path.as_str().to_owned(),
+            user_id: event.user_id.clone(),
+            timestamp_ms: event.timestamp.timestamp_millis(),
+            received_at_ms: event.received_at.timestamp_millis(),
+            referrer: event.referrer.clone(),
+            props: event
+                .props
+                .iter()
+                .map(|(key, value)| proto::Prop {
+                    key: key.clone(),
+                    value: value.clone(),
+                })
+                .collect(),
+        }
+    }
+}
+
+fn some_event() -> impl Strategy<Value = Event> {
+    let text = || "[a-zA-Z0-9 \u{e9}\u{4e2d}]{0,200}";
+    (
+        any::<u128>(),
+        any::<bool>(),
+        "[a-z]{1,20}",
+        "[a-z]{1,20}",
+        "/[a-z]{0,300}",
+        text(),
+        (
+            946_684_800_000..4_102_444_800_000_i64,
+            946_684_800_000..4_102_444_800_000_i64,
+        ),
+        text(),
+        proptest::collection::vec((text(), text()), 0..4),
+    )
+        .prop_map(
+            |(id, is_client, site, event_type, path, user_id, times, referrer, props)| Event {
+                id: EventId {
+                    uuid: Uuid::from_u128(id),
+                    origin: if is_client {
+                        IdOrigin::Client
+                    } else {
+                        IdOrigin::Edge
+                    },
+                },
+                site_id: site.parse().unwrap(),
+                event_type: event_type.parse().unwrap(),
+                path: path.parse().unwrap(),
+                user_id,
+                timestamp: DateTime::from_timestamp_millis(times.0).unwrap(),
+                received_at: DateTime::from_timestamp_millis(times.1).unwrap(),
+                referrer,
+                props,
+            },
+        )
+}
+
+/// With texts so short that a change meets what is between them.
+fn small_event() -> impl Strategy<Value = Event> {
+    let text = || "[a-z\u{e9}]{0,3}";
+    let props = proptest::collection::vec((text(), text()), 0..3);
+    (some_event(), text(), text(), props).prop_map(|(event, user_id, referrer, props)| Event {
+        site_id: "s".parse().unwrap(),
+        event_type: "view".parse().unwrap(),
+        path: "/p".parse().unwrap(),
+        user_id,
+        referrer,
+        props,
+        ..event
+    })
+}
+
+fn read_by_prost(value: &[u8]) -> Option<EventBatch> {
+    let batch = proto::EventBatch::decode(value).ok()?;
+    if !(1..=BATCH_EVENTS_MAX).contains(&batch.events.len()) {
+        return None;
+    }
+    let events = batch.events.into_iter().map(Event::try_from);
+    Some(EventBatch {
+        id: Uuid::from_slice(&batch.batch_id).ok()?,
+        events: events.collect::<Result<_, _>>().ok()?,
+    })
+}
+
+fn record(events: &[Event]) -> Vec<u8> {
+    let mut encoder = BatchEncoder::new(Uuid::from_u128(7));
+    for event in events {
+        encoder.push(&encode(event));
+    }
+    encoder.finish()
+}
+
+/// A change of a record that may well leave it one: bytes that mean something to protobuf.
+fn mutation() -> impl Strategy<Value = (proptest::sample::Index, bool, Vec<u8>)> {
+    let heads = (0_u8..12, 0_u8..8).prop_map(|(tag, wire_type)| vec![tag << 3 | wire_type]);
+    let bytes = prop_oneof![
+        heads.clone(),
+        (0_u8..24).prop_map(|length| vec![length]),
+        (heads, 0_u8..4, "[a-z?#/\u{e9}]{0,4}").prop_map(|(mut field, length, text)| {
+            field.push(length);
+            field.extend(text.into_bytes());
+            field
+        }),
+        proptest::collection::vec(any::<u8>(), 0..4),
+    ];
+    (any::<proptest::sample::Index>(), any::<bool>(), bytes)
+}
+
+#[test]
+fn a_field_that_is_there_again_counts_as_prost_takes_it() {
+    let event = Event {
+        id: EventId::edge(Uuid::nil()),
+        site_id: "s".parse().unwrap(),
+        event_type: "view".parse().unwrap(),
+        path: "/first".parse().unwrap(),
+        user_id: "first".to_owned(),
+        timestamp: TIMESTAMP_MIN,
+        received_at: TIMESTAMP_MIN,
+        referrer: String::new(),
+        props: Vec::new(),
+    };
+    let later = TIMESTAMP_MIN.timestamp_millis() as u64 + 1;
+    let number = |tag: u8, number: u64| {
+        let mut field = vec![tag << 3];
+        encode_varint(number, &mut field);
+        field
+    };
+    let fields = [
+        vec![3 << 3 | 2, 1, b't'],
+        vec![4 << 3 | 2, 1, b'c'],
+        vec![5 << 3 | 2, 2, b'/', b'p'],
+        vec![6 << 3 | 2, 1, b'u'],
+        vec![9 << 3 | 2, 1, b'r'],
+        vec![10 << 3 | 2, 6, 1 << 3 | 2, 1, b'k', 1 << 3 | 2, 1, b'l'],
+        number(2, 1),
+        // An int32 keeps what it can hold.
+        number(2, 1 << 32),
+        number(2, (1 << 32) + 1),
+        number(7, later),
+        number(8, later),
+        // Unknown: a number, eight bytes, a text, a group, four bytes.
+        number(11, 300),
+        vec![12 << 3 | 1, 1, 2, 3, 4, 5, 6, 7, 8],
+        vec![13 << 3 | 2, 1, b'x'],
+        vec![14 << 3 | 3, 1 << 3, 5, 14 << 3 | 4],
+        vec![15 << 3 | 5, 1, 2, 3, 4],
+    ];
+    let plain = encode(&event);
+    for field in fields {
+        let mut encoder = BatchEncoder::new(Uuid::nil());
+        encoder.push(&[plain.as_slice(), &field].concat());
+        let value = encoder.finish();
+        let read = decode(Some(SCHEMA_VERSION.as_bytes()), Some(&value)).ok();
+        assert!(read.is_some(), "{field:?}");
+        assert_eq!(read, read_by_prost(&value), "{field:?}");
+    }
+}
+
+proptest! {
+    // Written by hand for speed, so held against prost.
+    #[test]
+    fn an_event_is_encoded_as_prost_would(event in some_event()) {
+        prop_assert_eq!(encode(&event), proto::Event::from(&event).encode_to_vec());
+    }
+
+    #[test]
+    fn a_record_is_read_as_prost_would(
+        events in proptest::collection::vec(small_event(), 0..4),
+        mutations in proptest::collection::vec(mutation(), 0..5),
+        cut in proptest::option::weighted(0.1, any::<proptest::sample::Index>()),
+    ) {
+        let mut value = record(&events);
+        for (at, inserted, bytes) in mutations {
+            let at = at.index(value.len());
+            let end = if inserted { at } else { (at + bytes.len()).min(value.len()) };
+            value.splice(at..end, bytes);
+        }
+        if let Some(cut) = cut {
+            value.truncate(cut.index(value.len()));
+        }
+        let read = decode(Some(SCHEMA_VERSION.as_bytes()), Some(&value)).ok();
+        prop_assert_eq!(read, read_by_prost(&value));
+    }
+}
+
+mod proto {
+    //! `event.proto` as prost has it.
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(super) struct EventBatch {
+        #[prost(bytes = "vec", tag = "1")]
+        pub(super) batch_id: Vec<u8>,
+        #[prost(message, repeated, tag = "2")]
+        pub(super) events: Vec<Event>,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(super) struct Event {
+        #[prost(bytes = "vec", tag = "1")]
+        pub(super) event_id: Vec<u8>,
+        #[prost(enumeration = "IdOrigin", tag = "2")]
+        pub(super) id_origin: i32,
+        #[prost(string, tag = "3")]
+        pub(super) site_id: String,
+        #[prost(string, tag = "4")]
+        pub(super) event_type: String,
+        #[prost(string, tag = "5")]
+        pub(super) path: String,
+        #[prost(string, tag = "6")]
+        pub(super) user_id: String,
+        #[prost(int64, tag = "7")]
+        pub(super) timestamp_ms: i64,
+        #[prost(int64, tag = "8")]
+        pub(super) received_at_ms: i64,
+        #[prost(string, tag = "9")]
+        pub(super) referrer: String,
+        #[prost(message, repeated, tag = "10")]
+        pub(super) props: Vec<Prop>,
+    }
+
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
+    #[repr(i32)]
+    pub(super) enum IdOrigin {
+        Edge = 0,
+        Client = 1,
+    }
+
+    #[derive(Clone, PartialEq, prost::Message)]
+    pub(super) struct Prop {
+        #[prost(string, tag = "1")]
+        pub(super) key: String,
+        #[prost(string, tag = "2")]
+        pub(super) value: String,
+    }
+}
+
+// The error is the reason alone; the caller knows which event it was.
+impl TryFrom<proto::Event> for Event {
+    type Error = String;
+
+    fn try_from(event: proto::Event) -> Result<Self, String> {
+        let uuid = Uuid::from_slice(&event.event_id)
+            .map_err(|_| format!("event_id has {} bytes, not 16", event.event_id.len()))?;
+        let origin = match proto::IdOrigin::try_from(event.id_origin) {
+            Ok(proto::IdOrigin::Edge) => IdOrigin::Edge,
+            Ok(proto::IdOrigin::Client) => IdOrigin::Client,
+            Err(_) => return Err(format!("unknown id_origin {}", event.id_origin)),
+        };
+        Ok(Self {
+            id: EventId { uuid, origin },
+            site_id: SiteId::new(event.site_id).map_err(|fault| fault.to_string())?,
+            event_type: EventType::new(event.event_type).map_err(|fault| fault.to_string())?,
+            path: event.path.parse().map_err(|fault| format!("{fault}"))?,
+            user_id: event.user_id,
+            timestamp: time("timestamp_ms", event.timestamp_ms)?,
+            received_at: time("received_at_ms", event.received_at_ms)?,
+            referrer: event.referrer,
+            props: event
+                .props
+                .into_iter()
+                .map(|prop| (prop.key, prop.value))
+                .collect(),
+        })
+    }
+}
+
+fn time(name: &str, millis: i64) -> Result<DateTime<Utc>, String> {
+    DateTime::from_timestamp_millis(millis)
+        .filter(|time| (TIMESTAMP_MIN..TIMESTAMP_MAX).contains(time))
+        .ok_or_else(|| format!("{name} {millis} is not between 2000 and 2200"))
+}
