@@ -78,7 +78,13 @@ impl Fences {
 
     /// Whether it is closed as `gate` left it.
     pub(crate) async fn is_closed(&self, gate: u64) -> anyhow::Result<bool> {
-        Ok(self.owners().await?.get(&EVERY_PARTITION) == Some(&gate))
+        Ok(self.gate().await? == Some(gate))
+    }
+
+    /// The number by which it was closed, if it is.
+    pub(crate) async fn gate(&self) -> anyhow::Result<Option<u64>> {
+        let gate = self.owners().await?.get(&EVERY_PARTITION).copied();
+        Ok(gate.filter(|gate| *gate != 0))
     }
 
     /// Takes their partitions from all takeovers under way but `keep`: they have to begin again.
@@ -98,9 +104,16 @@ impl Fences {
         self.raise(partitions, draw_owner()).await
     }
 
-    /// Lets the owners insert again.
-    pub(crate) async fn open(&self) -> anyhow::Result<()> {
-        self.raise([EVERY_PARTITION], 0).await
+    /// Lets the owners insert again, unless somebody else has closed it since.
+    pub(crate) async fn open(&self, gate: u64) -> anyhow::Result<()> {
+        // The server compares: this process may be stopped at any line.
+        self.client
+            .query("INSERT INTO fences SELECT {all:UInt16} AS partition, 0 AS owner WHERE (SELECT any(owner) FROM fences WHERE partition = {all:UInt16}) = {gate:UInt64}")
+            .param("all", EVERY_PARTITION)
+            .param("gate", gate)
+            .execute()
+            .await
+            .context("let the sinks insert again")
     }
 
     /// The owner of each partition that has one.

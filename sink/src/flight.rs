@@ -23,6 +23,8 @@ pub(crate) struct Flight {
     planned_at: Option<Instant>,
     /// No step before this.
     not_before: Instant,
+    /// Since when it has been refused because rollups are being seen to.
+    waits_since: Option<Instant>,
     attempt: Attempt,
 }
 
@@ -50,6 +52,7 @@ impl Flight {
             begun_at: now,
             planned_at: None,
             not_before: now,
+            waits_since: None,
             attempt: Attempt::None,
         }
     }
@@ -82,6 +85,11 @@ impl Flight {
 
     pub(crate) fn postpone(&mut self, until: Instant) {
         self.not_before = until;
+    }
+
+    /// Says that rollups are being seen to. Returns for how long that has been said.
+    pub(crate) fn waits(&mut self, now: Instant) -> Duration {
+        now - *self.waits_since.get_or_insert(now)
     }
 
     /// Whether the next step may be made.

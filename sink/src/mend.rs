@@ -16,7 +16,7 @@ use crate::fences::Fences;
 use crate::stored::Stored;
 
 /// One whose maker has died holds the sinks up for so long.
-const LEASE: Duration = Duration::from_secs(15);
+pub(crate) const LEASE: Duration = Duration::from_secs(15);
 const RENEW_EVERY: Duration = Duration::from_secs(3);
 
 /// Mends rollups. Cheap to clone.
@@ -167,14 +167,18 @@ impl Mender {
         }
     }
 
-    /// How mends stand. One that was left behind is put away first.
+    /// How mends stand. One that was left behind is put away first, and a gate that nobody holds is
+    /// opened.
     pub(crate) async fn mends(&self) -> anyhow::Result<Mends> {
         let left: Vec<Uuid> = lock(&self.left).iter().copied().collect();
         for id in left {
             self.put_away(id).await?;
             lock(&self.left).remove(&id);
         }
+        // Asked before the mends: who closes it has noted a mend before.
+        let gate = self.fences.gate().await?;
         let mends = self.all().await?;
+        let is_active = mends.iter().any(|mend| mend.is_active);
         for mend in &mends {
             if !mend.is_active && !mend.has_ended {
                 warn!(
@@ -184,9 +188,14 @@ impl Mender {
                 self.put_away(mend.id).await?;
             }
         }
+        if let (Some(gate), false) = (gate, is_active) {
+            // Its maker died when its mend had ended, or closed it when its lease had: who makes
+            // rollups anew looks whether it is still closed before it swaps them in.
+            self.fences.open(gate).await?;
+        }
         Ok(Mends {
             last_at: mends.iter().map(|mend| mend.last_at).max().unwrap_or(0),
-            is_active: mends.iter().any(|mend| mend.is_active),
+            is_active,
         })
     }
 
@@ -407,9 +416,10 @@ impl Mender {
         }
         self.note(id, Duration::ZERO, &BTreeSet::new(), "ended")
             .await?;
+        let gate = self.fences.gate().await?;
         let is_alone = !self.all().await?.iter().any(|mend| mend.is_active);
-        if is_alone {
-            self.fences.open().await?;
+        if let (Some(gate), true) = (gate, is_alone) {
+            self.fences.open(gate).await?;
         }
         Ok(())
     }

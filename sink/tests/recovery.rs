@@ -320,3 +320,32 @@ async fn nothing_is_inserted_while_rollups_are_mended_and_all_of_it_after() {
     sink.stop().await;
     world.assert_exactly(20).await;
 }
+
+const CLOSE_THE_GATE: &str = "INSERT INTO fences (partition, owner) VALUES (65535, 7)";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gate_that_nobody_holds_any_more_is_opened() {
+    let world = World::new(1).await;
+    world.start().await.stop().await;
+    // As by who died after its mend had ended, or whose word came after its lease had.
+    run_sql(&world, CLOSE_THE_GATE).await;
+    world.send(0, &events(0..10)).await;
+    let sink = world.start().await;
+    world.wait_until_committed(&[(0, 1)]).await;
+    sink.stop().await;
+    world.assert_exactly(10).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sink_at_work_finds_out_that_who_closed_the_gate_has_died() {
+    let world = World::new(1).await;
+    let sink = world.start().await;
+    world.send(0, &events(0..10)).await;
+    world.wait_until_committed(&[(0, 1)]).await;
+    run_sql(&world, "INSERT INTO mends (id, at, until, reason) SELECT generateUUIDv4(), now64(3), now64(3) + 3, 'test'").await;
+    run_sql(&world, CLOSE_THE_GATE).await;
+    world.send(0, &events(10..20)).await;
+    world.wait_until_committed(&[(0, 2)]).await;
+    sink.stop().await;
+    world.assert_exactly(20).await;
+}

@@ -10,6 +10,7 @@ use super::{BUSY, Pipeline};
 use crate::flight::{self, Flight, Progress};
 use crate::gather::Head;
 use crate::membership::{self, Position};
+use crate::mend;
 use crate::writer::Fenced;
 
 /// A plan this old is committed again before its INSERT: the group answers whether this member may
@@ -96,7 +97,12 @@ impl Pipeline {
             Progress::UnderWay => {}
             Progress::Fenced(Fenced::Gate) => {
                 // Nothing of it landed, so its token is as good as new.
-                flight.postpone(Instant::now() + GATE_RETRY);
+                let now = Instant::now();
+                flight.postpone(now + GATE_RETRY);
+                // A takeover finds out whether who sees to the rollups is alive.
+                if flight.waits(now) > mend::LEASE {
+                    self.take_over_the_flight_anew();
+                }
             }
             Progress::Fenced(Fenced::Owner) => {
                 metrics::counter!("weir_sink_cuts_fenced_total").increment(1);
