@@ -1,6 +1,8 @@
 //! The same events in Kafka, stored again and again into empty databases by a new group: with
-//! exactly-once, without, without, with, and so on, so that a machine that slows down slows both.
+//! exactly-once, without, without, with, and so on. Each is compared with the other of its round, so
+//! that a machine that slows down slows both.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -18,9 +20,9 @@ pub(crate) struct Options {
     /// Events a record.
     #[arg(long, default_value_t = 100)]
     batch: u64,
-    /// Times each way is measured.
-    #[arg(long, default_value_t = 4)]
-    rounds: usize,
+    /// Times both ways are measured.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
 }
 
 /// One way, once.
@@ -66,52 +68,67 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
         "{} events in records of {}, {} rounds of each way",
         options.events, options.batch, options.rounds
     );
-    let (mut with, mut without) = (Vec::new(), Vec::new());
-    for round in 0..2 * options.rounds {
-        // With, without, without, with.
-        let exactly_once = matches!(round % 4, 0 | 3);
-        let name = format!("round{round}");
-        migrate(folder.path(), &settings, &name)?;
-        let measured = measure(
-            folder.path(),
-            &settings,
-            &clickhouse,
-            &name,
-            exactly_once,
-            options.events,
-        )
-        .await?;
-        clickhouse.text(&format!("DROP DATABASE {name} SYNC")).await;
-        println!(
-            "{:<22} {:>9.0} events/s  {:>9.0} events per CPU-second of the sink",
-            if exactly_once {
-                "exactly once"
-            } else {
-                "without"
-            },
-            measured.rate,
-            measured.per_cpu
-        );
-        if exactly_once {
-            &mut with
+    let mut ratios = Vec::new();
+    for round in 0..options.rounds {
+        // With and without, without and with, and so on.
+        let order = if round % 2 == 0 {
+            [true, false]
         } else {
-            &mut without
+            [false, true]
+        };
+        let mut measured = BTreeMap::new();
+        for exactly_once in order {
+            let way = if exactly_once { "with" } else { "without" };
+            let name = format!("{way}{round}");
+            migrate(folder.path(), &settings, &name)?;
+            let figures = measure(
+                folder.path(),
+                &settings,
+                &clickhouse,
+                &name,
+                exactly_once,
+                options.events,
+            )
+            .await?;
+            clickhouse.text(&format!("DROP DATABASE {name} SYNC")).await;
+            println!(
+                "{way:<8} {:>9.0} events/s  {:>9.0} events per CPU-second of the sink",
+                figures.rate, figures.per_cpu
+            );
+            measured.insert(exactly_once, figures);
         }
-        .push(measured);
+        ratios.push(measured[&true].over(measured[&false]));
     }
-    let ratio = |of: fn(&Measured) -> f64| {
-        100.0 * median(with.iter().map(of).collect()) / median(without.iter().map(of).collect())
+    let said = |of: fn(&Measured) -> f64| {
+        let mut percents: Vec<f64> = ratios.iter().map(|ratio| 100.0 * of(ratio)).collect();
+        percents.sort_by(f64::total_cmp);
+        format!(
+            "{:.1} % ({:.1} to {:.1})",
+            median(&percents),
+            percents[0],
+            percents[percents.len() - 1]
+        )
     };
     println!(
-        "exactly once has {:.1} % of the throughput without it, and {:.1} % of the events per CPU-second of the sink (medians)",
-        ratio(|measured| measured.rate),
-        ratio(|measured| measured.per_cpu)
+        "exactly once has {} of the throughput without it, and {} of the events per CPU-second of the sink: medians of {} rounds, each against its own",
+        said(|ratio| ratio.rate),
+        said(|ratio| ratio.per_cpu),
+        options.rounds
     );
     Ok(())
 }
 
-fn median(mut figures: Vec<f64>) -> f64 {
-    figures.sort_by(f64::total_cmp);
+impl Measured {
+    fn over(self, other: Self) -> Self {
+        Self {
+            rate: self.rate / other.rate,
+            per_cpu: self.per_cpu / other.per_cpu,
+        }
+    }
+}
+
+/// Of figures in order.
+fn median(figures: &[f64]) -> f64 {
     let middle = figures.len() / 2;
     if figures.len() % 2 == 1 {
         figures[middle]
