@@ -219,3 +219,35 @@ async fn answers_are_those_of_the_rows_while_these_change() {
     counting.stop().await;
     world.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_that_are_kept_take_no_more_bytes_than_they_may() {
+    const BYTES_MAX: u64 = 8 * 1024;
+    // What an answer takes at the least.
+    const KEPT_MAX: usize = BYTES_MAX as usize / 256;
+    let config = Config {
+        kept_bytes_max: BYTES_MAX,
+        ..Config::default()
+    };
+    let (gate, world) = behind_a_gate(config).await;
+    world.insert(&[view("u", "2025-03-01T12:00:00Z")]).await;
+    let dates = (1..=31).flat_map(|day| [1, 3, 5].map(|month| format!("2025-{month:02}-{day:02}")));
+    let dates: Vec<String> = dates.collect();
+    for date in &dates {
+        assert!(
+            ask(&gate, &world, &[("site_id", "s"), ("date", date)])
+                .await
+                .1
+        );
+    }
+    let mut kept = 0;
+    for date in dates.iter().rev() {
+        if !ask(&gate, &world, &[("site_id", "s"), ("date", date)])
+            .await
+            .1
+        {
+            kept += 1;
+        }
+    }
+    assert!((1..=KEPT_MAX).contains(&kept), "{kept} of {}", dates.len());
+}
