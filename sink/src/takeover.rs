@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use clickhouse::Client;
@@ -27,6 +27,7 @@ use crate::window::Memory;
 const KAFKA_TIMEOUT: Duration = Duration::from_secs(10);
 /// Where somebody else was quicker, the next attempt is made after this.
 const CONTENTION_WAIT: Duration = Duration::from_millis(100);
+const CONTENTION_TOLD_EVERY: Duration = Duration::from_secs(10);
 /// A replicated table forgets tokens after an hour by default.
 const REPLICATED_AGE_MAX: Duration = Duration::from_secs(30 * 60);
 /// Clocks may differ by this much; what was done meanwhile counts as done after a plan.
@@ -112,6 +113,7 @@ impl Takeovers {
         cancelled: CancellationToken,
     ) -> anyhow::Result<Vec<Takeover>> {
         let mut failures = 0;
+        let mut told_at = None;
         loop {
             let attempt = tokio::select! {
                 attempt = self.attempt(&partitions, &cancelled) => attempt,
@@ -123,7 +125,11 @@ impl Takeovers {
                 Err(error) => error,
             };
             let wait = if recovery::is_contention(&error) {
-                info!("taking partitions over again: {error:#}");
+                // Somebody may see to the rollups for minutes.
+                if told_at.is_none_or(|at: Instant| at.elapsed() > CONTENTION_TOLD_EVERY) {
+                    told_at = Some(Instant::now());
+                    info!("taking partitions over again: {error:#}");
+                }
                 CONTENTION_WAIT
             } else {
                 failures += 1;
