@@ -27,7 +27,8 @@ pub(super) enum Phase {
 #[derive(Clone)]
 pub(super) struct Activity {
     opened_at: Instant,
-    /// Milliseconds since the connection was opened, and the phase in the lowest two bits.
+    /// Microseconds since the connection was opened, and the phase in the lowest two bits. Whole
+    /// milliseconds would end a time-out up to one of them early.
     noted: Arc<AtomicU64>,
 }
 
@@ -41,8 +42,8 @@ impl Activity {
     }
 
     pub(super) fn enter(&self, phase: Phase) {
-        let millis = self.opened_at.elapsed().as_millis() as u64;
-        self.noted.store(millis << 2 | phase as u64, Relaxed);
+        let micros = self.opened_at.elapsed().as_micros() as u64;
+        self.noted.store(micros << 2 | phase as u64, Relaxed);
     }
 
     pub(super) fn noted(&self) -> (Phase, Instant) {
@@ -52,7 +53,7 @@ impl Activity {
             1 => Phase::Answer,
             _ => Phase::Client,
         };
-        (phase, self.opened_at + Duration::from_millis(noted >> 2))
+        (phase, self.opened_at + Duration::from_micros(noted >> 2))
     }
 
     fn phase(&self) -> Phase {
