@@ -301,6 +301,8 @@ impl Stored {
             .client
             .query(include_str!("../sql/differing_days.sql"))
             .param("days", days.as_slice())
+            .with_setting("max_bytes_before_external_group_by", "200000000")
+            .with_setting("max_threads", "2")
             .fetch_all::<u16>()
             .await
             .context("compare rollups with the rows")?;
