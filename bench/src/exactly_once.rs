@@ -1,12 +1,14 @@
 //! The same events in Kafka, stored again and again into empty databases by a new group: with
 //! exactly-once, without, without, with, and so on. Each is compared with the other of its round, so
-//! that a machine that slows down slows both.
+//! that a machine that slows down slows both. What a median of rounds is worth is said with it: the
+//! interval in which the ratio is with a probability of 95 %.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use bench::process::tree_cpu_time;
 use e2e::{ClickHouse, Door, Process, command, free_port, run as run_command};
 
 const POLL: Duration = Duration::from_millis(20);
@@ -32,6 +34,9 @@ struct Measured {
     rate: f64,
     /// The same per CPU-second of the sink.
     per_cpu: f64,
+    /// The same per CPU-second of the sink, Kafka and ClickHouse, until that has merged what it was
+    /// sent.
+    per_cpu_of_all: f64,
     /// Of the time that its cuts took, what was not their INSERT: the commit of a plan, the entry
     /// in the ledger, the turns of the loop between them.
     beside: f64,
@@ -60,9 +65,16 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
         server.start();
         server.ready().await;
     }
-    let clickhouse = ClickHouse {
-        url: format!("http://{engine_at}"),
-        user: "default",
+    let world = World {
+        folder: folder.path(),
+        settings: &settings,
+        clickhouse: ClickHouse {
+            url: format!("http://{engine_at}"),
+            user: "default",
+        },
+        merges: clickhouse::Client::default().with_url(format!("http://{engine_at}")),
+        broker: &broker,
+        engine: &engine,
     };
     migrate(folder.path(), &settings, "filled")?;
     let partitions = infra::kafka::Config::default().partitions;
@@ -84,20 +96,16 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
             let way = if exactly_once { "with" } else { "without" };
             let name = format!("{way}{round}");
             migrate(folder.path(), &settings, &name)?;
-            let figures = measure(
-                folder.path(),
-                &settings,
-                &clickhouse,
-                &name,
-                exactly_once,
-                options.events,
-            )
-            .await?;
-            clickhouse.text(&format!("DROP DATABASE {name} SYNC")).await;
+            let figures = world.measure(&name, exactly_once, options.events).await?;
+            world
+                .clickhouse
+                .text(&format!("DROP DATABASE {name} SYNC"))
+                .await;
             println!(
-                "{way:<8} {:>9.0} events/s  {:>9.0} events per CPU-second of the sink  {:>4.1} % of its cuts' time beside the INSERT",
+                "{way:<8} {:>9.0} events/s  {:>9.0} per CPU-second of the sink, {:>7.0} of all  {:>4.1} % of its cuts' time beside the INSERT",
                 figures.rate,
                 figures.per_cpu,
+                figures.per_cpu_of_all,
                 100.0 * figures.beside
             );
             measured.insert(exactly_once, figures);
@@ -107,23 +115,49 @@ pub(crate) async fn run(options: &Options) -> anyhow::Result<()> {
     let said = |of: fn([Measured; 2]) -> f64| {
         let mut percents: Vec<f64> = rounds.iter().map(|round| 100.0 * of(*round)).collect();
         percents.sort_by(f64::total_cmp);
-        format!(
-            "{:.1} % ({:.1} to {:.1})",
-            median(&percents),
-            percents[0],
-            percents[percents.len() - 1]
-        )
+        let (low, high) = interval(&percents);
+        format!("{:.1} % ({low:.1} to {high:.1})", median(&percents))
     };
     println!(
-        "exactly once has {} of the throughput without it, and {} of the events per CPU-second of the sink; \
+        "exactly once has {} of the throughput without it, {} of the events per CPU-second of the sink, \
+         and {} of those per CPU-second of sink, Kafka and ClickHouse, merges and all; \
          plans and the ledger keep the next INSERT waiting for {} of the time of the cuts: \
-         medians of {} rounds, each against its own",
+         medians of {} rounds, each against its own{}",
         said(|[with, without]| with.rate / without.rate),
         said(|[with, without]| with.per_cpu / without.per_cpu),
+        said(|[with, without]| with.per_cpu_of_all / without.per_cpu_of_all),
         said(|[with, without]| with.beside - without.beside),
-        options.rounds
+        options.rounds,
+        if options.rounds < ROUNDS_FOR_AN_INTERVAL {
+            ", with their extremes"
+        } else {
+            ", with the interval of each at 95 %"
+        }
     );
     Ok(())
+}
+
+/// Of fewer no interval is sure by 95 %.
+const ROUNDS_FOR_AN_INTERVAL: u32 = 6;
+
+/// Where the median of what figures, in order, are drawn from is by 95 %, whatever their
+/// distribution: between the k-th from below and the k-th from above, if fewer than k of as many
+/// coins show heads in at most 2.5 % of cases. Their extremes if there are too few.
+fn interval(figures: &[f64]) -> (f64, f64) {
+    const BEYOND: f64 = 0.025;
+    let rounds = figures.len();
+    let mut of_fewer = 0.0;
+    let mut exactly = 0.5_f64.powi(i32::try_from(rounds).unwrap_or(i32::MAX));
+    let mut from_end = 0;
+    for heads in 0..rounds / 2 {
+        of_fewer += exactly;
+        if of_fewer > BEYOND {
+            break;
+        }
+        from_end = heads;
+        exactly *= (rounds - heads) as f64 / (heads + 1) as f64;
+    }
+    (figures[from_end], figures[rounds - 1 - from_end])
 }
 
 /// Of figures in order.
@@ -153,53 +187,93 @@ fn migrate(
     Ok(())
 }
 
-async fn measure(
-    folder: &Path,
-    settings: &[(&'static str, String)],
-    clickhouse: &ClickHouse,
-    name: &str,
-    exactly_once: bool,
-    events: u64,
-) -> anyhow::Result<Measured> {
-    let address = free_port();
-    let mut settings = settings.to_vec();
-    settings.extend([
-        ("WEIR_SINK__LISTEN", format!("127.0.0.1:{address}")),
-        ("WEIR_SINK__GROUP", name.to_owned()),
-        ("WEIR_CLICKHOUSE__DATABASE", name.to_owned()),
-        ("WEIR_SINK__EXACTLY_ONCE", exactly_once.to_string()),
-    ]);
-    let door = Door::Http(format!("http://127.0.0.1:{address}/health"));
-    let sink = Process::new(name, folder, &["sink"], settings, door);
-    sink.start();
-    let begun = Instant::now();
-    let mut first: Option<(Instant, u64, f64)> = None;
-    loop {
-        if begun.elapsed() > ROUND_WITHIN {
-            bail!("the sink did not store {events} events within {ROUND_WITHIN:?}");
-        }
-        let rows: u64 = clickhouse
-            .text(&format!("SELECT count() FROM {name}.events"))
-            .await
-            .parse()
-            .context("a count")?;
-        let now = Instant::now();
-        match first {
-            None if rows > 0 => first = Some((now, rows, cpu_seconds(&sink)?)),
-            Some((at, before, cpu)) if rows >= events => {
-                let stored = (rows - before) as f64;
-                let measured = Measured {
-                    rate: stored / (now - at).as_secs_f64(),
-                    per_cpu: stored / (cpu_seconds(&sink)? - cpu),
-                    beside: beside_the_inserts(address).await?,
-                };
-                sink.kill();
-                return Ok(measured);
-            }
-            _ => {}
-        }
-        tokio::time::sleep(POLL).await;
+/// What all rounds share.
+struct World<'a> {
+    folder: &'a Path,
+    settings: &'a [(&'static str, String)],
+    clickhouse: ClickHouse,
+    /// Asks about merges.
+    merges: clickhouse::Client,
+    broker: &'a Process,
+    engine: &'a Process,
+}
+
+impl World<'_> {
+    async fn measure(
+        &self,
+        name: &str,
+        exactly_once: bool,
+        events: u64,
+    ) -> anyhow::Result<Measured> {
+        // What the round before has left to be merged is not this one's.
+        bench::merges::until_quiet(&self.merges).await?;
+        let address = free_port();
+        let mut settings = self.settings.to_vec();
+        settings.extend([
+            ("WEIR_SINK__LISTEN", format!("127.0.0.1:{address}")),
+            ("WEIR_SINK__GROUP", name.to_owned()),
+            ("WEIR_CLICKHOUSE__DATABASE", name.to_owned()),
+            ("WEIR_SINK__EXACTLY_ONCE", exactly_once.to_string()),
+        ]);
+        let door = Door::Http(format!("http://127.0.0.1:{address}/health"));
+        let sink = Process::new(name, self.folder, &["sink"], settings, door);
+        sink.start();
+        let first = self.once_stored(name, 1, &sink).await?;
+        let last = self.once_stored(name, events, &sink).await?;
+        let beside = beside_the_inserts(address).await?;
+        bench::merges::until_quiet(&self.merges).await?;
+        let of_all = self.spent_by_all(&sink)? - first.spent_by_all;
+        sink.kill();
+        let stored = (last.rows - first.rows) as f64;
+        Ok(Measured {
+            rate: stored / (last.at - first.at).as_secs_f64(),
+            per_cpu: stored / (last.spent_by_sink - first.spent_by_sink).as_secs_f64(),
+            per_cpu_of_all: stored / of_all.as_secs_f64(),
+            beside,
+        })
     }
+
+    /// How things stand once `rows` or more are stored.
+    async fn once_stored(&self, name: &str, rows: u64, sink: &Process) -> anyhow::Result<Standing> {
+        let begun = Instant::now();
+        loop {
+            let stored: u64 = self
+                .clickhouse
+                .text(&format!("SELECT count() FROM {name}.events"))
+                .await
+                .parse()
+                .context("a count")?;
+            if stored >= rows {
+                return Ok(Standing {
+                    at: Instant::now(),
+                    rows: stored,
+                    spent_by_sink: tree_cpu_time(sink.pid())?,
+                    spent_by_all: self.spent_by_all(sink)?,
+                });
+            }
+            if begun.elapsed() > ROUND_WITHIN {
+                bail!("the sink did not store {rows} events within {ROUND_WITHIN:?}");
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    fn spent_by_all(&self, sink: &Process) -> anyhow::Result<Duration> {
+        [sink, self.broker, self.engine]
+            .into_iter()
+            .map(|process| tree_cpu_time(process.pid()))
+            .sum()
+    }
+}
+
+/// What a look in the midst of a round finds.
+struct Standing {
+    at: Instant,
+    rows: u64,
+    /// Processor time.
+    spent_by_sink: Duration,
+    /// The same with Kafka and ClickHouse.
+    spent_by_all: Duration,
 }
 
 /// Of the time that a sink's cuts took, what was not their INSERT.
@@ -216,14 +290,18 @@ async fn beside_the_inserts(port: u16) -> anyhow::Result<f64> {
     Ok(1.0 - inserting / seconds("weir_sink_cut_duration_seconds_sum")?)
 }
 
-/// User and system time of a process, in seconds.
-fn cpu_seconds(process: &Process) -> anyhow::Result<f64> {
-    const TICKS_A_SECOND: f64 = 100.0;
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.pid()))
-        .context("read a process's times")?;
-    // After the name in brackets, which may hold spaces: the 12th and 13th field.
-    let (_, fields) = stat.rsplit_once(')').context("a process's name")?;
-    let fields: Vec<&str> = fields.split_whitespace().collect();
-    let ticks: f64 = fields[11].parse::<f64>()? + fields[12].parse::<f64>()?;
-    Ok(ticks / TICKS_A_SECOND)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interval_leaves_out_as_many_rounds_at_each_end_as_chance_allows() {
+        let rounds = |rounds: u8| (1..=rounds).map(f64::from).collect::<Vec<_>>();
+        // From tables of the sign test: at 95 % for 10 rounds the 2nd, for 25 the 8th.
+        for (count, from_end) in [(1, 1), (5, 1), (6, 1), (9, 2), (10, 2), (25, 8)] {
+            let (low, high) = interval(&rounds(count));
+            assert_eq!(low, f64::from(from_end), "of {count}");
+            assert_eq!(high, f64::from(count + 1 - from_end), "of {count}");
+        }
+    }
 }

@@ -15,7 +15,7 @@ const LOOK: Duration = Duration::from_secs(1);
 ///
 /// # Errors
 /// If it cannot be asked.
-pub(crate) async fn until_quiet(client: &Client) -> anyhow::Result<()> {
+pub async fn until_quiet(client: &Client) -> anyhow::Result<()> {
     let give_up_at = Instant::now() + WITHIN;
     let mut quiet = 0;
     while quiet < QUIET_LOOKS && Instant::now() < give_up_at {

@@ -123,30 +123,12 @@ impl Server {
         cpu_time(&stat).with_context(|| format!("read the times of {}", self.name))
     }
 
-    /// The same with all processes that it has started, and they in turn; also those that have
-    /// ended.
+    /// The same with all processes that it has started: [`tree_cpu_time`].
     ///
     /// # Errors
     /// If the system does not tell.
     pub(crate) fn tree_cpu_time(&self) -> anyhow::Result<Duration> {
-        let reading = || format!("read the times of {} and its processes", self.name);
-        let mut stats = HashMap::new();
-        for entry in std::fs::read_dir("/proc").with_context(reading)? {
-            let Ok(pid) = entry
-                .with_context(reading)?
-                .file_name()
-                .to_string_lossy()
-                .parse::<u32>()
-            else {
-                continue;
-            };
-            // Whoever has ended since is in its parent's times now.
-            if let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) {
-                stats.extend(Stat::parse(&stat).map(|stat| (pid, stat)));
-            }
-        }
-        let ticks = tree_ticks(&stats, self.child.id()).with_context(reading)?;
-        Ok(cpu_tick() * u32::try_from(ticks).with_context(reading)?)
+        tree_cpu_time(self.child.id()).with_context(|| format!("of {}", self.name))
     }
 
     /// The most memory it ever held, in bytes.
@@ -245,6 +227,32 @@ fn address_in(log: &str) -> Option<SocketAddr> {
         let (_, address) = line.split_once(LISTENS_ON)?;
         address.trim().parse().ok()
     })
+}
+
+/// User and system time so far of a process with all processes that it has started, and they in
+/// turn; also those that have ended.
+///
+/// # Errors
+/// If the system does not tell.
+pub fn tree_cpu_time(root: u32) -> anyhow::Result<Duration> {
+    let reading = || format!("read the times of process {root} and its children");
+    let mut stats = HashMap::new();
+    for entry in std::fs::read_dir("/proc").with_context(reading)? {
+        let Ok(pid) = entry
+            .with_context(reading)?
+            .file_name()
+            .to_string_lossy()
+            .parse::<u32>()
+        else {
+            continue;
+        };
+        // Whoever has ended since is in its parent's times now.
+        if let Ok(stat) = std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+            stats.extend(Stat::parse(&stat).map(|stat| (pid, stat)));
+        }
+    }
+    let ticks = tree_ticks(&stats, root).with_context(reading)?;
+    Ok(cpu_tick() * u32::try_from(ticks).with_context(reading)?)
 }
 
 /// User and system time of this process so far.
