@@ -119,6 +119,7 @@ impl Flight {
         // Ends by itself: every step of it has a time limit.
         runtime.spawn(async move {
             let stored = store(&cut, &writer, &dead_letters).await;
+            drop(cut);
             // The loop may have dropped the flight meanwhile.
             let _ = done.send(stored);
         });
@@ -161,6 +162,11 @@ impl Flight {
         }
     }
 
+    /// The cut, unless an attempt still holds it.
+    pub(crate) fn into_cut(self) -> Option<Cut> {
+        std::sync::Arc::into_inner(self.cut)
+    }
+
     /// Counts a cut that has landed.
     pub(crate) fn count(&self) {
         let cut = &self.cut;
@@ -169,11 +175,11 @@ impl Flight {
         metrics::counter!("weir_sink_dead_letters_total").increment(cut.dead_letters.len() as u64);
         metrics::counter!("weir_sink_cuts_total").increment(1);
         metrics::gauge!("weir_sink_cut_rows").set(cut.rows as f64);
-        metrics::gauge!("weir_sink_cut_bytes").set(cut.block.len() as f64);
+        metrics::gauge!("weir_sink_cut_bytes").set(cut.block.bytes() as f64);
         metrics::histogram!("weir_sink_cut_duration_seconds").record(self.begun_at.elapsed());
         tracing::debug!(
             cut.rows,
-            cut.bytes = cut.block.len(),
+            cut.bytes = cut.block.bytes(),
             cut.partitions = cut.plan.ranges.len(),
             cut.repeats = cut.repeats(),
             "stored a cut of {} rows",
@@ -207,7 +213,7 @@ async fn store(cut: &Cut, writer: &Writer, dead_letters: &DeadLetters) -> anyhow
     if cut.rows > 0 {
         let begun = Instant::now();
         writer
-            .insert(cut.plan.id, cut.block.clone())
+            .insert(cut.plan.id, &cut.block)
             .await
             .with_context(|| format!("insert {} rows", cut.rows))?;
         metrics::histogram!("weir_sink_insert_duration_seconds").record(begun.elapsed());

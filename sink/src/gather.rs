@@ -11,7 +11,7 @@ use uuid::Uuid;
 use crate::config::CutLimits;
 use crate::ledger::{self, Entry};
 use crate::months::Months;
-use crate::native::{Columns, Part};
+use crate::native::{Columns, Part, Rows};
 use crate::plan::{self, Plan, Range};
 use crate::window::{self, Memory};
 
@@ -180,6 +180,8 @@ pub(crate) struct Gather {
     bytes: usize,
     months: Months,
     opened_at: Option<Instant>,
+    /// Empty ones, in the memory of the last cut that has landed.
+    spare: Vec<Columns>,
 }
 
 /// A cut is full once it touches so many months: each is a block of its own in every table, and a
@@ -200,7 +202,10 @@ impl Gather {
         let slice = self
             .slices
             .entry(record.partition)
-            .or_insert_with(|| Slice::new(record.partition, from, owner));
+            .or_insert_with(|| Slice {
+                columns: self.spare.pop().unwrap_or_default(),
+                ..Slice::new(record.partition, from, owner)
+            });
         let (rows, bytes, months) = (slice.rows(), slice.bytes(), slice.months.count());
         slice.accept(record, memory);
         self.rows += slice.rows() - rows;
@@ -231,6 +236,13 @@ impl Gather {
     /// When age alone makes it due.
     pub(crate) fn due_at(&self, limits: &CutLimits) -> Option<Instant> {
         self.opened_at.map(|opened_at| opened_at + limits.age_max)
+    }
+
+    /// Has the memory of a cut that is over used again by the next ones: it is no more than that of
+    /// one cut.
+    pub(crate) fn reuse(&mut self, cut: Cut) {
+        let parts = cut.block.parts.into_iter();
+        self.spare = parts.map(|part| part.columns.emptied()).collect();
     }
 
     /// Forgets what was gathered of a partition.
@@ -292,7 +304,7 @@ pub(crate) struct Cut {
     /// Rows in the block.
     pub(crate) rows: usize,
     /// The INSERT's body.
-    pub(crate) block: bytes::Bytes,
+    pub(crate) block: Rows,
     pub(crate) dead_letters: Vec<DeadLetter>,
     /// A range each.
     pub(crate) entries: Vec<Entry>,
@@ -316,6 +328,10 @@ impl Cut {
             months.merge(&slice.months);
             entries.push(slice.entry);
         }
+        let block = Rows {
+            parts,
+            log: head.log,
+        };
         Self {
             plan: Plan {
                 id: head.id,
@@ -324,8 +340,8 @@ impl Cut {
                 repeat_window: head.repeat_window,
                 ranges: entries.iter().map(|entry| entry.range).collect(),
             },
-            rows: parts.iter().map(|part| part.columns.rows()).sum(),
-            block: crate::native::encode(&parts, head.log),
+            rows: block.count(),
+            block,
             dead_letters,
             entries,
             parts: months.blocks_max(),

@@ -3,6 +3,8 @@
 //! Native because a body that was cut short can never be taken for a smaller block: the number of
 //! rows stands at the front of it.
 
+use std::borrow::Cow;
+
 use bytes::{BufMut, Bytes, BytesMut};
 use event::{EventRef, IdOrigin};
 
@@ -26,6 +28,8 @@ pub(crate) const COLUMNS: [(&str, &str); 16] = [
     ("_log", "UInt32"),
     ("_owner", "UInt64"),
 ];
+/// Not worth giving back.
+const SMALL_BYTES: usize = 64 * 1024;
 const PROPS: usize = 6;
 const LOG: usize = 14;
 const OWNER: usize = 15;
@@ -99,6 +103,40 @@ impl Columns {
         plain + self.props_ends.len() * 8 + self.props_keys.len() + self.props_values.len()
     }
 
+    /// Without rows, in the same memory: what is grown anew for each cut has to be cleared by the
+    /// system, page by page. New ones if the rows left most of it unused.
+    pub(crate) fn emptied(mut self) -> Self {
+        let used = self.bytes();
+        let mut reserved = self.props_ends.capacity() * 8;
+        self.rows = 0;
+        self.props_ends.clear();
+        for column in [
+            &mut self.site_id,
+            &mut self.event_type,
+            &mut self.path,
+            &mut self.user_id,
+            &mut self.timestamp,
+            &mut self.referrer,
+            &mut self.props_keys,
+            &mut self.props_values,
+            &mut self.id_delta,
+            &mut self.id_low,
+            &mut self.id_origin,
+            &mut self.lag_ms,
+            &mut self.partition,
+            &mut self.offset,
+            &mut self.index,
+        ] {
+            reserved += column.capacity();
+            column.clear();
+        }
+        // A vector that grows doubles.
+        if reserved > 2 * used + SMALL_BYTES {
+            return Self::default();
+        }
+        self
+    }
+
     /// The columns' bytes; those of `props` and the constant ones are made when the block is.
     fn in_order(&self) -> [&[u8]; LOG] {
         [
@@ -130,34 +168,95 @@ pub(crate) struct Part {
 
 /// One block of all `parts`, one after the other, of one life of the topic. The same parts give
 /// the same bytes.
-pub(crate) fn encode(parts: &[Part], log: u32) -> Bytes {
-    const HEADERS_BYTES: usize = 1024;
-    const CONSTANTS_BYTES: usize = 4 + 8;
-    let rows: usize = parts.iter().map(|part| part.columns.rows()).sum();
-    let bytes: usize = parts.iter().map(|part| part.columns.bytes()).sum();
-    let mut block = Block::new(
-        COLUMNS.len(),
-        rows,
-        HEADERS_BYTES + bytes + rows * CONSTANTS_BYTES,
-    );
-    for (column, (name, kind)) in COLUMNS.into_iter().enumerate() {
-        let block = block.column(name, kind);
+#[derive(Debug)]
+pub(crate) struct Rows {
+    pub(crate) parts: Vec<Part>,
+    pub(crate) log: u32,
+}
+
+impl Rows {
+    pub(crate) fn count(&self) -> usize {
+        self.parts.iter().map(|part| part.columns.rows()).sum()
+    }
+
+    /// Bytes of all columns.
+    pub(crate) fn bytes(&self) -> usize {
+        self.parts.iter().map(|part| part.columns.bytes()).sum()
+    }
+
+    /// The block, in pieces of `piece_bytes`; the last may be smaller. It is never there as a
+    /// whole: that would be as much memory again, touched once.
+    pub(crate) fn pieces(&self, piece_bytes: usize) -> impl Iterator<Item = Bytes> + Send {
+        let mut segments = self.segments();
+        let mut segment: Cow<'_, [u8]> = Cow::Borrowed(&[]);
+        let mut taken = 0;
+        std::iter::from_fn(move || {
+            let mut piece = BytesMut::with_capacity(piece_bytes);
+            while piece.len() < piece_bytes {
+                let rest = &segment[taken..];
+                if rest.is_empty() {
+                    match segments.next() {
+                        Some(next) => (segment, taken) = (next, 0),
+                        None => break,
+                    }
+                    continue;
+                }
+                let some = rest.len().min(piece_bytes - piece.len());
+                piece.put_slice(&rest[..some]);
+                taken += some;
+            }
+            (!piece.is_empty()).then(|| piece.freeze())
+        })
+    }
+
+    /// What the block consists of, in order.
+    fn segments(&self) -> impl Iterator<Item = Cow<'_, [u8]>> + Send {
+        let mut head = Vec::new();
+        put_varint(&mut head, COLUMNS.len() as u64);
+        put_varint(&mut head, self.count() as u64);
+        let columns = COLUMNS
+            .into_iter()
+            .enumerate()
+            .flat_map(|(column, (name, kind))| {
+                let mut head = Vec::new();
+                put_string(&mut head, name);
+                put_string(&mut head, kind);
+                std::iter::once(Cow::Owned(head)).chain(self.values(column))
+            });
+        std::iter::once(Cow::Owned(head)).chain(columns)
+    }
+
+    fn values(&self, column: usize) -> Vec<Cow<'_, [u8]>> {
+        let parts = self.parts.iter();
         match column {
-            PROPS => put_props(block, parts),
-            LOG => (0..rows).for_each(|_| block.put_u32_le(log)),
-            OWNER => {
-                for part in parts {
-                    (0..part.columns.rows()).for_each(|_| block.put_u64_le(part.owner));
-                }
-            }
-            _ => {
-                for part in parts {
-                    block.put_slice(part.columns.in_order()[column]);
-                }
-            }
+            PROPS => self.props(),
+            LOG => vec![Cow::Owned(self.log.to_le_bytes().repeat(self.count()))],
+            OWNER => parts
+                .map(|part| part.owner.to_le_bytes().repeat(part.columns.rows()).into())
+                .collect(),
+            _ => parts
+                .map(|part| part.columns.in_order()[column].into())
+                .collect(),
         }
     }
-    block.finish()
+
+    /// A map column is where each row's entries end, then all keys, then all values.
+    fn props(&self) -> Vec<Cow<'_, [u8]>> {
+        let mut ends = Vec::with_capacity(self.count() * 8);
+        let mut before = 0;
+        for Part { columns, .. } in &self.parts {
+            for end in &columns.props_ends {
+                ends.put_u64_le(before + end);
+            }
+            before += columns.props_ends.last().copied().unwrap_or(0);
+        }
+        let parts = self.parts.iter();
+        let keys = parts.clone().map(|part| &part.columns.props_keys[..]);
+        let values = parts.map(|part| &part.columns.props_values[..]);
+        std::iter::once(ends.into())
+            .chain(keys.chain(values).map(Cow::Borrowed))
+            .collect()
+    }
 }
 
 /// A block under construction.
@@ -180,23 +279,6 @@ impl Block {
 
     pub(crate) fn finish(self) -> Bytes {
         self.0.freeze()
-    }
-}
-
-/// A map column is where each row's entries end, then all keys, then all values.
-fn put_props(block: &mut BytesMut, parts: &[Part]) {
-    let mut before = 0;
-    for Part { columns, .. } in parts {
-        for end in &columns.props_ends {
-            block.put_u64_le(before + end);
-        }
-        before += columns.props_ends.last().copied().unwrap_or(0);
-    }
-    for part in parts {
-        block.put_slice(&part.columns.props_keys);
-    }
-    for part in parts {
-        block.put_slice(&part.columns.props_values);
     }
 }
 

@@ -85,7 +85,7 @@ impl Recovery {
         self.dead_letters.deliver(&cut.dead_letters).await?;
         if cut.rows > 0 {
             self.writer
-                .insert(plan.id, cut.block.clone())
+                .insert(plan.id, &cut.block)
                 .await
                 .with_context(|| format!("insert {} rows of a planned cut again", cut.rows))?;
         }
@@ -187,11 +187,11 @@ impl Recovery {
             self.dead_letters.deliver(&cut.dead_letters).await?;
             if cut.rows > 0 {
                 self.writer
-                    .insert(cut.plan.id, std::mem::take(&mut cut.block))
+                    .insert(cut.plan.id, &cut.block)
                     .await
                     .with_context(|| format!("insert {} rows that were missing", cut.rows))?;
             }
-            cut.block = bytes::Bytes::new();
+            cut.block.parts.clear();
             cuts.push(cut);
         }
         self.settle(claim.log, &[range], claim).await?;

@@ -11,7 +11,7 @@ use tokio::sync::OnceCell;
 use uuid::Uuid;
 
 use crate::ledger::{self, Entry, Page};
-use crate::native::COLUMNS;
+use crate::native::{COLUMNS, Rows};
 
 /// A body is handed over in pieces of this size: each is compressed at once and alone.
 const PIECE_BYTES: usize = 1024 * 1024;
@@ -65,10 +65,11 @@ impl Writer {
     ///
     /// # Errors
     /// [`Fenced`] if a partition of it is somebody else's by now.
-    pub(crate) async fn insert(&self, cut: Uuid, block: Bytes) -> anyhow::Result<()> {
+    pub(crate) async fn insert(&self, cut: Uuid, block: &Rows) -> anyhow::Result<()> {
         let columns: Vec<&str> = COLUMNS.iter().map(|(name, _)| *name).collect();
         let token = format!("{}/{}", self.topic, cut.simple());
-        self.send("events", &columns.join(", "), token, block)
+        let pieces = block.pieces(PIECE_BYTES);
+        self.send("events", &columns.join(", "), token, pieces)
             .await
             .context("insert a block")
     }
@@ -92,7 +93,7 @@ impl Writer {
             .unwrap_or_default();
         let token = format!("{}/{}/ledger{takeover}", self.topic, page.cut.simple());
         let block = ledger::encode(page, entries);
-        self.send("ledger", ledger::COLUMNS, token, block)
+        self.send("ledger", ledger::COLUMNS, token, pieces(block))
             .await
             .context("enter a cut into the ledger")
     }
@@ -102,7 +103,7 @@ impl Writer {
         table: &str,
         columns: &str,
         token: String,
-        block: Bytes,
+        pieces: impl Iterator<Item = Bytes>,
     ) -> anyhow::Result<()> {
         let sql = format!("INSERT INTO {table} ({columns}) FORMAT Native");
         let mut insert = self
@@ -112,9 +113,7 @@ impl Writer {
         for (name, value) in self.settings(token).await? {
             insert = insert.with_setting(name, value);
         }
-        let mut rest = block;
-        while !rest.is_empty() {
-            let piece = rest.split_to(rest.len().min(PIECE_BYTES));
+        for piece in pieces {
             insert.send(piece).await.context("send a block")?;
         }
         insert.end().await.map_err(|error| judge(error, table))
@@ -171,6 +170,13 @@ impl Writer {
             .await?;
         Ok(known)
     }
+}
+
+fn pieces(mut block: Bytes) -> impl Iterator<Item = Bytes> {
+    std::iter::from_fn(move || {
+        let piece = block.split_to(block.len().min(PIECE_BYTES));
+        (!piece.is_empty()).then_some(piece)
+    })
 }
 
 fn judge(error: clickhouse::error::Error, table: &str) -> anyhow::Error {

@@ -197,7 +197,34 @@ proptest! {
             prop_assert_eq!(columns.rows(), events.len());
             parts.push(Part { columns, owner: u64::from(partition) + 100 });
         }
-        prop_assert_eq!(decode(&encode(&parts, LOG)), Some(rows));
+        let block = Rows { parts, log: LOG };
+        for piece_bytes in [1, 7, 1024 * 1024] {
+            let pieces: Vec<Bytes> = block.pieces(piece_bytes).collect();
+            let all_but_the_last = &pieces[..pieces.len() - 1];
+            prop_assert!(all_but_the_last.iter().all(|piece| piece.len() == piece_bytes));
+            prop_assert_eq!(decode(&pieces.concat()), Some(rows.clone()));
+        }
+    }
+
+    #[test]
+    fn columns_that_are_used_again_hold_nothing_of_before(
+        before in proptest::collection::vec(events(), 1..4),
+        events in proptest::collection::vec(events(), 1..4),
+    ) {
+        let mut columns = Columns::default();
+        for event in &before {
+            columns.push(&event.into(), 3, 3, 3);
+        }
+        let mut columns = columns.emptied();
+        prop_assert_eq!((columns.rows(), columns.bytes()), (0, 0));
+        let mut rows = Vec::new();
+        for event in &events {
+            columns.push(&event.into(), 0, 0, 0);
+            rows.push(expected(event, (0, 0, 0)));
+        }
+        let parts = vec![Part { columns, owner: 100 }];
+        let block = Rows { parts, log: LOG }.pieces(100).collect::<Vec<_>>().concat();
+        prop_assert_eq!(decode(&block), Some(rows));
     }
 
     #[test]
@@ -209,7 +236,37 @@ proptest! {
         for event in &events {
             columns.push(&event.into(), 0, 0, 0);
         }
-        let block = encode(&[Part { columns, owner: 1 }], LOG);
+        let parts = vec![Part { columns, owner: 1 }];
+        let block = Rows { parts, log: LOG }.pieces(100).collect::<Vec<_>>().concat();
         prop_assert_eq!(decode(&block[..at.index(block.len())]), None);
     }
+}
+
+#[test]
+fn columns_whose_memory_was_mostly_unused_are_not_kept() {
+    const ROWS: u64 = 100_000;
+    let time = DateTime::from_timestamp_millis(1_700_000_000_000).unwrap();
+    let event = Event {
+        id: EventId {
+            uuid: Uuid::nil(),
+            origin: IdOrigin::Edge,
+        },
+        site_id: "site".parse().unwrap(),
+        event_type: "page_view".parse().unwrap(),
+        path: "/".parse().unwrap(),
+        user_id: "visitor".to_owned(),
+        timestamp: time,
+        received_at: time,
+        referrer: String::new(),
+        props: Vec::new(),
+    };
+    let mut columns = Columns::default();
+    let fill = |columns: &mut Columns, rows| {
+        (0..rows).for_each(|offset| columns.push(&(&event).into(), 0, offset, 0));
+    };
+    fill(&mut columns, ROWS);
+    let mut columns = columns.emptied();
+    assert!(columns.user_id.capacity() >= ROWS as usize);
+    fill(&mut columns, ROWS / 10);
+    assert_eq!(columns.emptied().user_id.capacity(), 0);
 }

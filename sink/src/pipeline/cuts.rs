@@ -137,7 +137,9 @@ impl Pipeline {
                         self.landed.insert(range.partition, range.to);
                     }
                 }
-                self.flight = None;
+                if let Some(cut) = self.flight.take().and_then(Flight::into_cut) {
+                    self.gather.reuse(cut);
+                }
             }
         }
     }
