@@ -66,8 +66,8 @@ pub struct CutLimits {
 impl Default for CutLimits {
     fn default() -> Self {
         Self {
-            rows_max: 300_000,
-            bytes_max: 32 * 1024 * 1024,
+            rows_max: 450_000,
+            bytes_max: 48 * 1024 * 1024,
             age_max: Duration::from_millis(500),
         }
     }
