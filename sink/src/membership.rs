@@ -111,10 +111,11 @@ pub(crate) fn join(kafka: &infra::kafka::Config, config: &Config) -> anyhow::Res
         .set("session.timeout.ms", session_ms.to_string())
         .set("heartbeat.interval.ms", (session_ms / 4).to_string())
         // What waits in librdkafka is bounded, and a full queue is looked at again soon: the
-        // default is a second's stall.
+        // default is a second's stall. An answer counts once it is unpacked, and is taken whole.
         .set("queued.max.messages.kbytes", "32768")
         .set("fetch.queue.backoff.ms", "10")
-        .set("fetch.message.max.bytes", "4194304")
+        .set("fetch.message.max.bytes", "1048576")
+        .set("fetch.max.bytes", "8388608")
         .set("fetch.wait.max.ms", "100")
         .set("reconnect.backoff.max.ms", "1000")
         // An answer that got lost holds its partitions up until this; the default is a minute.
