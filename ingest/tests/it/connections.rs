@@ -49,7 +49,7 @@ async fn is_closed(stream: &mut TcpStream) -> Duration {
 #[tokio::test]
 async fn a_head_that_comes_byte_by_byte_is_cut_off_at_its_time_out() {
     let config = ingest::Config {
-        header_timeout: Duration::from_millis(300),
+        header_timeout: Duration::from_secs(1),
         ..ingest::Config::default()
     };
     let (edge, _broker) = Edge::ready_with(config.clone()).await;
