@@ -177,3 +177,18 @@ async fn requests_open_at_shutdown_have_their_answers() {
         "{stored} of {accepted}"
     );
 }
+
+/// The quickest of many: a machine that is busy delays some, a timer (a producer that lingers, an
+/// acknowledgement that is delayed, a poll that sleeps) delays all.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_timer_stands_between_a_lone_event_and_its_answer() {
+    let (edge, _broker) = Edge::ready().await;
+    let mut quickest = Duration::MAX;
+    for _ in 0..200 {
+        let begun_at = Instant::now();
+        edge.event(GOOD).await.is(202);
+        quickest = quickest.min(begun_at.elapsed());
+    }
+    assert!(quickest < Duration::from_millis(10), "{quickest:?}");
+    edge.stop().await;
+}
