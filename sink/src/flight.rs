@@ -119,6 +119,7 @@ impl Flight {
         // Ends by itself: every step of it has a time limit.
         runtime.spawn(async move {
             let stored = store(&cut, &writer, &dead_letters).await;
+            // Before it is told: who hears of it takes the cut's memory.
             drop(cut);
             // The loop may have dropped the flight meanwhile.
             let _ = done.send(stored);

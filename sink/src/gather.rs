@@ -238,8 +238,8 @@ impl Gather {
         self.opened_at.map(|opened_at| opened_at + limits.age_max)
     }
 
-    /// Has the memory of a cut that is over used again by the next ones: it is no more than that of
-    /// one cut.
+    /// Has the memory of a cut that is over used again by the next ones: at most twice what its
+    /// rows took. What the cut before has left unused is given back.
     pub(crate) fn reuse(&mut self, cut: Cut) {
         let parts = cut.block.parts.into_iter();
         self.spare = parts.map(|part| part.columns.emptied()).collect();
