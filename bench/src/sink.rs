@@ -34,7 +34,7 @@ const ROUND_WITHIN: Duration = Duration::from_secs(600);
 /// What to measure.
 #[derive(Debug, Clone, clap::Args, Serialize)]
 pub struct Options {
-    /// Events in Kafka; they are held in memory once, about 150 bytes each.
+    /// Events in Kafka; they are held in memory once, about 100 bytes each.
     #[arg(long, default_value_t = 2_000_000, value_name = "COUNT")]
     events: u64,
     /// Events a record, as one flush of ingest brings them.

@@ -3,47 +3,86 @@
 //! Native because a body that was cut short can never be taken for a smaller block: the number of
 //! rows stands at the front of it.
 
+mod dictionary;
+
 use std::borrow::Cow;
 
 use bytes::{BufMut, Bytes, BytesMut};
+use dictionary::Dictionary;
 use event::{EventRef, IdOrigin};
 
-/// The columns in the order of [`Columns::in_order`]. Plain strings stand for `LowCardinality`
-/// ones: ClickHouse builds the dictionaries itself, per part.
-pub(crate) const COLUMNS: [(&str, &str); 16] = [
-    ("site_id", "String"),
-    ("event_type", "String"),
-    ("path", "String"),
-    ("user_id", "String"),
-    ("timestamp", "DateTime64(3, 'UTC')"),
-    ("referrer", "String"),
-    ("props", "Map(String, String)"),
-    ("_id_delta", "Int64"),
-    ("_id_low", "UInt64"),
-    ("_id_origin", "Enum8('edge' = 0, 'client' = 1)"),
-    ("_lag_ms", "Int64"),
-    ("_partition", "UInt16"),
-    ("_offset", "UInt64"),
-    ("_index", "UInt16"),
-    ("_log", "UInt32"),
-    ("_owner", "UInt64"),
-];
+/// A column of the block.
+pub(crate) struct Column {
+    pub(crate) name: &'static str,
+    kind: &'static str,
+    values: Values,
+}
+
+/// Where the values of a column are.
+enum Values {
+    /// Each text once, and per row which.
+    Texts(fn(&Columns) -> &Dictionary),
+    /// Bytes that are sent as they are.
+    Plain(fn(&Columns) -> &Vec<u8>),
+    Props,
+    /// The same in all rows.
+    Log,
+    /// The same in all rows of a part.
+    Owner,
+}
+
+/// The columns, in order. Plain strings stand for the keys of `props`, of which ClickHouse builds a
+/// dictionary itself: sent as one they cost it as much.
+pub(crate) const COLUMNS: [Column; 16] = {
+    const fn texts(name: &'static str, texts: fn(&Columns) -> &Dictionary) -> Column {
+        column(name, "LowCardinality(String)", Values::Texts(texts))
+    }
+    const fn plain(
+        name: &'static str,
+        kind: &'static str,
+        bytes: fn(&Columns) -> &Vec<u8>,
+    ) -> Column {
+        column(name, kind, Values::Plain(bytes))
+    }
+    const fn column(name: &'static str, kind: &'static str, values: Values) -> Column {
+        Column { name, kind, values }
+    }
+    [
+        texts("site_id", |columns| &columns.site_id),
+        texts("event_type", |columns| &columns.event_type),
+        texts("path", |columns| &columns.path),
+        plain("user_id", "String", |columns| &columns.user_id),
+        plain("timestamp", "DateTime64(3, 'UTC')", |columns| {
+            &columns.timestamp
+        }),
+        texts("referrer", |columns| &columns.referrer),
+        column("props", "Map(String, String)", Values::Props),
+        plain("_id_delta", "Int64", |columns| &columns.id_delta),
+        plain("_id_low", "UInt64", |columns| &columns.id_low),
+        plain("_id_origin", "Enum8('edge' = 0, 'client' = 1)", |columns| {
+            &columns.id_origin
+        }),
+        plain("_lag_ms", "Int64", |columns| &columns.lag_ms),
+        plain("_partition", "UInt16", |columns| &columns.partition),
+        plain("_offset", "UInt64", |columns| &columns.offset),
+        plain("_index", "UInt16", |columns| &columns.index),
+        column("_log", "UInt32", Values::Log),
+        column("_owner", "UInt64", Values::Owner),
+    ]
+};
 /// Not worth giving back.
 const SMALL_BYTES: usize = 64 * 1024;
-const PROPS: usize = 6;
-const LOG: usize = 14;
-const OWNER: usize = 15;
 
 /// Rows of one partition, in the order of their offsets.
 #[derive(Debug, Default)]
 pub(crate) struct Columns {
     rows: usize,
-    site_id: Vec<u8>,
-    event_type: Vec<u8>,
-    path: Vec<u8>,
+    site_id: Dictionary,
+    event_type: Dictionary,
+    path: Dictionary,
     user_id: Vec<u8>,
     timestamp: Vec<u8>,
-    referrer: Vec<u8>,
+    referrer: Dictionary,
     /// Per row, how many properties it and all rows before it have.
     props_ends: Vec<u64>,
     props_keys: Vec<u8>,
@@ -66,12 +105,12 @@ impl Columns {
         let expected = (timestamp << 16) | 0x7000;
         let id_delta = id_high.cast_signed().wrapping_sub(expected);
 
-        put_string(&mut self.site_id, event.site_id.as_str());
-        put_string(&mut self.event_type, event.event_type.as_str());
-        put_string(&mut self.path, event.path.as_str());
+        self.site_id.push(event.site_id.as_str());
+        self.event_type.push(event.event_type.as_str());
+        self.path.push(event.path.as_str());
         put_string(&mut self.user_id, event.user_id);
         self.timestamp.put_i64_le(timestamp);
-        put_string(&mut self.referrer, event.referrer);
+        self.referrer.push(event.referrer);
         let mut props = self.props_ends.last().copied().unwrap_or(0);
         event.for_each_prop(|key, value| {
             put_string(&mut self.props_keys, key);
@@ -99,24 +138,42 @@ impl Columns {
 
     /// Bytes of all columns.
     pub(crate) fn bytes(&self) -> usize {
-        let plain: usize = self.in_order().iter().map(|column| column.len()).sum();
-        plain + self.props_ends.len() * 8 + self.props_keys.len() + self.props_values.len()
+        let plain: usize = self.plain().iter().map(|column| column.len()).sum();
+        let texts: usize = self.dictionaries().iter().map(|texts| texts.bytes()).sum();
+        plain + texts + self.props_ends.len() * 8
+    }
+
+    /// What they could hold without growing.
+    fn reserved(&self) -> usize {
+        let plain: usize = self.plain().iter().map(|column| column.capacity()).sum();
+        let texts: usize = self
+            .dictionaries()
+            .iter()
+            .map(|texts| texts.reserved())
+            .sum();
+        plain + texts + self.props_ends.capacity() * 8
     }
 
     /// Without rows, in the same memory: what is grown anew for each cut has to be cleared by the
     /// system, page by page. New ones if the rows left most of it unused.
     pub(crate) fn emptied(mut self) -> Self {
-        let used = self.bytes();
-        let mut reserved = self.props_ends.capacity() * 8;
+        // A vector that grows doubles.
+        if self.reserved() > 2 * self.bytes() + SMALL_BYTES {
+            return Self::default();
+        }
         self.rows = 0;
-        self.props_ends.clear();
-        for column in [
+        for texts in [
             &mut self.site_id,
             &mut self.event_type,
             &mut self.path,
+            &mut self.referrer,
+        ] {
+            texts.clear();
+        }
+        self.props_ends.clear();
+        for column in [
             &mut self.user_id,
             &mut self.timestamp,
-            &mut self.referrer,
             &mut self.props_keys,
             &mut self.props_values,
             &mut self.id_delta,
@@ -127,26 +184,22 @@ impl Columns {
             &mut self.offset,
             &mut self.index,
         ] {
-            reserved += column.capacity();
             column.clear();
-        }
-        // A vector that grows doubles.
-        if reserved > 2 * used + SMALL_BYTES {
-            return Self::default();
         }
         self
     }
 
-    /// The columns' bytes; those of `props` and the constant ones are made when the block is.
-    fn in_order(&self) -> [&[u8]; LOG] {
+    fn dictionaries(&self) -> [&Dictionary; 4] {
+        [&self.site_id, &self.event_type, &self.path, &self.referrer]
+    }
+
+    /// Those whose bytes are sent as they are.
+    fn plain(&self) -> [&Vec<u8>; 11] {
         [
-            &self.site_id,
-            &self.event_type,
-            &self.path,
             &self.user_id,
             &self.timestamp,
-            &self.referrer,
-            &[],
+            &self.props_keys,
+            &self.props_values,
             &self.id_delta,
             &self.id_low,
             &self.id_origin,
@@ -214,28 +267,27 @@ impl Rows {
         let mut head = Vec::new();
         put_varint(&mut head, COLUMNS.len() as u64);
         put_varint(&mut head, self.count() as u64);
-        let columns = COLUMNS
-            .into_iter()
-            .enumerate()
-            .flat_map(|(column, (name, kind))| {
-                let mut head = Vec::new();
-                put_string(&mut head, name);
-                put_string(&mut head, kind);
-                std::iter::once(Cow::Owned(head)).chain(self.values(column))
-            });
+        let columns = COLUMNS.into_iter().flat_map(|column| {
+            let mut head = Vec::new();
+            put_string(&mut head, column.name);
+            put_string(&mut head, column.kind);
+            std::iter::once(Cow::Owned(head)).chain(self.values(&column.values))
+        });
         std::iter::once(Cow::Owned(head)).chain(columns)
     }
 
-    fn values(&self, column: usize) -> Vec<Cow<'_, [u8]>> {
+    fn values(&self, values: &Values) -> Vec<Cow<'_, [u8]>> {
         let parts = self.parts.iter();
-        match column {
-            PROPS => self.props(),
-            LOG => vec![Cow::Owned(self.log.to_le_bytes().repeat(self.count()))],
-            OWNER => parts
+        match values {
+            Values::Texts(texts) => {
+                let texts = parts.map(|part| texts(&part.columns));
+                vec![Dictionary::column(texts).into()]
+            }
+            Values::Plain(bytes) => parts.map(|part| bytes(&part.columns)[..].into()).collect(),
+            Values::Props => self.props(),
+            Values::Log => vec![self.log.to_le_bytes().repeat(self.count()).into()],
+            Values::Owner => parts
                 .map(|part| part.owner.to_le_bytes().repeat(part.columns.rows()).into())
-                .collect(),
-            _ => parts
-                .map(|part| part.columns.in_order()[column].into())
                 .collect(),
         }
     }

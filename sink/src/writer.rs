@@ -66,7 +66,7 @@ impl Writer {
     /// # Errors
     /// [`Fenced`] if a partition of it is somebody else's by now.
     pub(crate) async fn insert(&self, cut: Uuid, block: &Rows) -> anyhow::Result<()> {
-        let columns: Vec<&str> = COLUMNS.iter().map(|(name, _)| *name).collect();
+        let columns: Vec<&str> = COLUMNS.iter().map(|column| column.name).collect();
         let token = format!("{}/{}", self.topic, cut.simple());
         let pieces = block.pieces(PIECE_BYTES);
         self.send("events", &columns.join(", "), token, pieces)

@@ -100,6 +100,42 @@ async fn two_hundred_months_in_one_cut_are_stored() {
     sink.stop().await;
 }
 
+/// Texts that repeat are sent as numbers, in as many bytes as it takes to tell them apart.
+#[tokio::test(flavor = "multi_thread")]
+async fn however_many_texts_a_cut_has_each_row_gets_its_own() {
+    const RECORD: u64 = 5_000;
+    const OF_A_PARTITION: u64 = 7 * RECORD;
+    // More paths than two bytes tell apart, and more referrers and fewer sites than one does.
+    let (paths, referrers, sites) = (2 * OF_A_PARTITION, 300, 200);
+    let mut world = World::new(2).await;
+    world.config.cut.rows_max = paths as usize;
+    world.config.cut.age_max = world::DEADLINE;
+    for first in (0..paths).step_by(RECORD as usize) {
+        let record = (first..first + RECORD).map(|number| event::Event {
+            site_id: format!("site-{}", number % sites).parse().unwrap(),
+            path: format!("/{number}").parse().unwrap(),
+            referrer: format!("https://{}.example/", number % referrers),
+            ..event(number)
+        });
+        let partition = (first / OF_A_PARTITION) as u16;
+        world.send(partition, &record.collect::<Vec<_>>()).await;
+    }
+    let sink = world.start().await;
+    world.wait_for("SELECT sum(rows) FROM ledger", paths).await;
+    world.assert_exactly(paths).await;
+    assert_eq!(world.number("SELECT uniqExact(cut) FROM ledger").await, 1);
+    let others = format!(
+        "WITH _partition * {OF_A_PARTITION} + _offset * {RECORD} + _index AS number
+        SELECT countIf(site_id != concat('site-', toString(number % {sites}))
+            OR event_type != 'page_view'
+            OR path != concat('/', toString(number))
+            OR referrer != concat('https://', toString(number % {referrers}), '.example/'))
+        FROM events"
+    );
+    assert_eq!(world.number(&others).await, 0);
+    sink.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_made_id_counts_once_in_a_cut_in_the_next_and_after_a_restart() {
     let world = World::new(1).await;

@@ -51,6 +51,29 @@ impl<'a> Reader<'a> {
         (0..rows).map(|_| self.text()).collect()
     }
 
+    /// What ClickHouse's documentation of `LowCardinality` in Native says, and nothing else.
+    fn low_cardinality(&mut self, rows: usize) -> Option<Vec<String>> {
+        if rows == 0 {
+            return Some(Vec::new());
+        }
+        let mut number = || Some(u64::from_le_bytes(self.take(8)?.try_into().unwrap()));
+        assert_eq!(number()?, 1, "the keys' version");
+        let kind = number()?;
+        assert_eq!(kind & !0xFF, 0x200, "keys of its own, and no others");
+        let keys = number()?;
+        let keys = self.texts(usize::try_from(keys).unwrap())?;
+        let counted = u64::from_le_bytes(self.take(8)?.try_into().unwrap());
+        assert_eq!(counted, rows as u64);
+        let numbers = match kind & 0xFF {
+            0 => self.integers::<1>(rows)?,
+            1 => self.integers::<2>(rows)?,
+            2 => self.integers::<4>(rows)?,
+            other => panic!("numbers of kind {other}"),
+        };
+        let text = |number: i128| keys[usize::try_from(number).unwrap()].clone();
+        Some(numbers.into_iter().map(text).collect())
+    }
+
     fn integers<const N: usize>(&mut self, rows: usize) -> Option<Vec<i128>> {
         let integer = |bytes: &[u8]| {
             let mut wide = [0; 16];
@@ -67,25 +90,32 @@ fn decode(block: &[u8]) -> Option<Vec<Row>> {
     let (columns, rows) = (reader.varint()?, reader.varint()?);
     assert_eq!(columns, COLUMNS.len());
     let head = |reader: &mut Reader<'_>, column: usize| {
-        let head = (reader.text()?, reader.text()?);
-        assert_eq!((head.0.as_str(), head.1.as_str()), COLUMNS[column]);
+        let (name, kind) = (reader.text()?, reader.text()?);
+        let Column {
+            name: expected,
+            kind: declared,
+            ..
+        } = COLUMNS[column];
+        assert_eq!((name.as_str(), kind.as_str()), (expected, declared));
         Some(())
     };
     let mut texts = Vec::new();
-    for column in 0..4 {
+    for column in 0..3 {
         head(&mut reader, column)?;
-        texts.push(reader.texts(rows)?);
+        texts.push(reader.low_cardinality(rows)?);
     }
+    head(&mut reader, 3)?;
+    texts.push(reader.texts(rows)?);
     head(&mut reader, 4)?;
     let timestamps = reader.integers::<8>(rows)?;
     head(&mut reader, 5)?;
-    texts.push(reader.texts(rows)?);
+    texts.push(reader.low_cardinality(rows)?);
     head(&mut reader, 6)?;
     let ends = reader.integers::<8>(rows)?;
     let entries = ends.last().map_or(0, |end| usize::try_from(*end).unwrap());
     let (keys, values) = (reader.texts(entries)?, reader.texts(entries)?);
     let mut integers = Vec::new();
-    for (column, (_, kind)) in COLUMNS.into_iter().enumerate().skip(7) {
+    for (column, Column { kind, .. }) in COLUMNS.into_iter().enumerate().skip(7) {
         head(&mut reader, column)?;
         integers.push(match kind {
             "Int64" | "UInt64" => reader.integers::<8>(rows)?,
