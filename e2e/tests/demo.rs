@@ -8,7 +8,8 @@ use serde_json::json;
 fn demo(weir: &Weir, arguments: &[&str]) -> Finished {
     let mut command = command(weir.folder());
     command
-        .args(["demo", "--url", &weir.ingest, "--visits-per-day", "60"])
+        // With fewer a small site may have nothing but views for days.
+        .args(["demo", "--url", &weir.ingest, "--visits-per-day", "300"])
         .args(arguments);
     run(command)
 }
@@ -37,12 +38,8 @@ async fn a_history_is_what_stats_tell_and_counts_once_however_often_it_is_sent()
             .await["total_views"]
             .clone()
     };
-    // On a quiet day all that a small site has may be views.
-    let all: u64 = sent.iter().map(|(_, events, _)| events).sum();
-    let views_of_all: u64 = sent.iter().map(|(.., views)| views).sum();
-    assert!(all > views_of_all, "{sent:?}");
     for (site, events, views) in &sent {
-        assert!(events >= views && *views > 0, "{sent:?}");
+        assert!(events > views && *views > 0, "{sent:?}");
         eventually(json!(views), async || page_views(site).await).await;
     }
 
