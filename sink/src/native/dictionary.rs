@@ -18,7 +18,7 @@ const HAS_KEYS: u64 = 1 << 9;
 
 /// Texts by number, in the order in which they first came.
 #[derive(Debug, Default)]
-pub(super) struct Keys {
+struct Keys {
     texts: Vec<u8>,
     ends: Vec<usize>,
     /// Numbers, found by the hash of their text. The hash has a seed of its own, drawn at random:
@@ -119,18 +119,18 @@ impl Dictionary {
 
     /// The rows of all of `parts`, one after the other, as one column in Native.
     pub(super) fn column<'d>(parts: impl Iterator<Item = &'d Self> + Clone) -> Vec<u8> {
+        let rows: usize = parts.clone().map(|part| part.rows.len()).sum();
+        if rows == 0 {
+            // ClickHouse neither writes nor reads anything of a column without rows.
+            return Vec::new();
+        }
         let mut keys = Keys::default();
         let numbers: Vec<Vec<u32>> = parts
             .clone()
             .map(|part| part.keys.iter().map(|text| keys.number(text)).collect())
             .collect();
-        let rows: usize = parts.clone().map(|part| part.rows.len()).sum();
         let width = Width::of(keys.ends.len());
         let texts = keys.texts.len() + keys.ends.len() * 3;
-        if rows == 0 {
-            // ClickHouse neither writes nor reads anything of a column without rows.
-            return Vec::new();
-        }
         let mut column = Vec::with_capacity(4 * 8 + texts + rows * width.bytes());
         column.extend_from_slice(&KEYS_VERSION.to_le_bytes());
         column.extend_from_slice(&(width as u64 | HAS_KEYS).to_le_bytes());
