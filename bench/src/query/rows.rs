@@ -43,7 +43,8 @@ pub struct Loading {
     /// Until the last INSERT was answered: rows and rollups, written and synced.
     pub seconds: f64,
     pub rows_per_second: f64,
-    /// Until ClickHouse had merged what it wanted to merge by itself, after that.
+    /// Until ClickHouse had merged what it wanted to merge by itself, after that, and what it would
+    /// have merged an hour later.
     pub merging_seconds: f64,
 }
 
@@ -148,6 +149,7 @@ async fn load(client: &Client, rows: u64, shape: Shape) -> anyhow::Result<Loadin
     let seconds = begin.elapsed().as_secs_f64();
     let begin = Instant::now();
     merges::until_quiet(client).await?;
+    merges::of_past_partitions(client).await?;
     Ok(Loading {
         rows,
         seconds,

@@ -30,6 +30,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "months of users",
         sql: include_str!("../../clickhouse/0004_months_of_users.sql"),
     },
+    Migration {
+        version: 5,
+        name: "merged rollups",
+        sql: include_str!("../../clickhouse/0005_merged_rollups.sql"),
+    },
 ];
 
 /// Stands for the database's name where a statement must not depend on who runs it.
@@ -170,16 +175,23 @@ mod tests {
                     .find(|line| !line.is_empty() && !line.starts_with("--"))
                     .unwrap();
                 let adds = |line: &str| line.contains("ADD ");
-                let comments = |line: &str| {
+                let sets = |line: &str| {
                     let line = line.trim_start();
-                    line.starts_with("COMMENT COLUMN") || line.starts_with("MODIFY COMMENT")
+                    [
+                        "COMMENT COLUMN",
+                        "MODIFY COMMENT",
+                        "MODIFY COLUMN",
+                        "MODIFY SETTING",
+                    ]
+                    .iter()
+                    .any(|change| line.starts_with(change))
                 };
                 let is_repeatable = if code.starts_with("ALTER TABLE") {
                     let mut added = statement.lines().filter(|line| adds(line)).peekable();
                     let mut changes = statement.lines().skip_while(|line| *line != code).skip(1);
-                    // A comment may be made twice.
-                    let only_comments = changes.all(comments);
-                    only_comments
+                    // What is set may be set twice.
+                    let only_sets = changes.all(sets);
+                    only_sets
                         || added.peek().is_some()
                             && added.all(|line| line.contains("IF NOT EXISTS"))
                 } else {

@@ -1,9 +1,12 @@
 //! How the service is, and what it says of itself.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
 
 use crate::engine;
-use crate::world::{World, row};
+use crate::world::{DEADLINE, World, row};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn health_names_the_service() {
@@ -42,6 +45,54 @@ async fn months_that_an_upgrade_left_empty_are_told_until_they_are_filled() {
     world.wait_until_ready_is(200, "ready").await;
     world.stop().await;
     filled.stop().await;
+}
+
+/// Parts of the rollups.
+async fn parts_of_rollups(world: &World) -> u64 {
+    let sql = "SELECT count() FROM system.parts \
+               WHERE database = currentDatabase() AND active AND engine = 'AggregatingMergeTree'";
+    world.db.query(sql).fetch_one().await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rollups_that_get_no_more_events_become_one_part_each() {
+    let world = World::new().await;
+    let rollups: Vec<String> = world
+        .db
+        .query(
+            "SELECT name FROM system.tables \
+             WHERE database = currentDatabase() AND engine = 'AggregatingMergeTree' \
+             AND create_table_query LIKE '%min_age_to_force_merge_seconds = 3600%' \
+             AND create_table_query LIKE '%min_age_to_force_merge_on_partition_only = 1%'",
+        )
+        .fetch_all()
+        .await
+        .unwrap();
+    assert_eq!(rollups.len(), 5, "{rollups:?}");
+    let set = async |settings: &str| {
+        for table in &rollups {
+            let sql = format!("ALTER TABLE {table} MODIFY SETTING {settings}");
+            world.db.query(&sql).execute().await.unwrap();
+        }
+    };
+    // A minute is long, which ClickHouse may wait before it looks again, and so is an hour.
+    set("merge_selecting_sleep_ms = 100, max_merge_selecting_sleep_ms = 500").await;
+    for user in ["a", "b"] {
+        let time = "2025-11-15T12:00:00Z";
+        world.insert(&[row("s", "view", "/", user, time)]).await;
+    }
+    set("min_age_to_force_merge_seconds = 1").await;
+    let deadline = Instant::now() + DEADLINE;
+    while parts_of_rollups(&world).await > 5 {
+        assert!(Instant::now() < deadline, "they are not merged");
+        sleep(Duration::from_millis(100)).await;
+    }
+    let answer = world.stats(&[("site_id", "s")]).await;
+    assert_eq!(
+        (&answer["total_views"], &answer["unique_users"]),
+        (&json!(2), &json!(2))
+    );
+    world.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
