@@ -15,7 +15,7 @@ pub(crate) use parameters::{
 
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "weir query", description = "Answers what the events say."),
+    info(title = "weir query", description = "Answers what the events say. A parameter that is not described here is refused."),
     paths(
         crate::stats::get_stats,
         crate::stats::get_stats_aggregated,

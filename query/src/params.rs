@@ -14,7 +14,28 @@ pub(crate) const PAGE_MAX: u32 = 1_000_000;
 /// How much of a value that is refused is shown back.
 const SHOWN_CHARS_MAX: usize = 64;
 
-/// Names and values as they were sent. Those that nobody reads are ignored.
+/// All names that some endpoint reads.
+const NAMES: [&str; 14] = [
+    "site_id",
+    "date",
+    "start_date",
+    "end_date",
+    "timezone",
+    "event_type",
+    "path",
+    "filter",
+    "exact",
+    "compare",
+    "limit",
+    "page",
+    "interval",
+    "property",
+];
+/// How many names that are none of these are told of.
+const UNKNOWN_TOLD_MAX: usize = 3;
+
+/// Names and values as they were sent. A name that another endpoint reads does no harm; one that
+/// none reads is a fault, for `from=2025-11-01` would be answered with all time.
 pub(crate) type Pairs = [(String, String)];
 
 /// Reads pairs; each parameter is to be read once. An empty value counts as none.
@@ -27,7 +48,7 @@ impl<'p> Reader<'p> {
     pub(crate) fn new(pairs: &'p Pairs) -> Self {
         Self {
             pairs,
-            faults: Vec::new(),
+            faults: unknown(pairs),
         }
     }
 
@@ -215,6 +236,26 @@ impl<'p> Reader<'p> {
         }
         compare
     }
+}
+
+fn unknown(pairs: &Pairs) -> Vec<String> {
+    let names = pairs.iter().map(|(name, _)| name.as_str());
+    let mut unknown: Vec<_> = names
+        .filter(|name| !name.is_empty() && !NAMES.contains(name))
+        .collect();
+    unknown.sort_unstable();
+    unknown.dedup();
+    unknown
+        .into_iter()
+        .take(UNKNOWN_TOLD_MAX)
+        .map(|name| {
+            format!(
+                "{} is not a parameter; there are {}",
+                shown(name),
+                NAMES.join(", ")
+            )
+        })
+        .collect()
 }
 
 /// Exactly `YYYY-MM-DD`; chrono alone would take `2025-1-5` and `+2025-01-05` too.

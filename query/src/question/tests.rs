@@ -21,12 +21,38 @@ fn faults(pairs: &[(&str, &str)]) -> Faults {
 
 #[test]
 fn only_a_site_is_required() {
-    let question = stats(&[("site_id", "s"), ("utm", "x")]).unwrap();
+    let question = stats(&[("site_id", "s")]).unwrap();
     assert_eq!(question.slice.days, Asked::AllTime);
     assert_eq!(question.slice.zone, Tz::UTC);
     assert_eq!(question.limit, LIMIT_DEFAULT);
     assert_eq!(faults(&[]), ["site_id is required"]);
     assert_eq!(faults(&[("site_id", "")]), ["site_id is required"]);
+}
+
+#[test]
+fn a_name_that_nobody_reads_is_a_fault() {
+    let faults = faults(&[
+        ("site_id", "s"),
+        ("start", "2025-11-01"),
+        ("start", "2025-11-02"),
+        ("endDate", "2025-11-30"),
+    ]);
+    assert_eq!(faults.len(), 2, "{faults:?}");
+    assert!(
+        faults[0]
+            .starts_with("\"endDate\" is not a parameter; there are site_id, date, start_date")
+    );
+    assert!(faults[1].starts_with("\"start\" is not a parameter"));
+    // Of other endpoints, and of nobody: `?site_id=s&&=`.
+    stats(&[("site_id", "s"), ("property", "path"), ("", "")]).unwrap();
+}
+
+#[test]
+fn of_many_names_that_nobody_reads_a_few_are_told() {
+    let names: Vec<_> = (0..10_000).map(|nth| format!("{nth:0>1000}")).collect();
+    let pairs: Vec<_> = names.iter().map(|name| (name.as_str(), "x")).collect();
+    let told: usize = faults(&pairs).iter().map(String::len).sum();
+    assert!(told < 1000, "{told}");
 }
 
 #[test]
