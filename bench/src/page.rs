@@ -55,10 +55,16 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
     } else {
         options.only.clone()
     };
+    // All of them before the first is measured, which takes minutes.
+    let missing: Vec<_> = sections.iter().map(|section| section.missing()).collect();
+    for (section, why) in sections.iter().zip(&missing) {
+        if let Some(why) = why {
+            warn!("{} will be left out: {why}", section.name());
+        }
+    }
     let mut measurements = Vec::new();
-    for section in sections {
-        if let Some(why) = section.missing() {
-            warn!("{} is left out: {why}", section.name());
+    for (section, missing) in sections.into_iter().zip(missing) {
+        if let Some(why) = missing {
             let found = Err(Unmeasured {
                 why,
                 is_fault: false,
