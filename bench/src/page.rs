@@ -5,12 +5,15 @@ mod aims;
 mod markdown;
 mod section;
 
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use tracing::{info, warn};
 
 use crate::output::Told;
+use crate::process::stolen_cpu_time;
 use markdown::{Found, Measurement, Unmeasured, page};
 pub use section::Section;
 
@@ -73,13 +76,15 @@ pub async fn run(options: &Options) -> anyhow::Result<()> {
             continue;
         }
         info!("weir bench {}", section.arguments(options.quick));
+        let watch = Watch::start()?;
         let told = section
             .measure(options.quick, &options.passed_on(section))
             .await;
+        let stolen = watch.stolen()?;
         if interrupted.is_cancelled() {
             bail!("interrupted; what was started is ended, and no page was written");
         }
-        measurements.push(measurement(section, told));
+        measurements.push(measurement(section, told, stolen));
     }
     std::fs::write(&out, page(&measurements, options.quick))
         .with_context(|| format!("write {}", out.display()))?;
@@ -104,7 +109,30 @@ impl Options {
     }
 }
 
-fn measurement(section: Section, told: anyhow::Result<Told>) -> Measurement {
+/// How much of the processors the host of a virtual machine takes while something is measured.
+struct Watch {
+    begin: Instant,
+    before: Duration,
+}
+
+impl Watch {
+    fn start() -> anyhow::Result<Self> {
+        Ok(Self {
+            begin: Instant::now(),
+            before: stolen_cpu_time()?,
+        })
+    }
+
+    /// A share of all processors' time, 0 to 1.
+    fn stolen(&self) -> anyhow::Result<f64> {
+        let stolen = stolen_cpu_time()?.saturating_sub(self.before);
+        let cpus = std::thread::available_parallelism().map_or(1, NonZero::get);
+        let all = self.begin.elapsed().as_secs_f64() * cpus as f64;
+        Ok(stolen.as_secs_f64() / all)
+    }
+}
+
+fn measurement(section: Section, told: anyhow::Result<Told>, stolen: f64) -> Measurement {
     let found = match told {
         Ok(Told {
             tables,
@@ -114,6 +142,7 @@ fn measurement(section: Section, told: anyhow::Result<Told>) -> Measurement {
         }) => Ok(Found {
             tables,
             document,
+            stolen,
             fault: outcome.err().map(|fault| format!("{fault:#}")),
         }),
         Err(error) => {

@@ -270,9 +270,25 @@ pub(crate) fn own_cpu_time() -> anyhow::Result<Duration> {
 /// # Errors
 /// If the system does not tell.
 pub(crate) fn machine_cpu_time() -> anyhow::Result<Duration> {
+    machine_ticks().map(|ticks| ticks_long(ticks.busy()))
+}
+
+/// Processor time so far that the host of a virtual machine gave to others while something here
+/// waited for it; none on a machine of its own.
+///
+/// # Errors
+/// If the system does not tell.
+pub(crate) fn stolen_cpu_time() -> anyhow::Result<Duration> {
+    machine_ticks().map(|ticks| ticks_long(ticks.stolen()))
+}
+
+fn machine_ticks() -> anyhow::Result<MachineTicks> {
     let stat = std::fs::read_to_string("/proc/stat").context("read /proc/stat")?;
-    let ticks = busy_ticks(&stat).context("read the machine's times")?;
-    Ok(cpu_tick().mul_f64(ticks as f64))
+    MachineTicks::parse(&stat).context("read the machine's times")
+}
+
+fn ticks_long(ticks: u64) -> Duration {
+    cpu_tick().mul_f64(ticks as f64)
 }
 
 /// The step in which the system counts processor time.
@@ -324,18 +340,31 @@ fn tree_ticks(stats: &HashMap<u32, Stat>, root: u32) -> Option<u64> {
     Some(own_ticks + ended_ticks + of_children)
 }
 
-/// Of the first line of `/proc/stat`: user, nice, system, then idle and waiting for disks, which are
-/// left out, then two kinds of interrupts, and stolen.
-fn busy_ticks(stat: &str) -> Option<u64> {
-    let (name, fields) = stat.lines().next()?.split_once(' ')?;
-    let mut sum = 0;
-    for (nth, field) in fields.split_whitespace().take(8).enumerate() {
-        let ticks: u64 = field.parse().ok()?;
-        if !matches!(nth, 3 | 4) {
-            sum += ticks;
+/// The first line of `/proc/stat`: user, nice, system, idle, waiting for disks, two kinds of
+/// interrupts, stolen.
+#[derive(Debug, PartialEq, Eq)]
+struct MachineTicks([u64; 8]);
+
+impl MachineTicks {
+    fn parse(stat: &str) -> Option<Self> {
+        let fields = stat.lines().next()?.strip_prefix("cpu ")?;
+        let mut ticks = [0; 8];
+        // Old systems tell fewer.
+        for (ticks, field) in ticks.iter_mut().zip(fields.split_whitespace()) {
+            *ticks = field.parse().ok()?;
         }
+        Some(Self(ticks))
     }
-    (name == "cpu").then_some(sum)
+
+    fn busy(&self) -> u64 {
+        let [user, nice, system, _idle, _disks, hard, soft, stolen] = self.0;
+        user + nice + system + hard + soft + stolen
+    }
+
+    fn stolen(&self) -> u64 {
+        let [.., stolen] = self.0;
+        stolen
+    }
 }
 
 /// A field of `/proc/<pid>/status`.
@@ -474,8 +503,9 @@ mod tests {
     #[test]
     fn a_machine_is_busy_unless_it_is_idle_or_waits_for_a_disk() {
         let stat = "cpu  100 20 30 5000 600 7 8 9 1 1\ncpu0 1 1 1 1 1 1 1 1 1 1\n";
-        assert_eq!(busy_ticks(stat), Some(174));
-        assert_eq!(busy_ticks("intr 5\n"), None);
+        let ticks = MachineTicks::parse(stat).unwrap();
+        assert_eq!((ticks.busy(), ticks.stolen()), (174, 9));
+        assert_eq!(MachineTicks::parse("intr 5\n"), None);
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub(super) struct Unmeasured {
 pub(super) struct Found {
     pub(super) tables: String,
     pub(super) document: Value,
+    /// Of the processors' time, 0 to 1, by the host of a virtual machine.
+    pub(super) stolen: f64,
     /// What is wrong with what was measured.
     pub(super) fault: Option<String>,
 }
@@ -189,7 +191,19 @@ fn section(page: &mut String, Measurement { section, found }: &Measurement, quic
         section.how_to_read()
     );
     match found {
-        Ok(Found { tables, fault, .. }) => {
+        Ok(Found {
+            tables,
+            stolen,
+            fault,
+            ..
+        }) => {
+            let percent = stolen * 100.0;
+            add(
+                page,
+                &format!(
+                    "Meanwhile {percent:.1} % of the processors' time was stolen, which is what the host of a virtual machine gives to others.\n\n"
+                ),
+            );
             add(page, &format!("```text\n{}\n```\n\n", tables.trim_end()));
             if let Some(fault) = fault {
                 add(page, &format!("**{fault}**\n\n"));
@@ -228,6 +242,7 @@ mod tests {
             found: Ok(Found {
                 tables: "a table\n".to_owned(),
                 document: report,
+                stolen: 0.043,
                 fault: fault.map(str::to_owned),
             }),
         }
@@ -278,8 +293,12 @@ mod tests {
         let page = page(&[sink(9e5)], false);
         let command = page.find("`weir bench sink --events 2000000`").unwrap();
         let reading = page.find("which no sink can beat").unwrap();
+        let stolen = page.find("Meanwhile 4.3 % of").unwrap();
         let table = page.find("```text\na table\n```").unwrap();
-        assert!(command < reading && reading < table, "{page}");
+        assert!(
+            command < reading && reading < stolen && stolen < table,
+            "{page}"
+        );
         assert!(
             page.ends_with("```\n\n") || page.ends_with("```\n"),
             "{page:?}"
