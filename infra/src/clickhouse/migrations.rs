@@ -35,6 +35,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "merged rollups",
         sql: include_str!("../../clickhouse/0005_merged_rollups.sql"),
     },
+    Migration {
+        version: 6,
+        name: "no statistics of columns",
+        sql: include_str!("../../clickhouse/0006_no_statistics.sql"),
+    },
 ];
 
 /// Stands for the database's name where a statement must not depend on who runs it.

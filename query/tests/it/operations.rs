@@ -87,6 +87,18 @@ async fn rollups_that_get_no_more_events_become_one_part_each() {
         assert!(Instant::now() < deadline, "they are not merged");
         sleep(Duration::from_millis(100)).await;
     }
+    // Made by merges, and read by each statement, for nothing.
+    let statistics: u64 = world
+        .db
+        .query(
+            "SELECT count() FROM system.parts_columns \
+             WHERE database = currentDatabase() AND table != 'migrations' \
+             AND active AND notEmpty(statistics)",
+        )
+        .fetch_one()
+        .await
+        .unwrap();
+    assert_eq!(statistics, 0);
     let answer = world.stats(&[("site_id", "s")]).await;
     assert_eq!(
         (&answer["total_views"], &answer["unique_users"]),
