@@ -59,9 +59,9 @@ pub(crate) struct ValueComparison {
 }
 
 #[derive(Row, Deserialize)]
-pub(crate) struct ValueRow {
-    pub(crate) value: String,
-    pub(crate) views: u64,
+struct ValueRow {
+    value: String,
+    views: u64,
     users: u64,
     total: u64,
 }

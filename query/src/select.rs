@@ -11,8 +11,14 @@ use crate::days::Span;
 use crate::filter::{Filter, Op, Property};
 use crate::question::Slice;
 use crate::statement::{Parameters, Statement};
-use relation::From;
+use relation::{AT, EVENT_TYPE, EVENTS, From, PAGE, USERS};
 use source::Source;
+
+/// What views and users are counted from.
+const MEASURED: [&str; 2] = [EVENTS, USERS];
+
+/// The order in which values are shown.
+const BY_VIEWS: &str = "ORDER BY views DESC, value LIMIT {limit:UInt32}";
 
 /// What to count, over which events.
 #[derive(Debug, Clone)]
@@ -32,8 +38,6 @@ pub(crate) struct Select<'q> {
 pub(crate) enum Among<'v> {
     /// A page of all values, by views, and how many there are on all pages.
     Page { limit: u16, page: u32 },
-    /// The first of all values, by views.
-    Top(u16),
     /// These alone, in no order.
     Values(&'v [String]),
 }
@@ -55,8 +59,8 @@ impl<'q> Select<'q> {
         let mut parameters = Parameters::default();
         let bounds = [self.span.start.timestamp(), self.span.end.timestamp()];
         let source = self.source(None, &bounds);
-        let from = self.from(source, &bounds, &mut parameters);
-        let (views, users) = self.measures(source);
+        let from = self.from(source, &bounds, &MEASURED, &mut parameters);
+        let (views, users) = (from.views, self.users(source));
         Statement {
             sql: format!(
                 "SELECT {views} AS views, {users} AS users FROM {}",
@@ -74,8 +78,10 @@ impl<'q> Select<'q> {
         let mut cuts = bounds.clone();
         cuts.push(self.span.end.timestamp());
         let source = self.source(None, &cuts);
-        let From { sql, at, .. } = self.from(source, &cuts, &mut parameters);
-        let (views, users) = self.measures(source);
+        let columns = [&[AT][..], &MEASURED].concat();
+        let from = self.from(source, &cuts, &columns, &mut parameters);
+        let (views, users) = (from.views, self.users(source));
+        let From { sql, at, .. } = from;
         parameters.ints("bounds", bounds);
         // The bounds are computed from one time zone database, here; the server's may be another.
         Statement {
@@ -88,14 +94,35 @@ impl<'q> Select<'q> {
         }
     }
 
+    /// The first values of a property by views, with these alone.
+    pub(crate) fn top(&self, property: &Property, limit: u16) -> Statement {
+        let mut parameters = Parameters::default();
+        let bounds = [self.span.start.timestamp(), self.span.end.timestamp()];
+        let source = self.source(Some(property), &bounds);
+        let columns = [column_of(property), EVENTS];
+        let from = self.from(source, &bounds, &columns, &mut parameters);
+        let views = from.views;
+        let value = value_of(property, &from, &mut parameters);
+        parameters.int("limit", limit.into());
+        Statement {
+            sql: format!(
+                "SELECT {value} AS value, {views} AS views FROM {} GROUP BY value {BY_VIEWS}",
+                from.sql
+            ),
+            parameters,
+            reads: source.reads(),
+        }
+    }
+
     /// Values of a property with their views and users.
     pub(crate) fn breakdown(&self, property: &Property, among: Among<'_>) -> Statement {
         let mut parameters = Parameters::default();
         let bounds = [self.span.start.timestamp(), self.span.end.timestamp()];
         let source = self.source(Some(property), &bounds);
-        let from = self.from(source, &bounds, &mut parameters);
-        let (views, users) = self.measures(source);
-        let value = value_of(property, source, &from, &mut parameters);
+        let columns = [&[column_of(property)][..], &MEASURED].concat();
+        let from = self.from(source, &bounds, &columns, &mut parameters);
+        let (views, users) = (from.views, self.users(source));
+        let value = value_of(property, &from, &mut parameters);
         let from = from.sql;
         let users = match property {
             // Who is somebody is one user.
@@ -108,13 +135,7 @@ impl<'q> Select<'q> {
                  FROM {from} {only} GROUP BY value"
             )
         };
-        const NO_TOTAL: &str = "toUInt64(0)";
-        const BY_VIEWS: &str = "ORDER BY views DESC, value LIMIT {limit:UInt32}";
         let sql = match among {
-            Among::Top(limit) => {
-                parameters.int("limit", limit.into());
-                format!("{} {BY_VIEWS}", grouped(NO_TOTAL, ""))
-            }
             Among::Page { limit, page } => {
                 parameters.int("limit", limit.into());
                 parameters.int("offset", (i64::from(page) - 1) * i64::from(limit));
@@ -123,7 +144,7 @@ impl<'q> Select<'q> {
             }
             Among::Values(values) => {
                 parameters.texts("values", values);
-                grouped(NO_TOTAL, "AND value IN {values:Array(String)}")
+                grouped("toUInt64(0)", "AND value IN {values:Array(String)}")
             }
         };
         Statement {
@@ -138,8 +159,8 @@ impl<'q> Select<'q> {
         let mut parameters = Parameters::default();
         let bounds = [self.span.start.timestamp(), self.span.end.timestamp()];
         let source = self.source(Some(property), &bounds);
-        let from = self.from(source, &bounds, &mut parameters);
-        let value = value_of(property, source, &from, &mut parameters);
+        let from = self.from(source, &bounds, &[column_of(property)], &mut parameters);
+        let value = value_of(property, &from, &mut parameters);
         Statement {
             sql: format!("SELECT uniqExact({value}) AS total FROM {}", from.sql),
             parameters,
@@ -178,9 +199,17 @@ impl<'q> Select<'q> {
         Source::Rows
     }
 
-    fn from(&self, source: Source, bounds: &[i64], parameters: &mut Parameters) -> From {
+    /// Where `columns` of the rows asked for come from.
+    fn from(
+        &self,
+        source: Source,
+        bounds: &[i64],
+        columns: &[&str],
+        parameters: &mut Parameters,
+    ) -> From {
         let wanted = self.conditions(parameters);
-        source.from(self.span, bounds, &wanted, parameters)
+        let relations = source.relations(self.span, bounds, &wanted, parameters);
+        From::of(&relations, columns)
     }
 
     /// Conditions that hold for every row of any source.
@@ -219,31 +248,28 @@ impl<'q> Select<'q> {
         sql
     }
 
-    fn measures(&self, source: Source) -> (&'static str, &'static str) {
-        let users = match source {
+    fn users(&self, source: Source) -> &'static str {
+        match source {
             _ if !self.users => "toUInt64(0)",
             Source::Totals => "uniqCombined64Merge(17)(users)",
             Source::Rows if self.exact => "uniqExactIf(user_id, user_id != '')",
             Source::Rows => "uniqCombined64If(17)(user_id, user_id != '')",
             Source::Paths => "toUInt64(0)",
-        };
-        let views = match source {
-            Source::Totals | Source::Paths => "sum(events)",
-            Source::Rows => "count()",
-        };
-        (views, users)
+        }
     }
 }
 
-fn value_of(
-    property: &Property,
-    source: Source,
-    from: &From,
-    parameters: &mut Parameters,
-) -> &'static str {
+/// What rollups call a property. They have no others.
+fn column_of(property: &Property) -> &'static str {
     match property {
-        Property::Path if source == Source::Paths => from.page,
-        Property::Path => "toString(path)",
+        Property::Path => PAGE,
+        _ => EVENT_TYPE,
+    }
+}
+
+fn value_of(property: &Property, from: &From, parameters: &mut Parameters) -> &'static str {
+    match property {
+        Property::Path => from.page,
         Property::EventType => "toString(event_type)",
         Property::Referrer => "toString(referrer)",
         Property::User => "user_id",

@@ -58,8 +58,12 @@ impl Parameters {
         self.text(name, day.clamp(DATE_MIN, DATE_MAX).to_string());
     }
 
+    /// Of these, the days that there can be.
     pub(crate) fn dates(&mut self, name: &str, days: &[NaiveDate]) {
-        let days: Vec<_> = days.iter().map(ToString::to_string).collect();
+        let possible = days
+            .iter()
+            .filter(|day| (DATE_MIN..=DATE_MAX).contains(day));
+        let days: Vec<_> = possible.map(ToString::to_string).collect();
         self.texts(name, &days);
     }
 

@@ -9,13 +9,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::answer::{Answer, Csv};
 use crate::api::{Api, Figures, Question};
-use crate::breakdown::ValueRow;
 use crate::database::Failure;
 use crate::days::DayRange;
 use crate::filter::{Filter, Op, Property};
 use crate::openapi::{Common, Compared, LimitOfTen, StatsAnswers};
 use crate::question::{Asked, StatsQuestion};
-use crate::select::{Among, Select};
+use crate::select::Select;
 use crate::uniques;
 
 /// The answer of `/stats`.
@@ -75,6 +74,12 @@ pub(crate) struct StatsComparison {
 pub(crate) struct Totals {
     views: u64,
     users: u64,
+}
+
+#[derive(Row, Deserialize)]
+struct TopRow {
+    value: String,
+    views: u64,
 }
 
 /// Views, unique users and top paths
@@ -186,21 +191,15 @@ async fn top_paths(
     {
         return Ok(Err(filter.value.clone()));
     }
-    // Views without a path have a path that is empty.
-    let mut filters = select.filters.to_vec();
-    filters.push(Filter {
-        property: Property::Path,
-        op: Op::IsNot,
-        value: String::new(),
-    });
     let select = Select {
-        filters: &filters,
         users: false,
         ..select.clone()
     };
-    let statement = select.breakdown(&Property::Path, Among::Top(question.limit));
-    let rows: Vec<ValueRow> = figures.database.fetch(&statement).await?;
-    let paths = rows.into_iter().map(|row| PathViews {
+    // Views without a path have a path that is empty, which takes no place.
+    let statement = select.top(&Property::Path, question.limit + 1);
+    let rows: Vec<TopRow> = figures.database.fetch(&statement).await?;
+    let paths = rows.into_iter().filter(|row| !row.value.is_empty());
+    let paths = paths.take(question.limit.into()).map(|row| PathViews {
         path: row.value,
         views: row.views,
     });

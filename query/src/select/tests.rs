@@ -120,6 +120,53 @@ fn a_series_reads_quarters_of_an_hour_only_where_its_points_cut_days() {
 }
 
 #[test]
+fn a_day_is_read_from_one_table_without_a_subquery() {
+    let day = |zone: Tz| {
+        asking(zone, &[], |mut select| {
+            let day = "2025-01-15".parse().unwrap();
+            select.span = DayRange {
+                first: day,
+                last: day,
+            }
+            .span(zone);
+            let totals = select.totals();
+            select.users = false;
+            [totals, select.top(&Property::Path, 10)].map(|statement| {
+                assert!(!statement.sql.contains("FROM ("), "{}", statement.sql);
+                tables(&statement)
+            })
+        })
+    };
+    assert_eq!(day(Tz::UTC), [["stats_day"], ["paths_day"]]);
+    assert_eq!(
+        day(Tz::Asia__Kathmandu),
+        [["stats_quarter_hour"], ["events"]]
+    );
+}
+
+#[test]
+fn of_many_tables_only_what_is_counted_is_read() {
+    let columns = |sql: &str| -> Vec<_> {
+        let selects = sql.split("SELECT ").skip(2);
+        let columns = selects.filter_map(|select| Some(select.split_once(" FROM")?.0.to_owned()));
+        columns.collect()
+    };
+    asking(Tz::UTC, &[], |mut select| {
+        let measured = "events AS events, users AS users";
+        assert_eq!(columns(&select.totals().sql), [measured; 2]);
+        select.users = false;
+        let top = columns(&select.top(&Property::Path, 10).sql);
+        assert_eq!(
+            top,
+            [
+                "toString(path) AS page, events AS events",
+                "path AS page, events AS events"
+            ]
+        );
+    });
+}
+
+#[test]
 fn nothing_that_was_sent_is_in_the_text() {
     let evil = "' OR 1=1 --";
     let filters: Vec<Filter> = [
@@ -139,6 +186,7 @@ fn nothing_that_was_sent_is_in_the_text() {
             select.series(vec![select.span.start.timestamp()]),
             select.breakdown(&Property::Prop(evil.to_owned()), among),
             select.values(&Property::Prop(evil.to_owned())),
+            select.top(&Property::Prop(evil.to_owned()), 1),
         ] {
             assert!(!statement.sql.contains("OR 1"), "{}", statement.sql);
             // It would stand for a value of the client's own.
