@@ -18,6 +18,8 @@ use crate::stored::Stored;
 /// One whose maker has died holds the sinks up for so long.
 pub(crate) const LEASE: Duration = Duration::from_secs(15);
 const RENEW_EVERY: Duration = Duration::from_secs(3);
+/// Another mend that is being made is looked at so often.
+const POLL: Duration = Duration::from_millis(50);
 
 /// Mends rollups. Cheap to clone.
 #[derive(Clone)]
@@ -281,12 +283,6 @@ impl Mender {
         };
         let none = BTreeSet::new();
         self.note(id, LEASE, &none, reason).await?;
-        let others = self.all().await?;
-        if others.iter().any(|mend| mend.is_active && mend.id < id) {
-            self.put_away(id).await?;
-            begun.is_put_away = true;
-            return Err(Mending.into());
-        }
         let renew = async {
             loop {
                 tokio::time::sleep(RENEW_EVERY).await;
@@ -295,13 +291,38 @@ impl Mender {
                 }
             }
         };
+        let wait_and_work = async {
+            self.wait_until_alone(id).await?;
+            work(id).await
+        };
         let worked = tokio::select! {
-            worked = work(id) => worked,
+            worked = wait_and_work => worked,
             error = renew => Err(error),
         };
         self.put_away(id).await?;
         begun.is_put_away = true;
         worked.with_context(|| format!("see to the rollups: {reason}"))
+    }
+
+    /// Returns once no other mend is active, with `id` noted before: who begins after that sees it,
+    /// so no two ever work at a time, whichever is noted first. Of those who wait the one with the
+    /// least id stays, and the others are told to come again.
+    async fn wait_until_alone(&self, id: Uuid) -> anyhow::Result<()> {
+        loop {
+            let mut others = self.all().await?;
+            others.retain(|mend| mend.id != id && !mend.has_ended);
+            if others.iter().any(|mend| mend.is_active && mend.id < id) {
+                return Err(Mending.into());
+            }
+            for left in others.iter().filter(|mend| !mend.is_active) {
+                // Its maker may wake up: there is to be nothing that it could swap in then.
+                self.put_away(left.id).await?;
+            }
+            if !others.iter().any(|mend| mend.is_active) {
+                return Ok(());
+            }
+            tokio::time::sleep(POLL).await;
+        }
     }
 
     async fn make_anew(

@@ -189,3 +189,32 @@ async fn months_that_an_upgrade_brings_empty_are_filled_beside_a_sink_at_work() 
     let report = audit(&world).await;
     assert!(report.sound, "{:?}", report.findings);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rollups_are_made_anew_by_one_at_a_time_whoever_came_first() {
+    let world = stored().await;
+    run_sql(&world, "INSERT INTO stats_day SELECT site_id, date, event_type, 3, users FROM stats_day WHERE date = '2024-05-03'").await;
+    // Somebody who began before, with an id that no other is greater than.
+    let other = "toUUID('ffffffff-ffff-ffff-ffff-ffffffffffff')";
+    let note = |reason: &str, seconds: u32| {
+        format!(
+            "INSERT INTO mends (id, at, until, reason) SELECT {other}, now64(3), now64(3) + {seconds}, '{reason}'"
+        )
+    };
+    run_sql(&world, &note("test", 3600)).await;
+    let (first, last) = ("2024-05-01".parse().unwrap(), "2024-05-31".parse().unwrap());
+    let seal = sink::seal::seal(&world.config, &world.clickhouse, first, last);
+    let end = async {
+        // Noted, and noted again when its lease went on.
+        let noted = format!("SELECT count() FROM mends WHERE id != {other}");
+        while world.number(&noted).await < 2 {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        let made = "SELECT countIf(notEmpty(dates)) FROM mends";
+        assert_eq!(world.number(made).await, 0, "it makes nothing anew");
+        run_sql(&world, &note("ended", 0)).await;
+    };
+    let (sealed, ()) = tokio::join!(seal, end);
+    assert_eq!(sealed.unwrap().days.len(), 1);
+    assert!(audit(&world).await.sound);
+}
