@@ -1,6 +1,8 @@
 //! Makes days of the rollups anew from the rows of `events`, while nobody inserts, and swaps them
 //! in whole: a reader sees the old days or the new ones.
 
+mod draft;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -14,6 +16,7 @@ use uuid::Uuid;
 
 use crate::fences::Fences;
 use crate::stored::Stored;
+use draft::{Draft, Drafts};
 
 /// One whose maker has died holds the sinks up for so long.
 pub(crate) const LEASE: Duration = Duration::from_secs(15);
@@ -27,6 +30,7 @@ pub(crate) struct Mender {
     client: Client,
     fences: Fences,
     stored: Stored,
+    drafts: Drafts,
     /// What this process began and could not put away: nobody has to wait for its lease.
     left: Arc<Mutex<BTreeSet<Uuid>>>,
 }
@@ -163,6 +167,10 @@ impl Mender {
     pub(crate) fn new(client: Client, fences: Fences) -> Self {
         Self {
             stored: Stored::new(client.clone()),
+            drafts: Drafts {
+                client: client.clone(),
+                fences: fences.clone(),
+            },
             client,
             fences,
             left: Arc::default(),
@@ -185,7 +193,7 @@ impl Mender {
             if !mend.is_active && !mend.has_ended {
                 warn!(
                     mend.id = %mend.id,
-                    "a mend of rollups was left behind by who made it; what it had not swapped in yet is dropped"
+                    "a mend of rollups was left behind by who made it: what it was swapping in is, the rest is dropped"
                 );
                 self.put_away(mend.id).await?;
             }
@@ -370,28 +378,19 @@ impl Mender {
             rows,
             ..
         } = rollup;
-        let new = draft(id, table);
+        let new = Draft::unfinished(id, table);
         let days: Vec<u16> = days.iter().copied().collect();
         let context = || format!("make partition {partition} of {table} anew");
-        let draft = [
+        for statement in [
             format!("DROP TABLE IF EXISTS {new} SYNC"),
             format!("CREATE TABLE {new} AS {table}"),
             format!(
                 "INSERT INTO {new} SELECT * FROM {table} WHERE {number} = {{partition:UInt32}} AND NOT has({{days:Array(UInt16)}}, {day})"
             ),
             format!("INSERT INTO {new} {rows}"),
-        ];
-        let swap = [
-            format!("ALTER TABLE {table} REPLACE PARTITION {partition} FROM {new}"),
-            format!("DROP TABLE {new} SYNC"),
-        ];
-        for (step, statement) in draft.iter().chain(&swap).enumerate() {
-            // What was inserted since it was read would be swapped out.
-            if step == draft.len() && !self.fences.is_closed(gate).await? {
-                bail!("somebody let the sinks go on while rollups were made anew");
-            }
+        ] {
             self.client
-                .query(statement)
+                .query(&statement)
                 .param("partition", partition)
                 .param("days", days.as_slice())
                 .with_setting("insert_deduplicate", "0")
@@ -401,6 +400,21 @@ impl Mender {
                 .execute()
                 .await
                 .with_context(context)?;
+        }
+        let draft = Draft {
+            mend: id,
+            gate,
+            partition,
+            table: (*table).to_owned(),
+        };
+        // What was inserted since it was read would be swapped out.
+        if !self
+            .drafts
+            .put_in_place(&draft)
+            .await
+            .with_context(context)?
+        {
+            bail!("somebody let the sinks go on while rollups were made anew");
         }
         Ok(())
     }
@@ -424,17 +438,11 @@ impl Mender {
             .context("note a mend of rollups")
     }
 
-    /// Leaves nothing behind that could be swapped in later, says that it ended, and lets the sinks
-    /// go on unless another mend is being made.
+    /// Leaves nothing half done, and nothing that could be swapped in later; says that it ended, and
+    /// lets the sinks go on unless another mend is being made.
     async fn put_away(&self, id: Uuid) -> anyhow::Result<()> {
-        for rollup in &ROLLUPS {
-            let new = draft(id, rollup.table);
-            self.client
-                .query(&format!("DROP TABLE IF EXISTS {new} SYNC"))
-                .execute()
-                .await
-                .with_context(|| format!("drop {new}"))?;
-        }
+        let tables = ROLLUPS.map(|rollup| rollup.table);
+        self.drafts.settle(id, &tables).await?;
         self.note(id, Duration::ZERO, &BTreeSet::new(), "ended")
             .await?;
         let gate = self.fences.gate().await?;
@@ -444,11 +452,6 @@ impl Mender {
         }
         Ok(())
     }
-}
-
-/// The table a rollup's partition is made in.
-fn draft(id: Uuid, table: &str) -> String {
-    format!("mend_{}_{table}", id.simple())
 }
 
 #[derive(Row, Deserialize)]

@@ -374,6 +374,37 @@ async fn nothing_is_inserted_while_rollups_are_mended_and_all_of_it_after() {
     world.assert_exactly(20).await;
 }
 
+/// A ClickHouse that dies while it replaces a partition may come back with the old rows and the new.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_partition_that_was_half_replaced_is_replaced_again() {
+    let world = World::new(1).await;
+    let sink = world.start().await;
+    world.send(0, &events(0..10)).await;
+    world.wait_until_committed(&[(0, 1)]).await;
+    sink.stop().await;
+    let partition = "SELECT toUInt64(any(toYYYYMM(time))) FROM stats_quarter_hour";
+    let partition = world.number(partition).await;
+    let draft = format!("swap_{}_7_{partition}_stats_quarter_hour", "0".repeat(32));
+    for statement in [
+        CLOSE_THE_GATE.to_owned(),
+        "INSERT INTO mends (id, at, until, dates, reason) SELECT toUUID('00000000-0000-0000-0000-000000000000'), now64(3), now64(3), [today()], 'test'".to_owned(),
+        format!("CREATE TABLE {draft} AS stats_quarter_hour"),
+        format!("INSERT INTO {draft} SELECT * FROM stats_quarter_hour"),
+        format!("ALTER TABLE stats_quarter_hour ATTACH PARTITION {partition} FROM {draft}"),
+    ] {
+        run_sql(&world, &statement).await;
+    }
+    let counted = "SELECT sum(events) FROM stats_quarter_hour";
+    assert_eq!(world.number(counted).await, 20);
+    let sink = world.start().await;
+    world.send(0, &events(10..20)).await;
+    world.wait_until_committed(&[(0, 2)]).await;
+    sink.stop().await;
+    world.assert_exactly(20).await;
+    let left = "SELECT count() FROM system.tables WHERE database = currentDatabase() AND match(name, '^(mend|swap)_')";
+    assert_eq!(world.number(left).await, 0);
+}
+
 const CLOSE_THE_GATE: &str = "INSERT INTO fences (partition, owner) VALUES (65535, 7)";
 
 #[tokio::test(flavor = "multi_thread")]
