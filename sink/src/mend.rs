@@ -442,7 +442,7 @@ impl Mender {
     /// lets the sinks go on unless another mend is being made.
     async fn put_away(&self, id: Uuid) -> anyhow::Result<()> {
         let tables = ROLLUPS.map(|rollup| rollup.table);
-        self.drafts.settle(id, &tables).await?;
+        self.drafts.put_away(id, &tables).await?;
         self.note(id, Duration::ZERO, &BTreeSet::new(), "ended")
             .await?;
         let gate = self.fences.gate().await?;

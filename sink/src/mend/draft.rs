@@ -61,7 +61,7 @@ impl Draft {
 impl Drafts {
     /// Leaves nothing of a mend behind: what it was making is dropped, and what it was putting in
     /// place is put there.
-    pub(super) async fn settle(&self, mend: Uuid, tables: &[&str]) -> anyhow::Result<()> {
+    pub(super) async fn put_away(&self, mend: Uuid, tables: &[&str]) -> anyhow::Result<()> {
         // First, so that its maker, who may wake up, cannot finish any more of them.
         for table in tables {
             self.drop(&Draft::unfinished(mend, table)).await?;
