@@ -50,8 +50,8 @@ impl Database {
                 .with_setting("max_execution_time", patience.as_secs_f64().to_string())
                 .with_setting("max_memory_usage", config.memory_bytes_max.to_string())
                 .with_setting("max_rows_to_read", rows_max.to_string())
-                // Answers are small: writing them on threads of their own takes ClickHouse a millisecond
-                // more, and the tables have no projections to look through.
+                // Answers are small: writing them on threads of their own takes ClickHouse longer, and
+                // the tables have no projections to look through.
                 .with_setting("output_format_parallel_formatting", "0")
                 .with_setting("optimize_use_projections", "0")
                 .with_setting("optimize_use_implicit_projections", "0")

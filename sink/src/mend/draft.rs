@@ -73,6 +73,12 @@ impl Drafts {
                     "putting partition {} of {} in place was cut off, and was done again",
                     draft.partition, draft.table
                 );
+            } else {
+                warn!(
+                    mend.id = %mend,
+                    "putting partition {} of {} in place was cut off, and sinks have gone on since: run weir audit, which says whether it is right",
+                    draft.partition, draft.table
+                );
             }
         }
         Ok(())
