@@ -1,10 +1,12 @@
 //! A topic, a database and a group of one test's own, on servers that all tests of the process
 //! share; and the checks that every test ends with.
 
+mod circumstances;
 pub(crate) mod proxy;
 pub(crate) mod servers;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -18,6 +20,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use circumstances::Sinks;
+
 /// Nothing here takes longer unless it is broken.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 
@@ -27,6 +31,7 @@ pub(crate) struct World {
     pub(crate) db: clickhouse::Client,
     pub(crate) config: Config,
     producer: FutureProducer,
+    sinks: Arc<Sinks>,
 }
 
 /// A running sink.
@@ -52,17 +57,21 @@ impl Running {
     }
 
     pub(crate) async fn ready(&self) -> (u16, String) {
-        use tokio::io::{AsyncReadExt, AsyncWriteExt};
-        let mut stream = tokio::net::TcpStream::connect(self.operations)
-            .await
-            .unwrap();
-        let request = "GET /ready HTTP/1.1\r\nHost: sink\r\nConnection: close\r\n\r\n";
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.unwrap();
+        let answer = ready(self.operations).await.unwrap();
         let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
         (status, answer)
     }
+}
+
+/// What the sink whose operations are there answers about being ready, head and body.
+async fn ready(operations: SocketAddr) -> std::io::Result<String> {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut stream = tokio::net::TcpStream::connect(operations).await?;
+    let request = "GET /ready HTTP/1.1\r\nHost: sink\r\nConnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    Ok(answer)
 }
 
 fn producer(kafka: &infra::kafka::Config) -> FutureProducer {
@@ -110,6 +119,7 @@ impl World {
             clickhouse,
             config,
             producer,
+            sinks: Arc::default(),
         }
     }
 
@@ -133,7 +143,13 @@ impl World {
             .unwrap();
         let operations = service.local_addr().unwrap();
         let shutdown = CancellationToken::new();
-        let task = tokio::spawn(service.run(shutdown.clone()));
+        let (sinks, stop) = (self.sinks.clone(), shutdown.clone());
+        let task = tokio::spawn(async move {
+            sinks.begun(operations);
+            let ended = service.run(stop).await;
+            sinks.ended(operations, &ended);
+            ended
+        });
         Running {
             operations,
             shutdown,
@@ -186,10 +202,10 @@ impl World {
             if found == expected {
                 return;
             }
-            assert!(
-                Instant::now() < deadline,
-                "{sql}: {found} instead of {expected}"
-            );
+            if Instant::now() > deadline {
+                let circumstances = self.circumstances().await;
+                panic!("{sql}: {found} instead of {expected}\n{circumstances}");
+            }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -205,10 +221,10 @@ impl World {
             if ends.iter().all(is_there) {
                 return;
             }
-            assert!(
-                Instant::now() < deadline,
-                "{committed:?} instead of {ends:?}"
-            );
+            if Instant::now() > deadline {
+                let circumstances = self.circumstances().await;
+                panic!("{committed:?} instead of {ends:?}\n{circumstances}");
+            }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
