@@ -32,7 +32,7 @@ use crate::mend::Mender;
 use crate::reader::{self, Reader};
 use crate::recovery::Recovery;
 use crate::stored::Stored;
-use crate::takeover::{Start, Takeover, Takeovers};
+use crate::takeover::{Stage, Start, Takeover, Takeovers};
 use crate::window::Memory;
 use crate::writer::Writer;
 use stalls::{Stalls, Trouble};
@@ -49,6 +49,8 @@ struct Owned {
     epoch: u64,
     /// Ends its takeover, if that is still under way.
     abandon: CancellationToken,
+    /// How far its takeover is, until it is live.
+    stage: Stage,
     state: State,
 }
 

@@ -1,6 +1,8 @@
 //! Taking partitions over: nobody else may insert from here on, what somebody planned or left half
 //! done is stored, and the partition's memory is filled from what was stored before.
 
+mod stage;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -23,6 +25,8 @@ use crate::reader::ReadError;
 use crate::recovery::{self, Claim, Followed, Recovery};
 use crate::tables::{self, NoWindow};
 use crate::window::Memory;
+
+pub(crate) use stage::Stage;
 
 const KAFKA_TIMEOUT: Duration = Duration::from_secs(10);
 /// Where somebody else was quicker, the next attempt is made after this.
@@ -106,17 +110,18 @@ struct Plans(BTreeMap<u128, Result<Option<Doubt>, String>>);
 
 impl Takeovers {
     /// Takes over partitions that were assigned together; tries until it succeeds or nobody wants
-    /// to know any more.
+    /// to know any more. Says on `stage` how far it is.
     pub(crate) async fn take_over(
         self,
         partitions: BTreeMap<u16, u64>,
+        stage: Stage,
         cancelled: CancellationToken,
     ) -> anyhow::Result<Vec<Takeover>> {
         let mut failures = 0;
         let mut told_at = None;
         loop {
             let attempt = tokio::select! {
-                attempt = self.attempt(&partitions, &cancelled) => attempt,
+                attempt = self.attempt(&partitions, &stage, &cancelled) => attempt,
                 () = cancelled.cancelled() => return Ok(Vec::new()),
             };
             let error = match attempt {
@@ -124,6 +129,7 @@ impl Takeovers {
                 Err(error) if error.is::<NoWindow>() => return Err(error),
                 Err(error) => error,
             };
+            stage.set(format!("trying again, because: {error:#}"));
             let wait = if recovery::is_contention(&error) {
                 // Somebody may see to the rollups for minutes.
                 if told_at.is_none_or(|at: Instant| at.elapsed() > CONTENTION_TOLD_EVERY) {
@@ -153,17 +159,25 @@ impl Takeovers {
     async fn attempt(
         &self,
         partitions: &BTreeMap<u16, u64>,
+        stage: &Stage,
         cancelled: &CancellationToken,
     ) -> anyhow::Result<Vec<Takeover>> {
+        stage.set("looking at ClickHouse's tables");
         if let Some(sentence) = tables::check(&self.client).await? {
             return Err(anyhow!(sentence));
         }
+        stage.set("asking Kafka for the topic's id");
         let log = infra::kafka::log_id(&self.kafka).await?;
+        stage.set("shutting other sinks out in ClickHouse");
         let claim = self.recovery.claim(partitions, log, cancelled).await?;
         let mut takeovers = Vec::with_capacity(partitions.len());
         let mut plans = Plans::default();
+        stage.set("asking Kafka for the group's offsets");
         for (committed, bounds) in self.positions(partitions.keys().copied().collect()).await? {
             let partition = committed.partition;
+            stage.set(format!(
+                "finding out what is stored of partition {partition}"
+            ));
             let outcome = match self.resolve(&committed, bounds, &claim, &mut plans).await {
                 Ok(start) => Outcome::Ready(Box::new(start)),
                 Err(ReadError::Lost(why) | ReadError::Eaten(why)) => {
@@ -177,6 +191,7 @@ impl Takeovers {
                 outcome,
             });
         }
+        stage.set("letting this sink insert");
         // Done: whoever sees to the rollups from here on need not shut this sink out.
         let fences = &self.recovery.fences;
         if !fences

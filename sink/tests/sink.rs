@@ -517,6 +517,47 @@ async fn what_comes_while_clickhouse_is_away_waits_in_kafka_and_is_stored_after(
     sink.stop().await;
 }
 
+/// Nothing is stored meanwhile, and nothing fails either: only its being ready can tell.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_takeover_that_hangs_is_told_and_is_not_being_ready() {
+    let world = World::new(1).await;
+    let proxy = Proxy::to(&world.clickhouse.url).await;
+    let mut through = world.clickhouse.clone();
+    through.url = format!("http://{}", proxy.address);
+    proxy.answer_nothing();
+    let sink = world.start_with(world.config.clone(), through).await;
+    world.send(0, &[event(0)]).await;
+    let deadline = Instant::now() + world::DEADLINE;
+    let told = "partition 0 is being taken over for 1";
+    loop {
+        let (status, answer) = sink.ready().await;
+        if answer.contains(told) {
+            assert_eq!(status, 503);
+            assert!(
+                answer.contains("looking at ClickHouse's tables"),
+                "{answer}"
+            );
+            break;
+        }
+        assert!(Instant::now() < deadline, "{answer}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    proxy.cut_after(0);
+    let asked_again = "trying again, because: look at the tables";
+    while !sink.ready().await.1.contains(asked_again) {
+        assert!(Instant::now() < deadline);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    proxy.mend();
+    world.wait_until_committed(&[(0, 1)]).await;
+    world.assert_exactly(1).await;
+    while sink.ready().await.0 != 200 {
+        assert!(Instant::now() < deadline);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    sink.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_of_kafka_that_get_lost_cost_seconds_and_no_event() {
     let dir = tempfile::tempdir().unwrap();

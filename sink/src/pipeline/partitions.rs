@@ -11,7 +11,7 @@ use tracing::{error, info, warn};
 use super::{Owned, Pipeline, State};
 use crate::flight::Flight;
 use crate::membership::Change;
-use crate::takeover::{Outcome, Takeover};
+use crate::takeover::{Outcome, Stage, Takeover};
 
 /// A partition asked back waits this long for the cut it is part of.
 const REVOKE_GRACE: Duration = Duration::from_secs(5);
@@ -54,10 +54,12 @@ impl Pipeline {
             return;
         }
         let abandon = self.abandon.child_token();
+        let stage = Stage::default();
         for (&partition, &epoch) in &epochs {
             let owned = Owned {
                 epoch,
                 abandon: abandon.clone(),
+                stage: stage.clone(),
                 state: State::TakingOver,
             };
             if let Some(before) = self.owned.insert(partition, owned) {
@@ -68,7 +70,7 @@ impl Pipeline {
         let results = self.taken_over_to.clone();
         // Owned by this loop: it ends with `abandon`, and its result counts only for its epochs.
         self.runtime.spawn(async move {
-            let taken = takeovers.take_over(epochs, abandon).await;
+            let taken = takeovers.take_over(epochs, stage, abandon).await;
             let _ = results.send(taken).await;
         });
     }
@@ -173,6 +175,7 @@ impl Pipeline {
                     Outcome::Ready(start) => {
                         let is_another_log = self.log != 0 && self.log != start.log;
                         self.log = start.log;
+                        owned.stage.set("telling the Kafka client where to begin");
                         owned.state = State::Placing(start);
                         if is_another_log {
                             let others = self.live();

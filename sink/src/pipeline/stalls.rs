@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rdkafka::consumer::Consumer;
 use tokio::sync::oneshot;
-use tracing::warn;
+use tracing::{info, warn};
 
 use super::{Owned, Pipeline, State};
 
@@ -17,6 +17,8 @@ const ASK_TIMEOUT: Duration = Duration::from_secs(1);
 const TROUBLE_TOLD_AFTER: Duration = Duration::from_secs(5);
 /// ... and a cut that is not stored by then.
 const SLOW_CUT: Duration = Duration::from_secs(15);
+/// ... and a partition that is not taken over by then.
+const SLOW_TAKEOVER: Duration = Duration::from_secs(15);
 
 /// A trouble that may pass by itself: worth a word once it lasts.
 #[derive(Debug, Default)]
@@ -104,6 +106,7 @@ impl Pipeline {
             return;
         }
         self.stalls.looked_at = Some(now);
+        self.tell_of_slow_takeovers(now);
         let age = self.flight.as_ref().map(|flight| flight.age(now));
         let slow = age.filter(|age| *age > SLOW_CUT);
         if let Some(age) = slow
@@ -152,6 +155,28 @@ impl Pipeline {
                 );
                 self.restart([partition]);
             }
+        }
+    }
+
+    /// What waits for its takeover is not stored: that is worth a word, and is not being ready.
+    fn tell_of_slow_takeovers(&self, now: Instant) {
+        let slow = self.owned.iter().find(|(_, owned)| {
+            matches!(owned.state, State::TakingOver | State::Placing(_))
+                && owned.stage.age(now) > SLOW_TAKEOVER
+        });
+        let Some((partition, owned)) = slow else {
+            if self.readiness.available("takeover") {
+                info!("partitions are taken over");
+            }
+            return;
+        };
+        let reason = format!(
+            "partition {partition} is being taken over for {} s: {}",
+            owned.stage.age(now).as_secs(),
+            owned.stage
+        );
+        if self.readiness.unavailable("takeover", &reason) {
+            warn!(kafka.partition = partition, "{reason}");
         }
     }
 

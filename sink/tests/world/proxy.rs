@@ -15,6 +15,7 @@ pub(crate) struct Proxy {
     pub(crate) address: SocketAddr,
     allowance: watch::Sender<Allowance>,
     silences: watch::Sender<u32>,
+    is_mute: watch::Sender<bool>,
 }
 
 impl Proxy {
@@ -24,6 +25,7 @@ impl Proxy {
         let address = listener.local_addr().unwrap();
         let (allowance, allowed) = watch::channel(None);
         let (silences, silenced) = watch::channel(0);
+        let (is_mute, mute) = watch::channel(false);
         tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 tokio::spawn(carry(
@@ -31,6 +33,7 @@ impl Proxy {
                     target.clone(),
                     allowed.clone(),
                     silenced.clone(),
+                    *mute.borrow(),
                 ));
             }
         });
@@ -38,6 +41,7 @@ impl Proxy {
             address,
             allowance,
             silences,
+            is_mute,
         }
     }
 
@@ -51,7 +55,13 @@ impl Proxy {
         self.silences.send_modify(|silences| *silences += 1);
     }
 
+    /// Connections that are opened from now on bring no answers, and stay open.
+    pub(crate) fn answer_nothing(&self) {
+        self.is_mute.send_replace(true);
+    }
+
     pub(crate) fn mend(&self) {
+        self.is_mute.send_replace(false);
         self.allowance.send_replace(None);
     }
 }
@@ -61,8 +71,12 @@ async fn carry(
     target: Arc<str>,
     mut allowed: watch::Receiver<Allowance>,
     mut silenced: watch::Receiver<u32>,
+    is_mute: bool,
 ) {
     silenced.mark_unchanged();
+    if is_mute {
+        silenced.mark_changed();
+    }
     let Ok(mut server) = TcpStream::connect(&*target).await else {
         return;
     };
@@ -100,11 +114,12 @@ async fn carry(
     };
     let answers = async {
         tokio::select! {
-            _ = tokio::io::copy(&mut from_server, &mut to_client) => {}
+            biased;
             Ok(()) = silenced.changed() => {
                 // Read, so that the server does not notice, and lost.
                 let _ = tokio::io::copy(&mut from_server, &mut tokio::io::sink()).await;
             }
+            _ = tokio::io::copy(&mut from_server, &mut to_client) => {}
         }
     };
     tokio::select! {
