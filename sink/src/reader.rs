@@ -116,6 +116,9 @@ impl Reader {
             .set("enable.partition.eof", "true")
             .set("queued.max.messages.kbytes", "16384")
             .set("fetch.wait.max.ms", "100")
+            // An answer that got lost is asked for again within the time that a range has; the
+            // default is all of it.
+            .set("socket.timeout.ms", "10000")
             .create()
             .context("create a Kafka consumer to read ranges with")?;
         let metadata = consumer
