@@ -23,7 +23,8 @@ pub struct Config {
     /// Off only to measure what it costs: without plans, tokens and the ledger, whatever is killed
     /// or cut off counts twice (`WEIR_SINK__EXACTLY_ONCE`).
     pub exactly_once: bool,
-    /// One attempt at an INSERT may take this long (`WEIR_SINK__INSERT_TIMEOUT`).
+    /// One attempt at an INSERT may take this long, and one stage of a takeover twice that at
+    /// first (`WEIR_SINK__INSERT_TIMEOUT`).
     #[serde(with = "humantime_serde")]
     pub insert_timeout: Duration,
     /// A sink that is silent for this long loses its partitions to the others

@@ -142,6 +142,8 @@ impl Pipeline {
             },
             readiness: readiness.clone(),
             backoff: config.retry,
+            // Within a stage it may have to wait for an INSERT of somebody else.
+            patience: config.insert_timeout.saturating_mul(2),
             exactly_once: config.exactly_once,
         };
         let (taken_over_to, taken_over) = mpsc::channel(64);

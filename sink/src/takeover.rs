@@ -73,6 +73,8 @@ pub(crate) struct Takeovers {
     pub(crate) recovery: Recovery,
     pub(crate) readiness: Readiness,
     pub(crate) backoff: Backoff,
+    /// One stage may take this long at first.
+    pub(crate) patience: Duration,
     /// Off: begin where the group stands, whatever is stored.
     pub(crate) exactly_once: bool,
 }
@@ -110,7 +112,8 @@ struct Plans(BTreeMap<u128, Result<Option<Doubt>, String>>);
 
 impl Takeovers {
     /// Takes over partitions that were assigned together; tries until it succeeds or nobody wants
-    /// to know any more. Says on `stage` how far it is.
+    /// to know any more. Says on `stage` how far it is, and begins anew where that does not change
+    /// for long: an answer may be lost without anybody being told.
     pub(crate) async fn take_over(
         self,
         partitions: BTreeMap<u16, u64>,
@@ -119,9 +122,16 @@ impl Takeovers {
     ) -> anyhow::Result<Vec<Takeover>> {
         let mut failures = 0;
         let mut told_at = None;
+        let mut patience = self.patience;
         loop {
             let attempt = tokio::select! {
                 attempt = self.attempt(&partitions, &stage, &cancelled) => attempt,
+                () = stage.stands_for(patience) => {
+                    let error = anyhow!("nothing came of it within {patience:?}: {stage}");
+                    // It may have had that much to do.
+                    patience = patience.saturating_mul(2);
+                    Err(error)
+                }
                 () = cancelled.cancelled() => return Ok(Vec::new()),
             };
             let error = match attempt {

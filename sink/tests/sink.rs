@@ -519,16 +519,18 @@ async fn what_comes_while_clickhouse_is_away_waits_in_kafka_and_is_stored_after(
 
 /// Nothing is stored meanwhile, and nothing fails either: only its being ready can tell.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_takeover_that_hangs_is_told_and_is_not_being_ready() {
+async fn a_takeover_that_hangs_is_told_and_begun_anew() {
     let world = World::new(1).await;
     let proxy = Proxy::to(&world.clickhouse.url).await;
     let mut through = world.clickhouse.clone();
     through.url = format!("http://{}", proxy.address);
     proxy.answer_nothing();
-    let sink = world.start_with(world.config.clone(), through).await;
+    let mut config = world.config.clone();
+    config.insert_timeout = Duration::from_secs(4);
+    let sink = world.start_with(config, through).await;
     world.send(0, &[event(0)]).await;
     let deadline = Instant::now() + world::DEADLINE;
-    let told = "partition 0 is being taken over for 1";
+    let told = "partition 0 is being taken over for ";
     loop {
         let (status, answer) = sink.ready().await;
         if answer.contains(told) {
@@ -542,12 +544,7 @@ async fn a_takeover_that_hangs_is_told_and_is_not_being_ready() {
         assert!(Instant::now() < deadline, "{answer}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
-    proxy.cut_after(0);
-    let asked_again = "trying again, because: look at the tables";
-    while !sink.ready().await.1.contains(asked_again) {
-        assert!(Instant::now() < deadline);
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    // The question stays without an answer; one that is asked from now on gets one.
     proxy.mend();
     world.wait_until_committed(&[(0, 1)]).await;
     world.assert_exactly(1).await;

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// What a takeover is doing, for who wonders why it takes long. Cheap to clone; clones are of one
@@ -10,23 +10,52 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Clone)]
 pub(crate) struct Stage {
     begun_at: Instant,
-    doing: Arc<Mutex<Cow<'static, str>>>,
+    doing: Arc<Mutex<Doing>>,
+}
+
+#[derive(Debug)]
+struct Doing {
+    what: Cow<'static, str>,
+    since: Instant,
 }
 
 impl Default for Stage {
     fn default() -> Self {
+        let begun_at = Instant::now();
+        let doing = Doing {
+            what: "beginning".into(),
+            since: begun_at,
+        };
         Self {
-            begun_at: Instant::now(),
-            doing: Arc::new(Mutex::new("beginning".into())),
+            begun_at,
+            doing: Arc::new(Mutex::new(doing)),
         }
     }
 }
 
 impl Stage {
     /// From here on it is doing this.
-    pub(crate) fn set(&self, doing: impl Into<Cow<'static, str>>) {
-        // A string is whole at every step, so a poisoned one is still right.
-        *self.doing.lock().unwrap_or_else(PoisonError::into_inner) = doing.into();
+    pub(crate) fn set(&self, what: impl Into<Cow<'static, str>>) {
+        *self.doing() = Doing {
+            what: what.into(),
+            since: Instant::now(),
+        };
+    }
+
+    /// Returns once it has been doing one thing for so long.
+    pub(super) async fn stands_for(&self, patience: Duration) {
+        loop {
+            let stands = self.doing().since.elapsed();
+            if stands >= patience {
+                return;
+            }
+            tokio::time::sleep(patience - stands).await;
+        }
+    }
+
+    fn doing(&self) -> MutexGuard<'_, Doing> {
+        // It is whole at every step, so a poisoned one is still right.
+        self.doing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How long ago the takeover began.
@@ -37,6 +66,6 @@ impl Stage {
 
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.doing.lock().unwrap_or_else(PoisonError::into_inner))
+        f.write_str(&self.doing().what)
     }
 }
