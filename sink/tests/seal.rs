@@ -101,6 +101,20 @@ async fn a_damaged_rollup_is_told_by_its_key_and_mended_by_a_seal() {
     }
 }
 
+/// Somebody removed them by hand: of their partitions of the rollups nothing is left to put in place.
+#[tokio::test(flavor = "multi_thread")]
+async fn rollups_of_a_year_whose_events_were_removed_are_emptied_by_a_seal() {
+    let world = stored().await;
+    run_sql(&world, "DELETE FROM events WHERE toYear(timestamp) = 2024").await;
+    let left = world.number("SELECT count() FROM events").await;
+    assert!(left > 0);
+    let (first, last) = ("2024-01-01".parse().unwrap(), "2025-12-31".parse().unwrap());
+    sink::seal::seal(&world.config, &world.clickhouse, first, last)
+        .await
+        .unwrap();
+    world.assert_exactly(left).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn repeats_from_beyond_the_window_are_removed_by_a_seal_under_way_with_the_sink() {
     let mut world = World::new(1).await;

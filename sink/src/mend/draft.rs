@@ -100,13 +100,26 @@ impl Drafts {
         let (table, partition, finished) = (&draft.table, draft.partition, draft.finished());
         let is_as_it_was = self.fences.is_closed(draft.gate).await?;
         if is_as_it_was {
-            self.run(&format!(
-                "ALTER TABLE {table} REPLACE PARTITION {partition} FROM {finished}"
-            ))
-            .await?;
+            // Replacing by nothing is refused, or needs a setting, by what server it is.
+            let replace = if self.is_empty(&finished).await? {
+                format!("ALTER TABLE {table} DROP PARTITION {partition}")
+            } else {
+                format!("ALTER TABLE {table} REPLACE PARTITION {partition} FROM {finished}")
+            };
+            self.run(&replace).await?;
         }
         self.drop(&finished).await?;
         Ok(is_as_it_was)
+    }
+
+    async fn is_empty(&self, table: &str) -> anyhow::Result<bool> {
+        let rows = self
+            .client
+            .query(&format!("SELECT count() FROM {table}"))
+            .fetch_one::<u64>()
+            .await
+            .with_context(|| format!("ask for the rows of {table}"))?;
+        Ok(rows == 0)
     }
 
     async fn finished(&self, mend: Uuid) -> anyhow::Result<Vec<Draft>> {
