@@ -14,6 +14,9 @@ use uuid::Uuid;
 use world::{World, event, event_with_key, events};
 
 const COUNT: &str = "SELECT count() FROM events";
+const CLOSE_THE_GATE: &str = "INSERT INTO fences (partition, owner) VALUES (65535, 7)";
+const NOTE_A_MEND_THAT_IS_OVER: &str = "INSERT INTO mends (id, at, until, dates, reason) SELECT toUUID('00000000-0000-0000-0000-000000000000'), now64(3), now64(3), [today()], 'test'";
+const DRAFTS: &str = "SELECT count() FROM system.tables WHERE database = currentDatabase() AND match(name, '^(mend|swap)_')";
 
 fn admin(world: &World) -> AdminClient<DefaultClientContext> {
     world.kafka.client("test").create().unwrap()
@@ -387,7 +390,7 @@ async fn a_partition_that_was_half_replaced_is_replaced_again() {
     let draft = format!("swap_{}_7_{partition}_stats_quarter_hour", "0".repeat(32));
     for statement in [
         CLOSE_THE_GATE.to_owned(),
-        "INSERT INTO mends (id, at, until, dates, reason) SELECT toUUID('00000000-0000-0000-0000-000000000000'), now64(3), now64(3), [today()], 'test'".to_owned(),
+        NOTE_A_MEND_THAT_IS_OVER.to_owned(),
         format!("CREATE TABLE {draft} AS stats_quarter_hour"),
         format!("INSERT INTO {draft} SELECT * FROM stats_quarter_hour"),
         format!("ALTER TABLE stats_quarter_hour ATTACH PARTITION {partition} FROM {draft}"),
@@ -401,11 +404,36 @@ async fn a_partition_that_was_half_replaced_is_replaced_again() {
     world.wait_until_committed(&[(0, 2)]).await;
     sink.stop().await;
     world.assert_exactly(20).await;
-    let left = "SELECT count() FROM system.tables WHERE database = currentDatabase() AND match(name, '^(mend|swap)_')";
-    assert_eq!(world.number(left).await, 0);
+    assert_eq!(world.number(DRAFTS).await, 0);
 }
 
-const CLOSE_THE_GATE: &str = "INSERT INTO fences (partition, owner) VALUES (65535, 7)";
+/// What it lacks was stored after the gate had been opened: swapped in, it would take that out.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_draft_from_before_the_gate_was_opened_replaces_nothing() {
+    let world = World::new(1).await;
+    let sink = world.start().await;
+    world.send(0, &events(0..10)).await;
+    world.wait_until_committed(&[(0, 1)]).await;
+    sink.stop().await;
+    let partition = "SELECT toUInt64(any(toYYYYMM(time))) FROM stats_quarter_hour";
+    let partition = world.number(partition).await;
+    // The gate is closed as 7 since.
+    let draft = format!("swap_{}_6_{partition}_stats_quarter_hour", "0".repeat(32));
+    for statement in [
+        CLOSE_THE_GATE,
+        NOTE_A_MEND_THAT_IS_OVER,
+        &format!("CREATE TABLE {draft} AS stats_quarter_hour"),
+        &format!("INSERT INTO {draft} SELECT * REPLACE (1 AS events) FROM stats_quarter_hour"),
+    ] {
+        run_sql(&world, statement).await;
+    }
+    let sink = world.start().await;
+    world.send(0, &events(10..20)).await;
+    world.wait_until_committed(&[(0, 2)]).await;
+    sink.stop().await;
+    world.assert_exactly(20).await;
+    assert_eq!(world.number(DRAFTS).await, 0);
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gate_that_nobody_holds_any_more_is_opened() {
