@@ -31,6 +31,7 @@ mod plan;
 mod reader;
 mod recovery;
 pub mod seal;
+mod stage;
 mod stored;
 mod tables;
 mod takeover;

@@ -18,6 +18,7 @@ use crate::ledger::Entry;
 use crate::mend::{Mender, Mending};
 use crate::plan::{Plan, Range};
 use crate::reader::{ReadError, Reader};
+use crate::stage::Stage;
 use crate::stored::Stored;
 use crate::window::Memory;
 use crate::writer::{Fenced, Writer};
@@ -49,6 +50,8 @@ pub(crate) struct Claim {
     pub(crate) log: u32,
     /// When rollups were last made anew, in milliseconds since 1970.
     pub(crate) mended_at: i64,
+    /// How far the takeover is.
+    pub(crate) stage: Stage,
     pub(crate) cancelled: CancellationToken,
 }
 
@@ -63,6 +66,9 @@ pub(crate) enum Followed {
 impl Recovery {
     /// Makes a planned cut again and inserts it under its token, whoever owns its partitions now.
     pub(crate) async fn follow(&self, plan: &Plan, claim: &Claim) -> Result<Followed, ReadError> {
+        claim
+            .stage
+            .set(format!("following the plan of cut {}", plan.id));
         let owners = self.fences.owners().await?;
         let mut slices = Vec::with_capacity(plan.ranges.len());
         let mut memories = Vec::with_capacity(plan.ranges.len());
@@ -142,6 +148,10 @@ impl Recovery {
         for range in ranges {
             days.extend(self.stored.days(log, *range).await?);
         }
+        claim.stage.set(format!(
+            "comparing rollups of {} days with their rows",
+            days.len()
+        ));
         let reason = "a cut was stored, and nobody knew which rollups it had reached";
         self.mender.settle(&days, claim.owner, reason).await
     }
@@ -162,6 +172,10 @@ impl Recovery {
                 from,
                 to: range.to.min(from + RECORDS_AT_A_TIME),
             };
+            claim.stage.set(format!(
+                "storing what is missing of offsets {}..{} of partition {partition}",
+                part.from, part.to
+            ));
             let places = self.stored.places(claim.log, part).await?;
             let slice = Slice::new(partition, from, claim.owner).beside(places);
             let (mut slices, mut memories) = self
@@ -253,6 +267,7 @@ impl Recovery {
         &self,
         partitions: &BTreeMap<u16, u64>,
         log: u32,
+        stage: &Stage,
         cancelled: &CancellationToken,
     ) -> anyhow::Result<Claim> {
         let owner = crate::fences::draw_owner();
@@ -267,6 +282,7 @@ impl Recovery {
             raised,
             log,
             mended_at: mends.last_at,
+            stage: stage.clone(),
             cancelled: cancelled.clone(),
         })
     }

@@ -1,8 +1,6 @@
 //! Taking partitions over: nobody else may insert from here on, what somebody planned or left half
 //! done is stored, and the partition's memory is filled from what was stored before.
 
-mod stage;
-
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -23,10 +21,9 @@ use crate::mend::Mending;
 use crate::plan::{Plan, Range};
 use crate::reader::ReadError;
 use crate::recovery::{self, Claim, Followed, Recovery};
+use crate::stage::Stage;
 use crate::tables::{self, NoWindow};
 use crate::window::Memory;
-
-pub(crate) use stage::Stage;
 
 const KAFKA_TIMEOUT: Duration = Duration::from_secs(10);
 /// Where somebody else was quicker, the next attempt is made after this.
@@ -179,7 +176,10 @@ impl Takeovers {
         stage.set("asking Kafka for the topic's id");
         let log = infra::kafka::log_id(&self.kafka).await?;
         stage.set("shutting other sinks out in ClickHouse");
-        let claim = self.recovery.claim(partitions, log, cancelled).await?;
+        let claim = self
+            .recovery
+            .claim(partitions, log, stage, cancelled)
+            .await?;
         let mut takeovers = Vec::with_capacity(partitions.len());
         let mut plans = Plans::default();
         stage.set("asking Kafka for the group's offsets");

@@ -11,7 +11,8 @@ use tracing::{error, info, warn};
 use super::{Owned, Pipeline, State};
 use crate::flight::Flight;
 use crate::membership::Change;
-use crate::takeover::{Outcome, Stage, Takeover};
+use crate::stage::Stage;
+use crate::takeover::{Outcome, Takeover};
 
 /// A partition asked back waits this long for the cut it is part of.
 const REVOKE_GRACE: Duration = Duration::from_secs(5);

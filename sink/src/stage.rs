@@ -43,7 +43,7 @@ impl Stage {
     }
 
     /// Returns once it has been doing one thing for so long.
-    pub(super) async fn stands_for(&self, patience: Duration) {
+    pub(crate) async fn stands_for(&self, patience: Duration) {
         loop {
             let stands = self.doing().since.elapsed();
             if stands >= patience {
