@@ -58,6 +58,19 @@ pub(crate) async fn are_replicated(client: &Client) -> anyhow::Result<bool> {
     Ok(!replicated.is_empty())
 }
 
+/// Those of these settings that the server knows: one that it does not is an error.
+///
+/// # Errors
+/// If ClickHouse cannot be asked.
+pub(crate) async fn known_settings(client: &Client, names: &[&str]) -> anyhow::Result<Vec<String>> {
+    client
+        .query("SELECT name FROM system.settings WHERE name IN ({names:Array(String)})")
+        .param("names", names)
+        .fetch_all::<String>()
+        .await
+        .context("ask which settings ClickHouse knows")
+}
+
 async fn missing(client: &Client) -> anyhow::Result<Vec<String>> {
     let present = names(
         client,

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use crate::ledger::{self, Entry, Page};
 use crate::native::{COLUMNS, Rows};
+use crate::tables;
 
 /// A body is handed over in pieces of this size: each is compressed at once and alone.
 const PIECE_BYTES: usize = 1024 * 1024;
@@ -160,13 +161,7 @@ impl Writer {
     async fn known_settings(&self) -> anyhow::Result<&[String]> {
         let known = self
             .known_settings
-            .get_or_try_init(async || {
-                self.client
-                    .query("SELECT name FROM system.settings WHERE name IN ('deduplicate_insert')")
-                    .fetch_all::<String>()
-                    .await
-                    .context("ask which settings ClickHouse knows")
-            })
+            .get_or_try_init(|| tables::known_settings(&self.client, &["deduplicate_insert"]))
             .await?;
         Ok(known)
     }

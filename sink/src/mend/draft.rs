@@ -11,6 +11,10 @@ use tracing::warn;
 use uuid::Uuid;
 
 use crate::fences::Fences;
+use crate::tables;
+
+/// Events of a whole partition may have been removed by hand.
+const FROM_EMPTY: &str = "allow_replace_partition_from_empty_source";
 
 /// Makes drafts and puts them in their places. Cheap to clone.
 #[derive(Clone)]
@@ -100,26 +104,22 @@ impl Drafts {
         let (table, partition, finished) = (&draft.table, draft.partition, draft.finished());
         let is_as_it_was = self.fences.is_closed(draft.gate).await?;
         if is_as_it_was {
-            // Replacing by nothing is refused, or needs a setting, by what server it is.
-            let replace = if self.is_empty(&finished).await? {
-                format!("ALTER TABLE {table} DROP PARTITION {partition}")
-            } else {
-                format!("ALTER TABLE {table} REPLACE PARTITION {partition} FROM {finished}")
-            };
-            self.run(&replace).await?;
+            self.replace(table, partition, &finished).await?;
         }
         self.drop(&finished).await?;
         Ok(is_as_it_was)
     }
 
-    async fn is_empty(&self, table: &str) -> anyhow::Result<bool> {
-        let rows = self
-            .client
-            .query(&format!("SELECT count() FROM {table}"))
-            .fetch_one::<u64>()
-            .await
-            .with_context(|| format!("ask for the rows of {table}"))?;
-        Ok(rows == 0)
+    /// Whatever happens late, this cannot once the draft is dropped: a partition is never dropped by
+    /// itself, not even where its draft is empty.
+    async fn replace(&self, table: &str, partition: u32, draft: &str) -> anyhow::Result<()> {
+        let statement = format!("ALTER TABLE {table} REPLACE PARTITION {partition} FROM {draft}");
+        let mut replace = self.client.query(&statement);
+        // Servers that know it refuse to replace by nothing, and others do it unasked.
+        for name in tables::known_settings(&self.client, &[FROM_EMPTY]).await? {
+            replace = replace.with_setting(name, "1");
+        }
+        replace.execute().await.with_context(|| statement.clone())
     }
 
     async fn finished(&self, mend: Uuid) -> anyhow::Result<Vec<Draft>> {
