@@ -42,6 +42,11 @@ impl Stage {
         };
     }
 
+    /// How long ago the takeover began.
+    pub(crate) fn age(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.begun_at)
+    }
+
     /// Returns once it has been doing one thing for so long.
     pub(crate) async fn stands_for(&self, patience: Duration) {
         loop {
@@ -56,11 +61,6 @@ impl Stage {
     fn doing(&self) -> MutexGuard<'_, Doing> {
         // It is whole at every step, so a poisoned one is still right.
         self.doing.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// How long ago the takeover began.
-    pub(crate) fn age(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.begun_at)
     }
 }
 
