@@ -80,20 +80,29 @@ enum Command {
     Key(key::Options),
     /// Print the configuration in force, secrets redacted.
     Config,
+    /// The child process that the engine runs in; `up` and `clickhouse` start it.
+    #[command(hide = true, name = servers::ENGINE)]
+    Engine,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    // Before the runtime's threads are: the engine's sandbox would not cover them.
+    if let Command::Engine = cli.command {
+        embedded_clickhouse::serve();
+    }
+    answer(cli)
 }
 
 #[tokio::main]
-async fn main() -> ExitCode {
-    let cli = Cli::parse();
+async fn answer(cli: Cli) -> ExitCode {
     let failure = match cli.command {
         Command::Audit(_) => audit::COULD_NOT_LOOK,
         _ => 1,
     };
     match run(cli).await {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) if error.is::<up::AlreadyTold>() || error.is::<audit::Unsound>() => {
-            ExitCode::FAILURE
-        }
+        Err(error) if error.is::<audit::Unsound>() => ExitCode::FAILURE,
         Err(error) => {
             // One line: the attempt, then its causes.
             eprintln!("error: {error:#}");
@@ -113,7 +122,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     }
     infra::telemetry::init(&config.log)?;
     match cli.command {
-        Command::Up(options) => up::run(config, cli.config, options).await,
+        Command::Up(options) => up::run(config, options).await,
         Command::Ingest => servers::ingest(config).await,
         Command::Sink => servers::sink(config).await,
         Command::Query => servers::query(config).await,
@@ -126,6 +135,6 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Seal(options) => seal::run(&config, options).await,
         Command::Bench(benchmark) => bench::run(benchmark).await,
         Command::Health(options) => health::run(options).await,
-        Command::Key(_) | Command::Config => unreachable!("answered above"),
+        Command::Key(_) | Command::Config | Command::Engine => unreachable!("answered above"),
     }
 }

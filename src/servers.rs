@@ -1,12 +1,10 @@
 //! One service or one embedded server, alone in its process.
 
-use std::io::Read;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::Context;
 use infra::shutdown;
-use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::config::Config;
@@ -80,10 +78,6 @@ pub(crate) struct ClickhouseOptions {
     data_dir: Option<PathBuf>,
     #[arg(long, value_name = "ADDR")]
     listen: Option<SocketAddr>,
-    /// Print the address on stdout, and end when stdin does: `up` holds the other end, so the
-    /// engine never outlives it, however it ends.
-    #[arg(long, hide = true)]
-    attached: bool,
 }
 
 pub(crate) async fn clickhouse(config: Config, options: ClickhouseOptions) -> anyhow::Result<()> {
@@ -91,27 +85,18 @@ pub(crate) async fn clickhouse(config: Config, options: ClickhouseOptions) -> an
     let mut engine = config.engine();
     engine.data_dir = options.data_dir.unwrap_or(engine.data_dir);
     engine.listen = options.listen.unwrap_or(engine.listen);
-    let server = embedded_clickhouse::Server::open(engine).await?;
-    info!("ClickHouse listens on {}", server.local_addr());
-    if options.attached {
-        announce(server.local_addr())?;
-        end_with_stdin(shutdown.clone());
-    }
+    let server = embedded_clickhouse::Server::start(engine, engine_program()?).await?;
+    info!("ClickHouse listens on {}", server.http());
     server.run(shutdown).await
 }
 
-#[expect(clippy::print_stdout, reason = "the parent process reads this line")]
-fn announce(address: SocketAddr) -> anyhow::Result<()> {
-    use std::io::Write;
-    println!("{address}");
-    std::io::stdout().flush().context("tell the address")
-}
+/// The command of this program that becomes the engine.
+pub(crate) const ENGINE: &str = "clickhouse-engine";
 
-/// On a thread of its own that nobody waits for: a read of stdin cannot be called off.
-fn end_with_stdin(shutdown: CancellationToken) {
-    std::thread::spawn(move || {
-        let mut ignored = [0; 64];
-        while matches!(std::io::stdin().read(&mut ignored), Ok(read) if read > 0) {}
-        shutdown.cancel();
-    });
+/// This program again, as the engine.
+pub(crate) fn engine_program() -> anyhow::Result<embedded_clickhouse::Program> {
+    Ok(embedded_clickhouse::Program {
+        path: std::env::current_exe().context("find this program's own file")?,
+        arguments: vec![ENGINE.into()],
+    })
 }

@@ -1,8 +1,6 @@
 //! `weir up`: everything on this machine in one process tree. The broker and the services are
 //! tasks of this process; the ClickHouse engine is a child of it, started again if it dies.
 
-mod engine;
-
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -15,8 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::config::Config;
-pub(crate) use engine::AlreadyTold;
-use engine::Engine;
+use crate::servers;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
@@ -30,11 +27,7 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(30);
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
 const READY_POLL: Duration = Duration::from_millis(20);
 
-pub(crate) async fn run(
-    mut config: Config,
-    config_file: Option<PathBuf>,
-    options: Options,
-) -> anyhow::Result<()> {
+pub(crate) async fn run(mut config: Config, options: Options) -> anyhow::Result<()> {
     let interrupted = shutdown::on_signal()?;
     std::fs::create_dir_all(&options.data_dir)
         .with_context(|| format!("create {}", options.data_dir.display()))?;
@@ -51,8 +44,13 @@ pub(crate) async fn run(
     spool
         .dir
         .get_or_insert_with(|| options.data_dir.join("spool"));
-    let engine = Engine::start(&config, config_file, options.data_dir.join("clickhouse")).await?;
-    config.clickhouse.url = format!("http://{}", engine.address());
+    let engine = embedded_clickhouse::Config {
+        data_dir: options.data_dir.join("clickhouse"),
+        ..config.engine()
+    };
+    let engine = embedded_clickhouse::Server::start(engine, servers::engine_program()?).await?;
+    config.clickhouse.url = format!("http://{}", engine.http());
+    let native = engine.native();
 
     // Two lives: the servers below outlast the services above, whose last flush needs them.
     let servers_stop = CancellationToken::new();
@@ -60,11 +58,11 @@ pub(crate) async fn run(
     let mut servers = Tasks::new(&servers_stop);
     let mut services = Tasks::new(&services_stop);
     servers.spawn("the broker", broker.run(servers_stop.clone()));
-    servers.spawn("ClickHouse", engine.supervise(servers_stop.clone()));
+    servers.spawn("ClickHouse", engine.run(servers_stop.clone()));
 
     let lived = async {
         let addresses = start(&config, &mut services, &services_stop).await?;
-        announce(&config, &options, addresses);
+        announce(&config, &options, &addresses, native);
         tokio::select! {
             () = interrupted.cancelled() => Ok(()),
             ended = services.first_to_end() => ended,
@@ -96,7 +94,7 @@ async fn start(
     let ingest = ingest::Service::bind(config.ingest.clone(), kafka.clone()).await?;
     let sink = sink::Service::bind(config.sink.clone(), kafka.clone(), clickhouse.clone()).await?;
     let query = query::Service::bind(config.query.clone(), clickhouse.clone()).await?;
-    crate::servers::migrate(config).await?;
+    servers::migrate(config).await?;
     let listening = [ingest.local_addr(), sink.local_addr()?, query.local_addr()];
     let addresses = Addresses {
         ingest: ingest.local_addr(),
@@ -139,15 +137,20 @@ async fn ready(address: SocketAddr) -> anyhow::Result<()> {
 }
 
 #[expect(clippy::print_stdout, reason = "the command's answer")]
-fn announce(config: &Config, options: &Options, addresses: Addresses) {
-    let Addresses { ingest, query } = addresses;
+fn announce(
+    config: &Config,
+    options: &Options,
+    Addresses { ingest, query }: &Addresses,
+    native: Option<SocketAddr>,
+) {
+    let native = native.map_or_else(String::new, |address| format!("  (native {address})"));
     println!(
         "weir {} keeps its data in {}
 
   ingest      http://{ingest}  (/api-docs)
   query       http://{query}  (/api-docs)
   Kafka       {}
-  ClickHouse  {}
+  ClickHouse  {}{native}
 
 Try:
   curl http://{ingest}/event -d '{{\"site_id\":\"my-site\",\"event_type\":\"page_view\",\"path\":\"/pricing\",\"user_id\":\"user-1\"}}'

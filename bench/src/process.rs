@@ -42,7 +42,12 @@ impl Server {
     ) -> anyhow::Result<Self> {
         let starting = || format!("start {name}");
         let command = command(folder, arguments, settings).with_context(starting)?;
-        Self::run(name, folder, command, Signal::KILL)
+        // The engine is a child, which lets go of its folder before its parent ends.
+        let end = match arguments.first() {
+            Some(&"clickhouse") => Signal::TERM,
+            _ => Signal::KILL,
+        };
+        Self::run(name, folder, command, end)
     }
 
     /// Runs any program in `folder`, with its log there. `end` is how it is told to end; one that
@@ -114,39 +119,44 @@ impl Server {
         Ok(())
     }
 
-    /// User and system time so far, of all its threads.
+    /// User and system time so far, with all processes that it has started: [`tree_cpu_time`].
     ///
     /// # Errors
     /// If the system does not tell.
     pub(crate) fn cpu_time(&self) -> anyhow::Result<Duration> {
-        let stat = self.proc_file("stat")?;
-        cpu_time(&stat).with_context(|| format!("read the times of {}", self.name))
-    }
-
-    /// The same with all processes that it has started: [`tree_cpu_time`].
-    ///
-    /// # Errors
-    /// If the system does not tell.
-    pub(crate) fn tree_cpu_time(&self) -> anyhow::Result<Duration> {
         tree_cpu_time(self.child.id()).with_context(|| format!("of {}", self.name))
     }
 
-    /// The most memory it ever held, in bytes.
+    /// The most memory that it and what it has started ever held, in bytes.
     ///
     /// # Errors
     /// If the system does not tell.
     pub(crate) fn rss_bytes_max(&self) -> anyhow::Result<u64> {
-        let status = self.proc_file("status")?;
-        bytes_in(&status, "VmHWM:").with_context(|| format!("read the memory of {}", self.name))
+        self.memory("VmHWM:")
     }
 
-    /// The memory it holds now, in bytes.
+    /// The memory that it and what it has started hold now, in bytes.
     ///
     /// # Errors
     /// If the system does not tell.
     pub(crate) fn rss_bytes(&self) -> anyhow::Result<u64> {
-        let status = self.proc_file("status")?;
-        bytes_in(&status, "VmRSS:").with_context(|| format!("read the memory of {}", self.name))
+        self.memory("VmRSS:")
+    }
+
+    fn memory(&self, field: &str) -> anyhow::Result<u64> {
+        let root = self.child.id();
+        let reading = || format!("read the memory of {}", self.name);
+        let mut bytes = 0;
+        for pid in std::iter::once(root).chain(children(root)) {
+            let path = format!("/proc/{pid}/status");
+            match std::fs::read_to_string(&path) {
+                Ok(status) => bytes += bytes_in(&status, field).with_context(reading)?,
+                // A child may have ended meanwhile.
+                Err(_) if pid != root => {}
+                Err(error) => return Err(error).with_context(reading),
+            }
+        }
+        Ok(bytes)
     }
 
     /// The end of what it has logged.
@@ -176,11 +186,6 @@ impl Server {
     pub(crate) fn log(&self) -> String {
         let log = std::fs::read(&self.log_file).unwrap_or_default();
         String::from_utf8_lossy(&log).into_owned()
-    }
-
-    fn proc_file(&self, file: &str) -> anyhow::Result<String> {
-        let path = format!("/proc/{}/{file}", self.child.id());
-        std::fs::read_to_string(&path).with_context(|| format!("read {path} of {}", self.name))
     }
 }
 
@@ -227,6 +232,20 @@ fn address_in(log: &str) -> Option<SocketAddr> {
         let (_, address) = line.split_once(LISTENS_ON)?;
         address.trim().parse().ok()
     })
+}
+
+/// Processes that `pid` has started.
+fn children(pid: u32) -> Vec<u32> {
+    let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else {
+        return Vec::new();
+    };
+    let children: String = tasks
+        .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("children")).ok())
+        .collect();
+    children
+        .split_whitespace()
+        .filter_map(|child| child.parse().ok())
+        .collect()
 }
 
 /// User and system time so far of a process with all processes that it has started, and they in
@@ -481,7 +500,7 @@ mod tests {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(server.address()).unwrap();
         assert!(server.cpu_time().unwrap() < Duration::from_millis(900));
-        assert!(server.tree_cpu_time().unwrap() >= Duration::from_millis(900));
+        assert!(server.cpu_time().unwrap() >= Duration::from_millis(900));
     }
 
     #[test]

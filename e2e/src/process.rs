@@ -10,6 +10,7 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::command;
+use crate::leash::signal;
 
 const READY_WITHIN: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(20);
@@ -180,7 +181,7 @@ impl Process {
         }
     }
 
-    /// kill -9, running or stopped.
+    /// kill -9 of it and of the engine that it has started, running or stopped.
     ///
     /// # Panics
     /// If it has ended by itself before.
@@ -191,7 +192,8 @@ impl Process {
         }
     }
 
-    /// SIGSTOP: it holds its connections and does nothing.
+    /// SIGSTOP to it and to the engine that it has started: they hold their connections and do
+    /// nothing.
     ///
     /// # Panics
     /// If it does not run.
@@ -219,12 +221,12 @@ impl Process {
     // By the shell, whose own `kill` is there on every machine.
     fn signal(&self, name: &str) {
         self.assert_alive();
-        let child = lock(&self.child);
-        let pid = child.as_ref().expect("a process to signal").id();
-        let sent = Command::new("sh")
-            .arg("-c")
-            .arg(format!("kill -{name} {pid}"))
-            .status();
+        let pid = self.pid();
+        let mut kill = format!("kill -{name} {pid}");
+        for child in children(pid) {
+            kill += &format!(" {child}");
+        }
+        let sent = Command::new("sh").arg("-c").arg(kill).status();
         assert!(
             sent.expect("a shell").success(),
             "SIG{name} to {}",
@@ -260,9 +262,29 @@ impl Drop for Process {
     }
 }
 
+/// Processes that `pid` has started; an engine has none of its own.
+#[must_use]
+pub(crate) fn children(pid: u32) -> Vec<u32> {
+    let Ok(tasks) = std::fs::read_dir(format!("/proc/{pid}/task")) else {
+        return Vec::new();
+    };
+    let children: String = tasks
+        .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("children")).ok())
+        .collect();
+    children
+        .split_whitespace()
+        .filter_map(|child| child.parse().ok())
+        .collect()
+}
+
 fn end(mut child: Child) {
+    let engines = children(child.id());
     // A process that cannot be killed has ended already.
     let _ = child.kill();
+    // Each would end by itself now, and let go of its folder a moment later.
+    for engine in engines {
+        let _ = signal("KILL", engine);
+    }
     // Before its number may mean another process.
     leash().let_go(child.id());
     let _ = child.wait();

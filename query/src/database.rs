@@ -55,7 +55,9 @@ impl Database {
                 .with_setting("output_format_parallel_formatting", "0")
                 .with_setting("optimize_use_projections", "0")
                 .with_setting("optimize_use_implicit_projections", "0")
-                // Nobody waits for the answer of a client that is gone.
+                // Nobody waits for the answer of a client that is gone. ClickHouse notices it for
+                // statements that may not write.
+                .with_setting("readonly", "2")
                 .with_setting("cancel_http_readonly_queries_on_client_close", "1")
                 // An error after the first rows would come with a status of success.
                 .with_setting("wait_end_of_query", "1"),

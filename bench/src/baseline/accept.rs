@@ -97,7 +97,7 @@ pub(super) async fn measure(
 async fn measure_round(load: &Load, door: &Door<'_>) -> anyhow::Result<Round> {
     let running = load.start(door.address);
     let times = || {
-        let (server, keeper) = (door.server.tree_cpu_time()?, door.keeper.tree_cpu_time()?);
+        let (server, keeper) = (door.server.cpu_time()?, door.keeper.cpu_time()?);
         anyhow::Ok((Instant::now(), server, keeper))
     };
     tokio::time::sleep_until(running.window.begin.into()).await;

@@ -264,7 +264,7 @@ impl Side<'_> {
 
     async fn ask(&self, question: Question, first: u64, within: Duration) -> anyhow::Result<Tally> {
         let mut tally = Tally::new()?;
-        let times = || anyhow::Ok((self.database.tree_cpu_time()?, self.server.tree_cpu_time()?));
+        let times = || anyhow::Ok((self.database.cpu_time()?, self.server.cpu_time()?));
         let (database_before, server_before) = times()?;
         let begin = Instant::now();
         for nth in 0..REQUESTS_MAX {

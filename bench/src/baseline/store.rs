@@ -111,7 +111,7 @@ fn look(
 ) -> anyhow::Result<Option<(Look, Look)>> {
     // Only then: to look through all processes takes a while itself.
     let now = || {
-        let cpu = servers.iter().map(|server| server.tree_cpu_time());
+        let cpu = servers.iter().map(|server| server.cpu_time());
         anyhow::Ok(Look {
             at: Instant::now(),
             stored,

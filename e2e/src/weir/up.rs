@@ -7,6 +7,7 @@ use std::process::{Child, Stdio};
 use super::Addresses;
 use crate::command;
 use crate::leash::signal;
+use crate::process::children;
 
 /// Dropping it kills it, and the engine with it.
 #[derive(Debug)]
@@ -59,13 +60,8 @@ impl Up {
 
     /// The process of the engine, a child of this one.
     pub(super) fn engine_pid(&self) -> u32 {
-        let pid = self.pid();
-        let children = std::fs::read_dir(format!("/proc/{pid}/task")).expect("weir runs");
-        let children: String = children
-            .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("children")).ok())
-            .collect();
-        let child = children.split_whitespace().next().expect("the engine runs");
-        child.parse().expect("a process has a number")
+        let children = children(self.pid());
+        *children.first().expect("the engine runs")
     }
 
     /// Asks it to end as Ctrl-C does; whether it ended with success.

@@ -1,22 +1,24 @@
-//! The ClickHouse engine in a process of its own, behind ClickHouse's HTTP protocol.
+//! ClickHouse's own server in a process of its own, for one machine.
 //!
-//! [`fetch::ensure`] finds the engine's library or fetches it once, [`Server::open`] loads it on
-//! its folder and binds its address, [`Server::run`] answers until it is told to stop. A process
-//! can hold one engine, for as long as it lives. Production talks to a ClickHouse server over the
-//! same protocol instead.
+//! [`Server::start`] finds the engine's library or fetches it once, starts a child process and
+//! waits until it listens; [`Server::run`] starts it again whenever it dies. The child is a
+//! program of the caller's that calls [`serve`]: it locks the data folder, gives up what it does
+//! not need ([`sandbox`]) and enters libchdb as `clickhouse-local` does, which opens ClickHouse's
+//! own HTTP and native listeners. Who may do what is said in ClickHouse's own files ([`files`]).
 
+mod access;
+mod child;
 mod config;
-mod engine;
-mod exception;
-mod execute;
 pub mod fetch;
 mod ffi;
-mod gate;
-mod http;
-mod lock;
-mod server;
-mod sql;
-mod users;
+mod files;
+mod folders;
+mod job;
+mod ports;
+mod process;
+mod sandbox;
 
+pub use access::Access;
+pub use child::serve;
 pub use config::Config;
-pub use server::Server;
+pub use process::{Program, Server};

@@ -107,9 +107,9 @@ async fn a_clean_stop_exits_with_success_and_loses_nothing() {
 }
 
 #[tokio::test]
-async fn a_stop_cancels_what_runs_longer_than_the_grace_period() {
+async fn a_stop_cancels_what_runs_longer_than_clickhouse_waits_for_it() {
     let folder = tempfile::tempdir().unwrap();
-    let engine = Engine::start_with(folder.path(), json!({"grace": "100ms"})).unwrap();
+    let engine = Engine::start(folder.path());
     let url = engine.url.clone();
     let statement = tokio::spawn(async move {
         Client::new()
@@ -122,8 +122,82 @@ async fn a_stop_cancels_what_runs_longer_than_the_grace_period() {
     common::wait_until(&engine, running, "1").await;
     let started = std::time::Instant::now();
     assert_eq!(engine.stop().code(), Some(0));
-    assert!(started.elapsed() < Duration::from_secs(10));
+    assert!(started.elapsed() < Duration::from_secs(15));
     let _ = statement.await.unwrap();
+}
+
+#[tokio::test]
+async fn an_engine_that_is_killed_is_started_again_on_its_ports() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = common::with_table(&folder).await;
+    let pid = engine.engine_pid();
+    engine.kill_engine();
+    common::wait_for(|| engine.engine_pids().iter().any(|other| *other != pid)).await;
+    common::wait_until(&engine, "SELECT sum(a) FROM weir.t", "3").await;
+    let native: std::net::SocketAddr = engine.native.parse().unwrap();
+    common::wait_for(|| std::net::TcpStream::connect(native).is_ok()).await;
+}
+
+#[tokio::test]
+async fn an_engine_whose_parent_is_killed_ends_and_lets_go_of_its_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = common::with_table(&folder).await;
+    let pid = engine.engine_pid();
+    engine.kill();
+    common::wait_for(|| !std::path::Path::new(&format!("/proc/{pid}")).exists()).await;
+    let engine = Engine::start(folder.path());
+    assert_eq!(engine.ask("SELECT sum(a) FROM weir.t").await, "3");
+}
+
+#[tokio::test]
+async fn an_engine_goes_on_without_the_native_protocol_where_its_port_is_taken() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let engine = Engine::start_with(folder.path(), json!({"native_port": port})).unwrap();
+    assert_eq!(engine.native, "none");
+    assert_eq!(engine.ask("SELECT 1").await, "1");
+}
+
+#[tokio::test]
+async fn what_the_engine_keeps_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    // As an earlier version made it.
+    std::fs::create_dir(&data).unwrap();
+    std::fs::set_permissions(&data, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let passwords = json!({"user": "weir", "password": "s", "reader_password": "r"});
+    let engine = Engine::start_with(&data, passwords).unwrap();
+    let mode = |path: &str| {
+        std::fs::metadata(data.join(path))
+            .unwrap()
+            .permissions()
+            .mode()
+    };
+    assert_eq!(mode("") & 0o777, 0o700);
+    assert_eq!(mode("access.json") & 0o777, 0o600);
+    assert_eq!(mode("config/users.xml") & 0o777, 0o600);
+    // Only while the engine reads it.
+    assert!(!data.join("config/users.d/passwords.xml").exists());
+    drop(engine);
+}
+
+#[test]
+fn a_folder_of_another_owner_is_one_line() {
+    let folder = tempfile::tempdir().unwrap();
+    // Only root may give a folder away.
+    if std::os::unix::fs::chown(folder.path(), Some(65_534), None).is_err() {
+        eprintln!("skipped: only root can make a folder of another owner");
+        return;
+    }
+    let refusal = Engine::start_with(folder.path(), json!({})).err().unwrap();
+    assert_eq!(refusal.stderr.lines().count(), 1, "{}", refusal.stderr);
+    assert!(
+        refusal.stderr.contains("belongs to another user"),
+        "{}",
+        refusal.stderr
+    );
 }
 
 #[test]

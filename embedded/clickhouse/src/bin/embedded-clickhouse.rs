@@ -1,15 +1,19 @@
-//! The embedded engine alone: `embedded-clickhouse '{"data_dir": ".., "listen": ".."}'`. Prints its
-//! address once it answers. The tests run it as the process that can be killed.
+//! The embedded engine alone: `embedded-clickhouse '{"data_dir": "..", "listen": ".."}'`. Prints its
+//! addresses once it answers. The tests run it as the process that can be killed. Without arguments
+//! it is the child that becomes the engine.
 
-use std::{io::Write as _, process::ExitCode};
+use std::io::Write as _;
+use std::process::ExitCode;
 
 use anyhow::Context as _;
-use embedded_clickhouse::{Config, Server};
+use embedded_clickhouse::{Config, Program, Server, serve};
 use tokio_util::sync::CancellationToken;
 
-#[tokio::main]
-async fn main() -> ExitCode {
-    match run().await {
+fn main() -> ExitCode {
+    let Some(config) = std::env::args().nth(1) else {
+        serve();
+    };
+    match run(&config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("{error:#}");
@@ -18,12 +22,19 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run() -> anyhow::Result<()> {
-    let config = std::env::args().nth(1).unwrap_or_else(|| "{}".into());
-    let config = parse(&config).context("read the configuration")?;
-    let server = Server::open(config).await?;
+#[tokio::main]
+async fn run(config: &str) -> anyhow::Result<()> {
+    let config = parse(config).context("read the configuration")?;
+    let program = Program {
+        path: std::env::current_exe()?,
+        arguments: Vec::new(),
+    };
+    let server = Server::start(config, program).await?;
     let mut stdout = std::io::stdout();
-    writeln!(stdout, "{}", server.local_addr())?;
+    let native = server
+        .native()
+        .map_or("none".to_owned(), |address| address.to_string());
+    writeln!(stdout, "{} {native}", server.http())?;
     stdout.flush()?;
     let shutdown = CancellationToken::new();
     tokio::spawn(stop_on_signal(shutdown.clone()));
@@ -48,17 +59,12 @@ fn parse(config: &str) -> anyhow::Result<Config> {
 }
 
 async fn stop_on_signal(shutdown: CancellationToken) {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = tokio::signal::ctrl_c() => {}
-            }
+    use tokio::signal::unix::{SignalKind, signal};
+    if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
         }
     }
-    #[cfg(not(unix))]
-    let _ = tokio::signal::ctrl_c().await;
     shutdown.cancel();
 }

@@ -16,6 +16,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Engine {
     process: Child,
     pub(crate) url: String,
+    /// The address of the native protocol, or "none".
+    pub(crate) native: String,
     _stdout: BufReader<ChildStdout>,
 }
 
@@ -33,7 +35,7 @@ impl Engine {
 
     /// Starts with more configuration than a folder and a free port.
     pub(crate) fn start_with(folder: &Path, more: Value) -> Result<Self, Refusal> {
-        let mut config = json!({"data_dir": folder, "listen": "127.0.0.1:0"});
+        let mut config = json!({"data_dir": folder, "listen": "127.0.0.1:0", "native_port": 0});
         for (name, value) in more.as_object().unwrap() {
             config[name] = value.clone();
         }
@@ -45,19 +47,21 @@ impl Engine {
             .unwrap();
         let mut stdout = BufReader::new(process.stdout.take().unwrap());
         let stderr = process.stderr.take().unwrap();
-        let mut address = String::new();
-        stdout.read_line(&mut address).unwrap();
-        if address.is_empty() {
+        let mut addresses = String::new();
+        stdout.read_line(&mut addresses).unwrap();
+        if addresses.is_empty() {
             return Err(Refusal {
                 status: process.wait().unwrap(),
                 stderr: text(stderr),
             });
         }
         // Read on, or the process would stop at a full pipe.
-        thread::spawn(move || text(stderr));
+        thread::spawn(move || eprint!("{}", text(stderr)));
+        let (http, native) = addresses.trim().split_once(' ').unwrap();
         Ok(Self {
             process,
-            url: format!("http://{}", address.trim()),
+            url: format!("http://{http}"),
+            native: native.to_owned(),
             _stdout: stdout,
         })
     }
@@ -87,6 +91,30 @@ impl Engine {
         let (status, text) = self.post(sql).await;
         assert_eq!(status, 200, "{sql}: {text}");
         text.trim_end().to_owned()
+    }
+
+    /// Processes that the engine runs in: one, or none while it is started again.
+    pub(crate) fn engine_pids(&self) -> Vec<u32> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.process.id())).unwrap();
+        let children: String = tasks
+            .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("children")).ok())
+            .collect();
+        children
+            .split_whitespace()
+            .map(|pid| pid.parse().unwrap())
+            .collect()
+    }
+
+    pub(crate) fn engine_pid(&self) -> u32 {
+        self.engine_pids()[0]
+    }
+
+    /// kill -9 of the engine alone.
+    pub(crate) fn kill_engine(&self) {
+        let killed = Command::new("kill")
+            .args(["-KILL", &self.engine_pid().to_string()])
+            .status();
+        assert!(killed.unwrap().success());
     }
 
     /// kill -9: nothing is flushed, nothing is said.
@@ -144,11 +172,26 @@ pub(crate) async fn with_table(folder: &tempfile::TempDir) -> Engine {
 pub(crate) async fn wait_until(engine: &Engine, sql: &str, wanted: &str) {
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let answer = engine.ask(sql).await;
-        if answer == wanted {
+        // An engine that is being started refuses connections.
+        let request = reqwest::Client::new()
+            .post(&engine.url)
+            .body(sql.to_owned());
+        let answer = match request.send().await {
+            Ok(response) => response.text().await.unwrap(),
+            Err(error) => error.to_string(),
+        };
+        if answer.trim_end() == wanted {
             return;
         }
         assert!(Instant::now() < deadline, "{sql} still answers {answer:?}");
         tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+pub(crate) async fn wait_for(mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "it did not come to pass");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
