@@ -29,8 +29,7 @@ const READY_POLL: Duration = Duration::from_millis(20);
 
 pub(crate) async fn run(mut config: Config, options: Options) -> anyhow::Result<()> {
     let interrupted = shutdown::on_signal()?;
-    std::fs::create_dir_all(&options.data_dir)
-        .with_context(|| format!("create {}", options.data_dir.display()))?;
+    private_folder::make_around(&options.data_dir).context("--data-dir")?;
 
     // The broker first: its lock says whether the data directory is somebody else's.
     let broker = embedded_broker::Broker::bind(embedded_broker::Config {

@@ -50,6 +50,21 @@ fn a_port_in_use_names_the_port_and_the_setting() {
 }
 
 #[test]
+fn a_data_folder_of_another_user_is_named_with_both_users() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    std::fs::create_dir(&data).unwrap();
+    // Only root can give a folder away.
+    if std::os::unix::fs::chown(&data, Some(4711), None).is_err() {
+        return;
+    }
+    let finished = run(up(folder.path()));
+    let reason = reason(&finished);
+    assert!(reason.contains("belongs to user 4711"), "{reason}");
+    assert!(reason.contains(&data.display().to_string()), "{reason}");
+}
+
+#[test]
 fn a_data_directory_of_another_weir_is_left_alone() {
     let weir = Weir::embedded();
     let mut command = command(weir.folder());

@@ -10,7 +10,7 @@ mod segment;
 mod writer;
 
 use std::collections::VecDeque;
-use std::fs::{self, File, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -97,7 +97,7 @@ impl Spool {
     }
 
     fn open_in(dir: PathBuf, bytes_max: u64, topic: &str) -> anyhow::Result<Self> {
-        fs::create_dir_all(&dir)?;
+        private_folder::make(&dir)?;
         let lock = lock(&dir)?;
         let closed: VecDeque<Segment> = segment::list(&dir)?.into();
         let bytes = closed.iter().map(|segment| segment.bytes).sum();

@@ -47,7 +47,7 @@ impl VisitorKey {
 
 fn kept_key(data_dir: &Path) -> anyhow::Result<String> {
     let path = data_dir.join(KEY_FILE);
-    fs::create_dir_all(data_dir).with_context(|| format!("create {}", data_dir.display()))?;
+    private_folder::make_around(data_dir).context("--data-dir")?;
     let key = format!(
         "{}{}",
         uuid::Uuid::new_v4().simple(),

@@ -61,8 +61,7 @@ impl Broker {
 
     pub(crate) async fn bind_on(config: Config, disk: Disk) -> anyhow::Result<Self> {
         let dir = config.data_dir.clone();
-        fs::create_dir_all(&dir)
-            .with_context(|| format!("create the directory {}", dir.display()))?;
+        private_folder::make(&dir)?;
         let lock = DirectoryLock::acquire(&dir, config.lock_wait).await?;
         let listener = listen(config.listen).await?;
         let address = listener

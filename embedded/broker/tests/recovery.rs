@@ -8,6 +8,7 @@ use std::{
     fs::{self, OpenOptions},
     io::{BufRead, BufReader, Write},
     net::SocketAddr,
+    os::unix::fs::PermissionsExt,
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
     time::Duration,
@@ -268,4 +269,18 @@ fn a_second_broker_on_the_same_directory_is_refused_in_one_line() {
     std::thread::sleep(Duration::from_millis(200));
     first.stop().unwrap();
     waiting.join().unwrap().stop().unwrap();
+}
+
+#[test]
+fn no_other_user_can_enter_the_log_not_even_one_from_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let mode = || {
+        let folder = fs::metadata(data_dir(&dir)).unwrap();
+        folder.permissions().mode() & 0o777
+    };
+    start(config(&dir)).stop().unwrap();
+    assert_eq!(mode(), 0o700);
+    fs::set_permissions(data_dir(&dir), fs::Permissions::from_mode(0o755)).unwrap();
+    start(config(&dir)).stop().unwrap();
+    assert_eq!(mode(), 0o700);
 }

@@ -1,5 +1,8 @@
 //! The spool on a real disk: what was kept is there, in order, whatever happened to the process.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
 use tempfile::TempDir;
 
 use super::segment::Open;
@@ -191,6 +194,15 @@ async fn segments_are_closed_at_their_size_and_none_is_lost_between_them() {
     let mut partitions: Vec<u32> = drain(&spool).await.into_iter().map(|(at, _)| at).collect();
     partitions.sort_unstable();
     assert_eq!(partitions, (0..60).collect::<Vec<u32>>());
+}
+
+#[test]
+fn no_other_user_can_enter_the_folder_not_even_one_from_before() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let _spool = open(&dir, ROOMY);
+    let mode = fs::metadata(dir.path()).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
 }
 
 #[test]
