@@ -59,14 +59,21 @@ pub struct Config {
     /// The largest request (`WEIR_BROKER__REQUEST_BYTES_MAX=104857600`).
     pub request_bytes_max: usize,
 
-    /// Requests held in memory at once, over all connections
+    /// Requests held in memory at once, over all connections. One counts as its bytes arrive; who
+    /// sends slowly is disconnected when others need the room
     /// (`WEIR_BROKER__REQUESTS_BYTES_MAX=268435456`).
     pub requests_bytes_max: usize,
+
+    /// Answers held in memory at once, over all connections, until their clients have them; where
+    /// they are many, a Fetch is answered with fewer records
+    /// (`WEIR_BROKER__ANSWERS_BYTES_MAX=268435456`).
+    pub answers_bytes_max: usize,
 
     /// The most a single Fetch is answered with (`WEIR_BROKER__FETCH_BYTES_MAX=57671680`).
     pub fetch_bytes_max: usize,
 
-    /// Connections at once (`WEIR_BROKER__CONNECTIONS_MAX=1000`).
+    /// Connections at once (`WEIR_BROKER__CONNECTIONS_MAX=1000`). Beyond it idle ones are closed for
+    /// new ones, and those of the address that holds most.
     pub connections_max: usize,
 
     /// A connection silent for this long is closed (`WEIR_BROKER__CONNECTION_IDLE_MAX=10m`).
@@ -119,6 +126,7 @@ impl Default for Config {
             message_bytes_max: 1_048_588,
             request_bytes_max: 100 << 20,
             requests_bytes_max: 256 << 20,
+            answers_bytes_max: 256 << 20,
             fetch_bytes_max: 55 << 20,
             connections_max: 1000,
             connection_idle_max: Duration::from_secs(600),

@@ -116,29 +116,6 @@ fn a_request_beyond_the_limit_is_refused_by_its_length_alone() {
 }
 
 #[test]
-fn a_connection_beyond_the_limit_is_refused_until_another_ends() {
-    let dir = tempfile::tempdir().unwrap();
-    let broker = start(Config {
-        connections_max: 2,
-        ..config(&dir)
-    });
-    let request = RequestKind::Metadata(MetadataRequest::default().with_topics(None));
-    let mut first = Wire::connect(broker.address);
-    let mut second = Wire::connect(broker.address);
-    first.call(ApiKey::Metadata, 9, &request);
-    second.call(ApiKey::Metadata, 9, &request);
-    assert!(Wire::connect(broker.address).is_closed());
-    drop(first);
-    let mut body = BytesMut::new();
-    request.encode(&mut body, 9).unwrap();
-    wait_until("there is room again", || {
-        Wire::connect(broker.address)
-            .exchange(ApiKey::Metadata, 9, &body)
-            .is_some()
-    });
-}
-
-#[test]
 fn a_client_newer_than_the_broker_learns_which_versions_it_may_use() {
     let dir = tempfile::tempdir().unwrap();
     let broker = start(config(&dir));

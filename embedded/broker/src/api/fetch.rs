@@ -42,11 +42,17 @@ pub(super) async fn answer(request: Request, body: FetchRequest) -> anyhow::Resu
         let idle = register(&request.broker, &topics, &reader);
         let late = Instant::now() >= deadline;
         if late || bytes_min == 0 || !idle {
+            // Where memory is short, fewer records are answered, but one batch at least.
+            let least = bytes_max.min(request.broker.config.message_bytes_max);
+            let mut room = request.room.lock().await;
+            let bytes_max = room.between(least, bytes_max).await;
             let (broker, topics) = (request.broker.clone(), topics.clone());
             let read = blocking(move || read(&broker, &topics, bytes_max)).await?;
+            room.shrink_to(read.bytes);
             if late || read.failed || read.bytes >= bytes_min {
                 return Ok(FetchResponse::default().with_responses(read.topics));
             }
+            room.shrink_to(0);
         }
         // Either way the loop looks again.
         let _ = timeout_at(deadline, reader.notified()).await;

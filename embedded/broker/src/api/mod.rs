@@ -20,7 +20,9 @@ use kafka_protocol::{
     protocol::StrBytes,
 };
 
-use crate::{broker::Shared, groups::Client, topics::Refusal};
+use tokio::sync::Mutex;
+
+use crate::{broker::Shared, groups::Client, server::Held, topics::Refusal};
 pub(crate) use versions::find;
 
 /// This node, the only one there is.
@@ -34,7 +36,12 @@ pub(crate) struct Request {
     /// Where this client is told to find the broker.
     pub(crate) host: String,
     pub(crate) port: i32,
+    /// Memory for the answer. What an answer takes is counted in any case when it is sent; a large
+    /// one waits here before it is made.
+    pub(crate) room: Room,
 }
+
+pub(crate) type Room = Arc<Mutex<Held>>;
 
 /// The rest of the work on a request, to be awaited when its turn to be answered comes. An error
 /// closes the connection without an answer.

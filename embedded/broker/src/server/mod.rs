@@ -1,54 +1,39 @@
 //! From sockets to requests and back.
 
 mod connection;
+mod memory;
+mod places;
 mod preflight;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     net::TcpListener,
-    sync::Semaphore,
     task::JoinSet,
-    time::{MissedTickBehavior, interval, sleep},
+    time::{Instant, MissedTickBehavior, interval, sleep},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::broker::Shared;
 use connection::Connection;
+pub(crate) use memory::Held;
+use memory::Memory;
+use places::{Kind, Places};
 
 /// After a failed accept, usually for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Requests of all connections that may be in memory, counted in KiB.
-pub(crate) struct Room {
-    kib: Arc<Semaphore>,
-    kib_max: u32,
-}
-
-impl Room {
-    pub(crate) fn new(bytes_max: usize) -> Self {
-        let kib_max =
-            (bytes_max / 1024).clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize)) as u32;
-        Self {
-            kib: Arc::new(Semaphore::new(kib_max as usize)),
-            kib_max,
-        }
-    }
-
-    /// Waits until a request of this size fits. One that is too large for ever may have it all.
-    async fn take(&self, bytes: usize) -> Option<tokio::sync::OwnedSemaphorePermit> {
-        let kib = u32::try_from(bytes / 1024 + 1)
-            .unwrap_or(u32::MAX)
-            .min(self.kib_max);
-        self.kib.clone().acquire_many_owned(kib).await.ok()
-    }
-}
+/// A crowd before a full broker is told of once in this time.
+const FULL_TOLD_EVERY: Duration = Duration::from_secs(10);
 
 /// Accepts until `stop`, then ends the connections.
 pub(crate) async fn serve(listener: TcpListener, broker: Arc<Shared>, stop: CancellationToken) {
-    let slots = Arc::new(Semaphore::new(broker.config.connections_max));
-    let room = Arc::new(Room::new(broker.config.requests_bytes_max));
+    let limits = &broker.config;
+    let places = Places::new(limits.connections_max);
+    let requests = Memory::new(Kind::Requests, limits.requests_bytes_max, places.clone());
+    let answers = Memory::new(Kind::Answers, limits.answers_bytes_max, places.clone());
+    let mut full_told_at = None;
     let mut connections = JoinSet::new();
     let mut reap = interval(Duration::from_secs(1));
     reap.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -71,16 +56,27 @@ pub(crate) async fn serve(listener: TcpListener, broker: Arc<Shared>, stop: Canc
                 continue;
             }
         };
-        let Ok(slot) = slots.clone().try_acquire_owned() else {
-            warn!(client.address = %peer, "refused a connection, since {} are open", broker.config.connections_max);
+        let Some(taken) = places.take(peer.ip()) else {
+            let now = Instant::now();
+            if full_told_at.is_none_or(|at| now - at >= FULL_TOLD_EVERY) {
+                full_told_at = Some(now);
+                warn!(
+                    client.address = %peer,
+                    "refused a connection, since {} are open and in use (broker.connections_max)",
+                    broker.config.connections_max
+                );
+            }
             continue;
         };
-        let connection = Connection::new(broker.clone(), room.clone(), peer);
+        let memory = (requests.clone(), answers.clone());
+        let connection = Connection::new(broker.clone(), taken, memory, peer);
         let stop = stop.clone();
         connections.spawn(async move {
-            let _slot = slot;
             tokio::select! {
                 () = stop.cancelled() => {}
+                () = connection.gives_way() => {
+                    debug!(client.address = %peer, "closed a connection to make room for others");
+                }
                 ended = connection.serve(stream) => match ended {
                     Ok(()) => debug!(client.address = %peer, "connection closed"),
                     Err(error) => warn!(client.address = %peer, "closed a connection: {error:#}"),

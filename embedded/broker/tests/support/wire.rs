@@ -24,6 +24,26 @@ impl Wire {
         Self { stream }
     }
 
+    /// From another address of this machine.
+    pub(crate) fn connect_from(from: &str, address: SocketAddr) -> Self {
+        let from = SocketAddr::new(from.parse().unwrap(), 0);
+        let stream = super::block_on(async {
+            let socket = tokio::net::TcpSocket::new_v4().unwrap();
+            socket.bind(from).unwrap();
+            socket.connect(address).await.unwrap().into_std().unwrap()
+        });
+        stream.set_nonblocking(false).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self { stream }
+    }
+
+    /// Sends a request and does not wait for the answer.
+    pub(crate) fn send(&mut self, key: ApiKey, version: i16, request: &RequestKind) {
+        let mut body = BytesMut::new();
+        request.encode(&mut body, version).unwrap();
+        self.send_body(key, version, &body).unwrap();
+    }
+
     pub(crate) fn call(
         &mut self,
         key: ApiKey,
@@ -43,6 +63,11 @@ impl Wire {
 
     /// Sends a body as it is; `None` if the broker closes the connection instead of answering.
     pub(crate) fn exchange(&mut self, key: ApiKey, version: i16, body: &[u8]) -> Option<Bytes> {
+        self.send_body(key, version, body).ok()?;
+        self.receive()
+    }
+
+    fn send_body(&mut self, key: ApiKey, version: i16, body: &[u8]) -> std::io::Result<()> {
         let mut frame = BytesMut::new();
         RequestHeader::default()
             .with_request_api_key(key as i16)
@@ -54,8 +79,7 @@ impl Wire {
         frame.put_slice(body);
         let mut sent = (frame.len() as i32).to_be_bytes().to_vec();
         sent.extend(&frame);
-        self.stream.write_all(&sent).ok()?;
-        self.receive()
+        self.stream.write_all(&sent)
     }
 
     pub(crate) fn receive(&mut self) -> Option<Bytes> {
