@@ -5,6 +5,7 @@ mod activity;
 mod connections;
 mod docs;
 mod errors;
+mod open_access;
 mod open_files;
 mod readiness;
 
@@ -22,6 +23,7 @@ use tracing::warn;
 pub use connections::{Answers, ConnectionLimits};
 pub use docs::api_docs;
 pub use errors::{ErrorBody, error, with_fallbacks};
+pub use open_access::{is_loopback, tell_of_open_access};
 pub use readiness::Readiness;
 
 use crate::telemetry;

@@ -19,7 +19,7 @@ use std::net::SocketAddr;
 use anyhow::{Context, bail};
 use axum::Router;
 use axum::middleware::from_fn;
-use infra::http::{api_docs, bind, operations, serve_within, with_fallbacks};
+use infra::http::{api_docs, bind, operations, serve_within, tell_of_open_access, with_fallbacks};
 use infra::threads::run_apart;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -57,6 +57,13 @@ impl Service {
         let keys = KeyRing::new(&config.keys)?;
         let listener = bind(config.listen, "ingest.listen").await?;
         let local_addr = listener.local_addr()?;
+        if keys.is_none() {
+            tell_of_open_access(
+                local_addr,
+                "send events of any site",
+                "list write keys in ingest.keys or set ingest.listen to a loopback address",
+            );
+        }
         let (spool, topic) = (config.spool.clone(), kafka.topic.clone());
         let spool = tokio::task::spawn_blocking(move || Spool::open(&spool, &topic))
             .await

@@ -30,11 +30,12 @@ use std::net::SocketAddr;
 use axum::Router;
 use axum::http::header::{ETAG, RETRY_AFTER};
 use axum::routing::get;
-use infra::http::{Readiness, api_docs, bind, operations, serve_within, with_fallbacks};
+use infra::http::{
+    Readiness, api_docs, bind, operations, serve_within, tell_of_open_access, with_fallbacks,
+};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower_http::cors::{AllowHeaders, CorsLayer, ExposeHeaders};
-use tracing::warn;
 
 pub use config::Config;
 pub use keys::ReadKeys;
@@ -65,14 +66,15 @@ impl Service {
     ) -> anyhow::Result<Self> {
         config.check()?;
         let keys = KeyRing::new(&config.keys)?;
-        if keys.is_off() && !config.listen.ip().is_loopback() {
-            warn!(
-                "whoever reaches {} can read all figures: query.keys lists no keys",
-                config.listen
-            );
-        }
         let listener = bind(config.listen, "query.listen").await?;
         let local_addr = listener.local_addr()?;
+        if keys.is_off() {
+            tell_of_open_access(
+                local_addr,
+                "read all figures",
+                "list read keys in query.keys or set query.listen to a loopback address",
+            );
+        }
         let client = infra::clickhouse::client(&clickhouse)
             // Answers are a few rows: threads that write them cost a third of a millisecond.
             .with_setting("output_format_parallel_formatting", "0");

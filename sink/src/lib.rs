@@ -70,6 +70,11 @@ impl Service {
         clickhouse: infra::clickhouse::Config,
     ) -> anyhow::Result<Self> {
         let listener = infra::http::bind(config.listen, "sink.listen").await?;
+        infra::http::tell_of_open_access(
+            listener.local_addr()?,
+            "read the sink's metrics and what it waits for, but no events",
+            "set sink.listen to a loopback address",
+        );
         Ok(Self {
             config,
             kafka,

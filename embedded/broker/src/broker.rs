@@ -8,14 +8,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, ensure};
 use tokio::{
     net::TcpListener,
     task::spawn_blocking,
     time::{MissedTickBehavior, interval},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 use uuid::Uuid;
 
 use crate::{
@@ -60,6 +60,7 @@ impl Broker {
     }
 
     pub(crate) async fn bind_on(config: Config, disk: Disk) -> anyhow::Result<Self> {
+        check_access(&config)?;
         let dir = config.data_dir.clone();
         private_folder::make(&dir)?;
         let lock = DirectoryLock::acquire(&dir, config.lock_wait).await?;
@@ -76,6 +77,12 @@ impl Broker {
             broker.open_duration_ms = begun.elapsed().as_millis() as u64,
             "broker is open on {} with its log in {}", address, dir.display()
         );
+        if !address.ip().to_canonical().is_loopback() {
+            warn!(
+                broker.address = %address,
+                "anyone who reaches {address} can read and write all events: the broker has no passwords, and broker.allow_open_access is set"
+            );
+        }
         Ok(Self {
             listener,
             address,
@@ -199,6 +206,15 @@ async fn keep_house(broker: Arc<Shared>, stop: CancellationToken) {
             error!("keeping house panicked: {error}");
         }
     }
+}
+
+fn check_access(config: &Config) -> anyhow::Result<()> {
+    ensure!(
+        config.allow_open_access || config.listen.ip().to_canonical().is_loopback(),
+        "broker.listen is {}, where others reach it, and the broker has no passwords: set it to a loopback address, or set broker.allow_open_access = true to let anyone who reaches it read and write all events",
+        config.listen
+    );
+    Ok(())
 }
 
 async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {

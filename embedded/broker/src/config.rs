@@ -11,9 +11,13 @@ pub struct Config {
     /// Where everything is kept (`WEIR_BROKER__DATA_DIR=./data/broker`). One broker owns it at a time.
     pub data_dir: PathBuf,
 
-    /// The address to listen on (`WEIR_BROKER__LISTEN=127.0.0.1:9092`). There is no authentication,
-    /// so anything but loopback belongs behind a network of one's own.
+    /// The address to listen on (`WEIR_BROKER__LISTEN=127.0.0.1:9092`). Beyond loopback it needs
+    /// `allow_open_access`, since the broker has no passwords.
     pub listen: SocketAddr,
+
+    /// Lets anyone who reaches `listen` read and write all events
+    /// (`WEIR_BROKER__ALLOW_OPEN_ACCESS=true`).
+    pub allow_open_access: bool,
 
     /// `host:port` that clients are told to connect to, if it differs from the address they reached
     /// (`WEIR_BROKER__ADVERTISED=broker:9092`).
@@ -113,6 +117,7 @@ impl Default for Config {
         Self {
             data_dir: PathBuf::from("./data/broker"),
             listen: SocketAddr::from(([127, 0, 0, 1], 9092)),
+            allow_open_access: false,
             advertised: None,
             auto_create_topics: false,
             partitions: 6,

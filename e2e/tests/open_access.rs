@@ -1,0 +1,129 @@
+//! Who listens where others reach it says so, or is refused.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::time::{Duration, Instant};
+
+use e2e::{command, run};
+
+/// A weir that is ended with the test, and its log so far.
+struct Running {
+    child: Child,
+    log: Receiver<String>,
+    lines: Vec<String>,
+}
+
+impl Running {
+    fn start(mut command: Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let (line, log) = sync_channel(1000);
+        std::thread::spawn(move || {
+            for read in stderr.lines() {
+                let Ok(read) = read else { return };
+                if line.send(read).is_err() {
+                    return;
+                }
+            }
+        });
+        Self {
+            child,
+            log,
+            lines: Vec::new(),
+        }
+    }
+
+    /// The first line of the log that holds `text`.
+    fn line_with(&mut self, text: &str) -> String {
+        let give_up_at = Instant::now() + Duration::from_secs(60);
+        loop {
+            let left = give_up_at.saturating_duration_since(Instant::now());
+            let line = self.log.recv_timeout(left);
+            let line = line.unwrap_or_else(|_| panic!("no line with {text:?} in {:?}", self.lines));
+            self.lines.push(line.clone());
+            if line.contains(text) {
+                return line;
+            }
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn broker(folder: &Path, listen: &str) -> Command {
+    let mut command = command(folder);
+    command
+        .arg("broker")
+        .arg("--data-dir")
+        .arg(folder.join("kafka"));
+    command.arg("--listen").arg(listen);
+    command
+}
+
+#[test]
+fn a_service_that_others_reach_says_so_and_names_the_setting() {
+    let folder = tempfile::tempdir().unwrap();
+    for (service, variable, setting) in [
+        ("ingest", "WEIR_INGEST__LISTEN", "ingest.keys"),
+        ("query", "WEIR_QUERY__LISTEN", "query.keys"),
+        ("sink", "WEIR_SINK__LISTEN", "sink.listen"),
+    ] {
+        let mut command = command(folder.path());
+        command.arg(service).env(variable, "0.0.0.0:0");
+        let mut running = Running::start(command);
+        let line = running.line_with("anyone who reaches 0.0.0.0:");
+        assert!(line.contains(setting), "{line}");
+    }
+}
+
+#[test]
+fn a_service_on_loopback_or_with_keys_says_nothing_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let with_keys = "[[ingest.keys.sites]]\nsite_id = \"shop\"\n";
+    for (address, settings) in [("127.0.0.1:0", ""), ("0.0.0.0:0", with_keys)] {
+        std::fs::write(folder.path().join("weir.toml"), settings).unwrap();
+        let mut command = command(folder.path());
+        command.arg("ingest").env("WEIR_INGEST__LISTEN", address);
+        let mut running = Running::start(command);
+        running.line_with("ingest listens on");
+        assert!(
+            !running
+                .lines
+                .iter()
+                .any(|line| line.contains("anyone who reaches"))
+        );
+    }
+}
+
+#[test]
+fn the_broker_has_no_passwords_and_is_refused_beyond_loopback_unless_that_is_wanted() {
+    let folder = tempfile::tempdir().unwrap();
+    let refused = run(broker(folder.path(), "0.0.0.0:0"));
+    assert!(!refused.success);
+    let reasons: Vec<_> = refused.stderr.lines().collect();
+    let [reason] = reasons[..] else {
+        panic!("one line: {reasons:?}");
+    };
+    assert!(reason.contains("0.0.0.0:0"), "{reason}");
+    assert!(
+        reason.contains("broker.allow_open_access = true"),
+        "{reason}"
+    );
+
+    let mut command = broker(folder.path(), "0.0.0.0:0");
+    command.env("WEIR_BROKER__ALLOW_OPEN_ACCESS", "true");
+    let line = Running::start(command).line_with("anyone who reaches");
+    assert!(line.contains("read and write all events"), "{line}");
+}
