@@ -104,8 +104,12 @@ async fn answer(cli: Cli) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if error.is::<audit::Unsound>() => ExitCode::FAILURE,
         Err(error) => {
-            // One line: the attempt, then its causes.
-            eprintln!("error: {error:#}");
+            // One line: the attempt, then its causes. Faults of a configuration are a line each.
+            let text = format!("{error:#}");
+            match error.is::<infra::config::ConfigError>() {
+                true => eprintln!("error: {text}"),
+                false => eprintln!("error: {}", infra::telemetry::one_line(&text)),
+            }
             ExitCode::from(failure)
         }
     }

@@ -1,6 +1,9 @@
-//! Who listens where others reach it says so, or is refused.
+//! Who listens where others reach it says so, or is refused; and what clients send stays within its
+//! line of the log.
+#![expect(clippy::unwrap_used, reason = "a helper of tests fails the test")]
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -126,4 +129,43 @@ fn the_broker_has_no_passwords_and_is_refused_beyond_loopback_unless_that_is_wan
     command.env("WEIR_BROKER__ALLOW_OPEN_ACCESS", "true");
     let line = Running::start(command).line_with("anyone who reaches");
     assert!(line.contains("read and write all events"), "{line}");
+}
+
+/// Stands for a ClickHouse that repeats in its errors what somebody sent.
+fn clickhouse_that_answers(error: &'static str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for client in listener.incoming() {
+            let Ok(mut client) = client else { return };
+            let mut request = [0; 8192];
+            let _ = client.read(&mut request);
+            let length = error.len();
+            let _ = write!(
+                client,
+                "HTTP/1.1 500 Internal Server Error\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{error}"
+            );
+        }
+    });
+    format!("http://{address}")
+}
+
+#[test]
+fn what_clickhouse_repeats_of_a_clients_words_cannot_forge_a_line_of_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let url = clickhouse_that_answers(
+        "Code: 1. DB::Exception: no such path: \n{\"level\":\"ERROR\",\"message\":\"forged\"}\u{1b}[2J",
+    );
+    for format in ["text", "json"] {
+        let mut command = command(folder.path());
+        command
+            .arg("query")
+            .env("WEIR_QUERY__LISTEN", "127.0.0.1:0")
+            .env("WEIR_CLICKHOUSE__URL", &url)
+            .env("WEIR_LOG__FORMAT", format);
+        let mut running = Running::start(command);
+        let line = running.line_with("forged");
+        assert!(line.contains("no such path"), "{line}");
+        assert!(!line.contains('\u{1b}'), "{line:?}");
+    }
 }

@@ -1,13 +1,21 @@
 //! Logs and metrics. Logs read as sentences on a terminal and are JSON elsewhere; both go to
 //! stderr, because stdout belongs to the commands' answers.
 
+mod one_line;
+
 use std::io::IsTerminal;
 use std::sync::OnceLock;
 
 use anyhow::Context;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde::{Deserialize, Serialize};
+use tracing::Dispatch;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::util::SubscriberInitExt;
+
+pub use one_line::one_line;
+
+use one_line::{EscapedJson, fields};
 
 /// The `log` section.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -51,21 +59,9 @@ const SECONDS_BUCKETS: &[f64] = &[
 /// # Errors
 /// If the filter cannot be parsed, or telemetry was started before.
 pub fn init(config: &Config) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&config.filter)
-        .with_context(|| format!("log.filter {:?} is not a list of directives", config.filter))?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
     let terminal = std::io::stderr().is_terminal();
-    let started = match config.format {
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
-        LogFormat::Auto if !terminal => builder.json().flatten_event(true).try_init(),
-        LogFormat::Auto | LogFormat::Text => {
-            builder.with_target(false).with_ansi(terminal).try_init()
-        }
-    };
-    started
-        .map_err(anyhow::Error::from_boxed)
+    logger(config, terminal, std::io::stderr)?
+        .try_init()
         .context("start logging")?;
 
     let recorder = PrometheusBuilder::new()
@@ -75,6 +71,32 @@ pub fn init(config: &Config) -> anyhow::Result<()> {
     let handle = recorder.handle();
     metrics::set_global_recorder(recorder).context("start metrics")?;
     METRICS.set(handle).ok().context("start metrics twice")
+}
+
+/// What writes the log. Every event is one line, whatever is in it.
+fn logger<W>(
+    config: &Config,
+    terminal: bool,
+    writer: impl Fn() -> W + Send + Sync + 'static,
+) -> anyhow::Result<Dispatch>
+where
+    W: std::io::Write + 'static,
+{
+    let filter = EnvFilter::try_new(&config.filter)
+        .with_context(|| format!("log.filter {:?} is not a list of directives", config.filter))?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter);
+    let is_json = match config.format {
+        LogFormat::Json => true,
+        LogFormat::Text => false,
+        LogFormat::Auto => !terminal,
+    };
+    Ok(if is_json {
+        let builder = builder.json().flatten_event(true);
+        builder.with_writer(move || EscapedJson(writer())).into()
+    } else {
+        let builder = builder.with_target(false).with_ansi(terminal);
+        builder.fmt_fields(fields()).with_writer(writer).into()
+    })
 }
 
 /// All metrics in Prometheus' text format; empty before [`init`].
@@ -91,5 +113,100 @@ pub fn render_metrics() -> String {
 pub(crate) fn keep_up() {
     if let Some(handle) = METRICS.get() {
         handle.run_upkeep();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use tracing::{error, info_span, warn};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl std::io::Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(format: LogFormat, terminal: bool, log: impl FnOnce()) -> String {
+        let config = Config {
+            format,
+            ..Config::default()
+        };
+        let written = Written::default();
+        let writer = written.clone();
+        let logger = logger(&config, terminal, move || writer.clone()).unwrap();
+        tracing::dispatcher::with_default(&logger, log);
+        let bytes = written.0.lock().unwrap().clone();
+        String::from_utf8(bytes).unwrap()
+    }
+
+    const HOSTILE: &str = "a\r\n{\"level\":\"ERROR\"}\u{1b}[2J\u{9b}2J\u{7f}\u{2028}\u{202e}b";
+
+    fn hostile() {
+        let span = info_span!("request", path = %HOSTILE);
+        let _in = span.enter();
+        let text = HOSTILE.to_owned();
+        warn!(client.id = %text, topic = text, group = ?text, "{HOSTILE}");
+        error!(
+            error = &std::io::Error::other(HOSTILE) as &dyn std::error::Error,
+            "failed: {text}"
+        );
+    }
+
+    #[test]
+    fn a_hostile_value_stays_within_its_line() {
+        for (format, terminal) in [
+            (LogFormat::Text, false),
+            (LogFormat::Json, false),
+            (LogFormat::Auto, false),
+        ] {
+            let written = logged(format, terminal, hostile);
+            let lines = written.strip_suffix('\n').unwrap();
+            assert_eq!(lines.split('\n').count(), 2, "{written:?}");
+            let unruly = |c: char| (c.is_control() && c != '\n') || "\u{2028}\u{202e}".contains(c);
+            assert!(!lines.contains(unruly), "{written:?}");
+            assert!(
+                lines.contains("2J"),
+                "it is shown all the same: {written:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn json_gives_a_hostile_value_back_as_it_was() {
+        let written = logged(LogFormat::Json, false, hostile);
+        let line: serde_json::Value =
+            serde_json::from_str(written.lines().next().unwrap()).unwrap();
+        assert_eq!(line["client.id"], HOSTILE);
+        assert_eq!(line["message"], HOSTILE);
+    }
+
+    #[test]
+    fn a_terminal_gets_our_colours_and_none_of_a_value() {
+        let written = logged(LogFormat::Text, true, hostile);
+        assert_eq!(written.matches('\n').count(), 2, "{written:?}");
+        assert!(
+            written.contains("\u{1b}[3mclient.id\u{1b}[0m"),
+            "{written:?}"
+        );
+        assert!(!written.contains("\u{1b}[2J"), "{written:?}");
+    }
+
+    #[test]
+    fn a_line_of_text_reads_as_before() {
+        let log = || warn!(batch.rows = 3, site = "my-site", "inserted a batch");
+        let written = logged(LogFormat::Text, false, log);
+        let end = " WARN inserted a batch batch.rows=3 site=\"my-site\"\n";
+        assert!(written.ends_with(end), "{written:?}");
     }
 }
