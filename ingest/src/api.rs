@@ -25,7 +25,7 @@ use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 use crate::body::{BodyError, BodyLimits, OpenBytes};
 use crate::config::Config;
 use crate::keys::{Denied, KeyRing};
-use crate::limits::{Limited, RateLimits};
+use crate::limits::{Limited, Proxies, RateLimits};
 use crate::publisher::{PublishError, Publisher};
 
 pub(crate) use batch::{BatchAccepted, BatchRefused, Rejected};
@@ -75,7 +75,10 @@ pub(crate) fn edge(
             timeout: config.body_timeout,
         },
         batch_events_max: config.batch_events_max,
-        open_bytes: OpenBytes::new(config.open_bytes_max),
+        open_bytes: OpenBytes::new(
+            config.open_bytes_max,
+            Proxies::new(&config.trusted_proxies, config.forwarded_header)?,
+        ),
         keys,
         limits,
         accepted: counter!("weir_ingest_events_total", "outcome" => "accepted"),

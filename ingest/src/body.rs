@@ -1,7 +1,10 @@
 //! Reading a request's body: within its limits as sent and unpacked, within its time, and within
 //! what all open bodies together may hold. A body that is too large is never gathered.
 
+mod room;
+
 use std::io::Read;
+use std::net::IpAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,7 +16,11 @@ use axum::http::{HeaderMap, StatusCode};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use metrics::{Counter, counter};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Semaphore;
+
+use crate::limits::Proxies;
+pub(crate) use room::budget_for;
+use room::{Full, Room, Share};
 
 /// A client that is still sending does not read: what it sends is read past, within these bounds,
 /// so that the refusal reaches it instead of a reset connection.
@@ -25,7 +32,7 @@ const READ_PAST_TIMEOUT: Duration = Duration::from_secs(5);
 /// What RFC 9659 allows a zstd stream in HTTP to ask for: 8 MiB.
 const ZSTD_WINDOW_LOG_MAX: u32 = 23;
 /// Room for what is announced is made before it is there, but not for more than this.
-const GATHERED_AT_ONCE_BYTES_MAX: u64 = 256 << 10;
+const GATHERED_AT_ONCE_BYTES_MAX: usize = 256 << 10;
 const UNPACK_STEP_BYTES: usize = 64 << 10;
 
 /// Why a body cannot be used: the status and the sentence of the answer.
@@ -43,7 +50,7 @@ pub(crate) struct BodyLimits {
 /// How many bytes all open bodies may hold. Clones share it.
 #[derive(Clone)]
 pub(crate) struct OpenBytes {
-    room: Arc<Semaphore>,
+    room: Arc<Room>,
     /// Turns at unpacking. What it takes besides its output, a window of up to 16 MiB, counts
     /// nowhere else; and more at once than processors would not be faster.
     unpacking: Arc<Semaphore>,
@@ -51,18 +58,11 @@ pub(crate) struct OpenBytes {
 }
 
 impl OpenBytes {
-    pub(crate) fn new(bytes_max: usize) -> Self {
+    pub(crate) fn new(bytes_max: usize, proxies: Proxies) -> Self {
         Self {
-            room: Arc::new(Semaphore::new(bytes_max.min(Semaphore::MAX_PERMITS))),
+            room: Room::new(bytes_max, proxies),
             unpacking: Arc::new(Semaphore::new(unpacked_at_once())),
             received: counter!("weir_ingest_body_bytes_total"),
-        }
-    }
-
-    fn hold(&self) -> Held {
-        Held {
-            all: self.room.clone(),
-            permit: None,
         }
     }
 }
@@ -71,32 +71,10 @@ fn unpacked_at_once() -> usize {
     2 * std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// One body's share of [`OpenBytes`], given back with it.
-struct Held {
-    all: Arc<Semaphore>,
-    permit: Option<OwnedSemaphorePermit>,
-}
-
-impl Held {
-    fn more(&mut self, bytes: usize) -> Result<(), BodyError> {
-        let bytes = u32::try_from(bytes).map_err(|_| busy())?;
-        let more = self
-            .all
-            .clone()
-            .try_acquire_many_owned(bytes)
-            .map_err(|_| busy())?;
-        match &mut self.permit {
-            Some(permit) => permit.merge(more),
-            none => *none = Some(more),
-        }
-        Ok(())
-    }
-}
-
 /// A whole body, unpacked.
 pub(crate) struct Body {
     bytes: Bytes,
-    _held: Held,
+    _share: Share,
 }
 
 impl Deref for Body {
@@ -124,18 +102,27 @@ pub(crate) async fn read(
 ) -> Result<Body, BodyError> {
     let (head, body) = request.into_parts();
     let mut chunks = body.into_data_stream();
-    match gather(&head.headers, &mut chunks, limits, open_bytes).await {
-        Ok((Packing::Identity, bytes, held)) => Ok(Body { bytes, _held: held }),
-        Ok((packing, bytes, held)) => {
+    let client = || open_bytes.room.client(&head);
+    match gather(&head.headers, &mut chunks, limits, open_bytes, client).await {
+        Ok((Packing::Identity, bytes, mut share)) => {
+            share.is_whole().map_err(busy)?;
+            Ok(Body {
+                bytes,
+                _share: share,
+            })
+        }
+        Ok((packing, bytes, mut share)) => {
+            // It may grow by much.
+            share.list(client);
             let unpacked_bytes_max = limits.unpacked_bytes_max;
             let turn = open_bytes.unpacking.clone().acquire_owned().await;
-            let turn = turn.map_err(|_| busy())?;
+            let turn = turn.map_err(|_| busy(Full))?;
             let unpacking = tokio::task::spawn_blocking(move || {
                 // Here, since the client may be gone before the work is.
                 let _turn = turn;
-                unpack(packing, &bytes, unpacked_bytes_max, held)
+                unpack(packing, &bytes, unpacked_bytes_max, share)
             });
-            unpacking.await.map_err(|_| busy())?
+            unpacking.await.map_err(|_| busy(Full))?
         }
         Err(refused) => {
             // Such a client waits for a word before it sends: the answer is that word.
@@ -153,7 +140,8 @@ async fn gather(
     chunks: &mut BodyDataStream,
     limits: BodyLimits,
     open_bytes: &OpenBytes,
-) -> Result<(Packing, Bytes, Held), BodyError> {
+    client: impl Fn() -> IpAddr + Copy,
+) -> Result<(Packing, Bytes, Share), BodyError> {
     let packing = Packing::of(headers)?;
     let too_large = || {
         let sentence = format!("the body is larger than {} bytes", limits.bytes_max);
@@ -165,27 +153,36 @@ async fn gather(
     if announced.is_some_and(|announced| announced > limits.bytes_max as u64) {
         return Err(too_large());
     }
-    let mut held = open_bytes.hold();
+    let mut share = open_bytes.room.share();
     let gathering = async {
         let mut first = Bytes::new();
         let mut gathered = BytesMut::new();
-        while let Some(chunk) = chunks.next().await {
+        loop {
+            let chunk = tokio::select! {
+                chunk = chunks.next() => chunk,
+                () = share.gives_way() => return Err(busy(Full)),
+            };
+            let Some(chunk) = chunk else { break };
             let chunk = chunk.map_err(|_| bad("the body ended early"))?;
             open_bytes.received.increment(chunk.len() as u64);
-            if first.len() + gathered.len() + chunk.len() > limits.bytes_max {
+            let arrived = first.len() + gathered.len() + chunk.len();
+            if arrived > limits.bytes_max {
                 return Err(too_large());
             }
-            held.more(chunk.len())?;
+            share.grow_to(arrived, client).map_err(busy)?;
             // Most bodies come in one piece, which is then the body itself.
             if first.is_empty() && gathered.is_empty() {
+                if announced != Some(arrived as u64) {
+                    share.list(client);
+                }
                 first = chunk;
                 continue;
             }
             if gathered.is_empty() {
-                let room = announced
-                    .unwrap_or_default()
-                    .min(GATHERED_AT_ONCE_BYTES_MAX);
-                gathered.reserve(usize::try_from(room).unwrap_or_default());
+                let room = (4 * arrived).min(GATHERED_AT_ONCE_BYTES_MAX);
+                let room = announced.map_or(room, |announced| room.min(announced as usize));
+                share.grow_to(room, client).map_err(busy)?;
+                gathered.reserve(room);
                 gathered.extend_from_slice(&std::mem::take(&mut first));
             }
             gathered.extend_from_slice(&chunk);
@@ -202,7 +199,7 @@ async fn gather(
             let sentence = "the body did not arrive in time";
             BodyError(StatusCode::REQUEST_TIMEOUT, sentence.to_owned())
         })??;
-    Ok((packing, bytes, held))
+    Ok((packing, bytes, share))
 }
 
 /// Reads past the body of a request that was refused by its head.
@@ -303,7 +300,7 @@ fn unpack(
     packing: Packing,
     packed: &[u8],
     bytes_max: usize,
-    mut held: Held,
+    mut share: Share,
 ) -> Result<Body, BodyError> {
     let broken = |error| {
         let name = packing.name();
@@ -320,7 +317,8 @@ fn unpack(
             }
             // One byte more than allowed is enough to know that there is more.
             let grown = (2 * filled).max(UNPACK_STEP_BYTES).min(bytes_max + 1);
-            held.more(grown - filled)?;
+            let listed = || unreachable!("a body that is unpacked is listed");
+            share.grow_to(packed.len() + grown, listed).map_err(busy)?;
             unpacked.reserve_exact(grown - filled);
             unpacked.resize(grown, 0);
         }
@@ -332,9 +330,10 @@ fn unpack(
         }
     }
     unpacked.truncate(filled);
+    share.is_whole().map_err(busy)?;
     Ok(Body {
         bytes: unpacked.into(),
-        _held: held,
+        _share: share,
     })
 }
 
@@ -342,7 +341,7 @@ pub(crate) fn bad(sentence: impl Into<String>) -> BodyError {
     BodyError(StatusCode::BAD_REQUEST, sentence.into())
 }
 
-fn busy() -> BodyError {
+fn busy(_: Full) -> BodyError {
     let sentence = "too much is being received at the moment; nothing was taken, try again";
     BodyError(StatusCode::SERVICE_UNAVAILABLE, sentence.to_owned())
 }

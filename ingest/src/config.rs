@@ -7,6 +7,7 @@ use anyhow::ensure;
 use infra::http::ConnectionLimits;
 use serde::{Deserialize, Serialize};
 
+use crate::body::budget_for;
 use crate::keys::KeysConfig;
 use crate::limits::{ForwardedHeader, RateLimits, RateLimitsConfig};
 use crate::spool;
@@ -53,8 +54,9 @@ pub struct Config {
     /// A body that has not arrived by then is given up (`WEIR_INGEST__BODY_TIMEOUT=30s`).
     #[serde(with = "humantime_serde")]
     pub body_timeout: Duration,
-    /// All bodies being read, unpacked and judged at one time, in bytes; beyond it the answer is
-    /// 503 (`WEIR_INGEST__OPEN_BYTES_MAX`).
+    /// All bodies being read, unpacked and judged at one time, in bytes. An eighth is for bodies up
+    /// to 128 KiB alone. When it is full, the client address that holds most gives way to others,
+    /// with 503 (`WEIR_INGEST__OPEN_BYTES_MAX`).
     pub open_bytes_max: usize,
     /// A request waits this long at most for its events to be safe; after it the answer is 503
     /// (`WEIR_INGEST__ACK_TIMEOUT=10s`).
@@ -158,8 +160,9 @@ impl Config {
         let one_body =
             (self.batch_bytes_max + self.batch_unpacked_bytes_max).max(2 * self.event_bytes_max);
         ensure!(
-            self.open_bytes_max >= one_body,
-            "ingest.open_bytes_max must be at least {one_body}: one body packed and unpacked"
+            self.open_bytes_max >= budget_for(one_body),
+            "ingest.open_bytes_max must be at least {}: one body packed and unpacked, and an eighth for small ones",
+            budget_for(one_body)
         );
         Ok(())
     }
@@ -193,7 +196,8 @@ mod tests {
     #[test]
     fn the_open_bytes_must_hold_one_body_packed_and_unpacked() {
         let mut config = Config::default();
-        config.open_bytes_max = config.batch_bytes_max + config.batch_unpacked_bytes_max;
+        config.open_bytes_max =
+            budget_for(config.batch_bytes_max + config.batch_unpacked_bytes_max);
         config.check().unwrap();
         config.open_bytes_max -= 1;
         let refused = config.check().unwrap_err().to_string();

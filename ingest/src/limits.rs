@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub use address::ForwardedHeader;
 
-use address::{Proxies, bucket_of};
+pub(crate) use address::{Proxies, bucket_of};
 use buckets::{Buckets, Nanos};
 
 /// The `ingest.rate_limits` section.

@@ -21,13 +21,13 @@ pub enum ForwardedHeader {
 
 /// The proxies whose word is taken.
 #[derive(Debug, Clone)]
-pub(super) struct Proxies {
+pub(crate) struct Proxies {
     networks: Vec<IpNet>,
     header: ForwardedHeader,
 }
 
 impl Proxies {
-    pub(super) fn new(networks: &[String], header: ForwardedHeader) -> anyhow::Result<Self> {
+    pub(crate) fn new(networks: &[String], header: ForwardedHeader) -> anyhow::Result<Self> {
         let network = |text: &String| -> anyhow::Result<IpNet> {
             text.parse::<IpNet>()
                 .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
@@ -44,7 +44,7 @@ impl Proxies {
     /// The client's address. The header is read from its end, where the nearest proxy wrote: the
     /// first address that is not a proxy's own is the client's, and what stands before it is
     /// anybody's word.
-    pub(super) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+    pub(crate) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let mut client = peer.to_canonical();
         if !self.trusts(client) {
             return client;
@@ -108,7 +108,7 @@ fn address(text: &str) -> Option<IpAddr> {
 
 /// What shares a bucket: an IPv4 address, or an IPv6 network of 64 bits, which is the least that
 /// one customer is given.
-pub(super) fn bucket_of(address: IpAddr) -> IpAddr {
+pub(crate) fn bucket_of(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(_) => address,
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),

@@ -1,7 +1,7 @@
 //! Bodies too large, packed, torn or slow.
 
 use std::io::Write;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -335,43 +335,99 @@ async fn a_body_that_does_not_arrive_is_given_up() {
     edge.stop().await;
 }
 
-#[tokio::test]
-async fn open_bodies_together_have_a_limit_and_give_their_share_back() {
-    let config = ingest::Config {
-        batch_bytes_max: 100_000,
-        batch_unpacked_bytes_max: 100_000,
-        event_bytes_max: 100_000,
-        open_bytes_max: 200_000,
+const LARGE_BYTES: usize = 512 << 10;
+
+/// Room for 14 large bodies, and an eighth for small ones.
+fn little_room() -> ingest::Config {
+    ingest::Config {
+        batch_bytes_max: 1 << 20,
+        batch_unpacked_bytes_max: 1 << 20,
+        event_bytes_max: 256 << 10,
+        open_bytes_max: 8 << 20,
+        trusted_proxies: vec!["127.0.0.1".to_owned()],
         ..ingest::Config::default()
-    };
-    let (edge, _broker) = Edge::ready_with(config).await;
-    // Two that began and do not go on hold all but a little.
-    let mut begun = Vec::new();
-    for _ in 0..2 {
-        let mut stream = TcpStream::connect(edge.address).await.unwrap();
-        let head = "POST /events HTTP/1.1\r\nhost: weir\r\ncontent-length: 100000\r\n\r\n";
-        stream.write_all(head.as_bytes()).await.unwrap();
-        stream.write_all(&[b' '; 99_990]).await.unwrap();
-        begun.push(stream);
     }
-    let begun_at = std::time::Instant::now();
+}
+
+/// A body of `client` of which half is there, a large one in itself, and does not go on.
+async fn begun(edge: &Edge, client: &str) -> TcpStream {
+    let mut stream = TcpStream::connect(edge.address).await.unwrap();
+    let head = format!(
+        "POST /events HTTP/1.1\r\nhost: weir\r\nx-forwarded-for: {client}\r\ncontent-length: {}\r\n\r\n",
+        1 << 20
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    // One that is refused may be closed already.
+    let _ = stream.write_all(&vec![b' '; LARGE_BYTES]).await;
+    stream
+}
+
+/// Begins bodies of `client` until it finds no room for another.
+async fn fill(edge: &Edge, client: &str) -> Vec<TcpStream> {
+    let mut slow = Vec::new();
+    let begun_at = Instant::now();
+    while Answer::of(large(edge, client)).await.status != 503 {
+        assert!(begun_at.elapsed() < DEADLINE, "there is always room");
+        slow.push(begun(edge, client).await);
+    }
+    slow
+}
+
+fn large(edge: &Edge, client: &str) -> reqwest::RequestBuilder {
+    let mut body = GOOD.as_bytes().to_vec();
+    body.resize(LARGE_BYTES, b' ');
+    edge.post("/events", body).header("x-forwarded-for", client)
+}
+
+fn small(edge: &Edge, client: &str) -> reqwest::RequestBuilder {
+    edge.post("/event", GOOD).header("x-forwarded-for", client)
+}
+
+#[tokio::test]
+async fn large_slow_bodies_stop_other_large_ones_of_their_client_and_no_small_ones() {
+    let (edge, _broker) = Edge::ready_with(little_room()).await;
+    let slow = fill(&edge, "10.0.0.1").await;
+    let answer = Answer::of(large(&edge, "10.0.0.1")).await;
+    answer.refused(503);
+    assert_eq!(answer.header("retry-after"), Some("1"));
+    for client in ["10.0.0.1", "10.0.0.2"] {
+        Answer::of(small(&edge, client)).await.is(202);
+    }
+    let begun_at = Instant::now();
+    drop(slow);
     loop {
-        let answer = edge.event(GOOD).await;
-        if answer.status == 503 {
-            answer.refused(503);
-            assert_eq!(answer.header("retry-after"), Some("1"));
+        if Answer::of(large(&edge, "10.0.0.1")).await.status == 202 {
             break;
         }
-        answer.is(202);
-        assert!(begun_at.elapsed() < DEADLINE, "no refusal");
+        assert!(begun_at.elapsed() < DEADLINE, "the room never came back");
     }
-    drop(begun);
-    loop {
-        if edge.event(GOOD).await.status == 202 {
-            break;
+    edge.stop().await;
+}
+
+#[tokio::test]
+async fn when_the_room_is_full_the_client_that_holds_most_gives_way_to_another() {
+    let (edge, _broker) = Edge::ready_with(little_room()).await;
+    let slow = fill(&edge, "10.0.0.1").await;
+    for _ in 0..3 {
+        Answer::of(large(&edge, "10.0.0.2")).await.is(202);
+        for client in ["10.0.0.1", "10.0.0.2", "10.0.0.3"] {
+            Answer::of(small(&edge, client)).await.is(202);
         }
-        assert!(begun_at.elapsed() < DEADLINE, "the share never came back");
     }
+    // Who had to leave hears it.
+    let mut listening = tokio::task::JoinSet::new();
+    for mut stream in slow {
+        listening.spawn(async move {
+            let mut answer = [0; 1000];
+            let read = stream.read(&mut answer).await.unwrap_or(0);
+            String::from_utf8_lossy(&answer[..read]).into_owned()
+        });
+    }
+    let answer = tokio::time::timeout(DEADLINE, listening.join_next()).await;
+    let answer = answer.unwrap().unwrap().unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503"), "{answer}");
+    assert!(answer.contains("retry-after: 1"), "{answer}");
+    listening.abort_all();
     edge.stop().await;
 }
 
