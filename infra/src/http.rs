@@ -7,6 +7,7 @@ mod docs;
 mod errors;
 mod open_access;
 mod open_files;
+mod origin;
 mod readiness;
 
 use std::net::SocketAddr;
@@ -24,6 +25,7 @@ pub use connections::{Answers, ConnectionLimits};
 pub use docs::api_docs;
 pub use errors::{ErrorBody, error, with_fallbacks};
 pub use open_access::{is_loopback, tell_of_open_access};
+pub use origin::Origin;
 pub use readiness::Readiness;
 
 use crate::telemetry;

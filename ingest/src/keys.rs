@@ -14,7 +14,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use anyhow::{bail, ensure};
 use event::SiteId;
 
-pub use config::{KeysConfig, Origin, SiteKeys};
+pub use config::{KeysConfig, SiteKeys};
+pub use infra::http::Origin;
 pub use infra::keys::{KeyHash, hash};
 
 pub(crate) use caller::{Caller, Denied};
