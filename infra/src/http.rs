@@ -1,13 +1,16 @@
 //! The HTTP side every service has: binding, serving, `/health`, `/ready`, `/metrics`, the API's
-//! pages, and one shape for all errors.
+//! pages, one shape for all errors, and what pages in browsers may do with it.
 
 mod activity;
 mod connections;
 mod docs;
 mod errors;
+mod headers;
+mod hosts;
 mod open_access;
 mod open_files;
 mod origin;
+mod pages;
 mod readiness;
 
 use std::net::SocketAddr;
@@ -23,9 +26,12 @@ use tracing::warn;
 
 pub use connections::{Answers, ConnectionLimits};
 pub use docs::api_docs;
-pub use errors::{ErrorBody, error, with_fallbacks};
+pub use errors::{ErrorBody, error, with_fallbacks, with_method_fallback};
+pub use headers::{NOSNIFF, with_headers, with_nosniff};
+pub use hosts::Hosts;
 pub use open_access::{is_loopback, tell_of_open_access};
 pub use origin::Origin;
+pub use pages::Pages;
 pub use readiness::Readiness;
 
 use crate::telemetry;

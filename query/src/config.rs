@@ -46,6 +46,14 @@ pub struct Config {
     /// answer, for this long (`WEIR_QUERY__IDLE_TIMEOUT=1m`).
     #[serde(with = "humantime_serde")]
     pub idle_timeout: Duration,
+    /// The names under which it answers, beside addresses, names of one label and Kubernetes' own
+    /// (`WEIR_QUERY__HOSTS=stats.example.com`). What a read key guards is answered under any name.
+    #[serde(deserialize_with = "infra::config::list")]
+    pub hosts: Vec<String>,
+    /// The origins whose pages may read figures; `*`: all. Where keys are listed, so may pages that
+    /// present one (`WEIR_QUERY__CORS_ORIGINS=https://intranet.example.com`).
+    #[serde(deserialize_with = "infra::config::list")]
+    pub cors_origins: Vec<String>,
     /// Who may read which site, as `[[query.keys]]`; anybody, unless keys are listed.
     pub keys: Vec<ReadKeys>,
 }
@@ -68,6 +76,8 @@ impl Default for Config {
             listeners_max: 5_000,
             connections_max: 10_000,
             idle_timeout: Duration::from_secs(60),
+            hosts: Vec::new(),
+            cors_origins: Vec::new(),
             keys: Vec::new(),
         }
     }

@@ -31,11 +31,11 @@ use axum::Router;
 use axum::http::header::{ETAG, RETRY_AFTER};
 use axum::routing::get;
 use infra::http::{
-    Readiness, api_docs, bind, operations, serve_within, tell_of_open_access, with_fallbacks,
+    Hosts, Pages, Readiness, api_docs, bind, operations, serve_within, tell_of_open_access,
+    with_fallbacks, with_headers, with_method_fallback,
 };
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
-use tower_http::cors::{AllowHeaders, CorsLayer, ExposeHeaders};
 
 pub use config::Config;
 pub use keys::ReadKeys;
@@ -49,6 +49,8 @@ use realtime::Live;
 pub struct Service {
     config: Config,
     keys: KeyRing,
+    hosts: Hosts,
+    pages: Pages,
     client: clickhouse::Client,
     database: String,
     listener: TcpListener,
@@ -66,6 +68,8 @@ impl Service {
     ) -> anyhow::Result<Self> {
         config.check()?;
         let keys = KeyRing::new(&config.keys)?;
+        let hosts = Hosts::new("query.hosts", &config.hosts)?;
+        let pages = Pages::new("query.cors_origins", &config.cors_origins, !keys.is_off())?;
         let listener = bind(config.listen, "query.listen").await?;
         let local_addr = listener.local_addr()?;
         if keys.is_off() {
@@ -81,6 +85,8 @@ impl Service {
         Ok(Self {
             config,
             keys,
+            hosts,
+            pages,
             client,
             database: clickhouse.database,
             listener,
@@ -118,27 +124,30 @@ impl Service {
             .route("/stats/breakdown", get(breakdown::get_breakdown))
             .route("/stats/realtime", get(realtime::get_realtime))
             .route("/sites", get(sites::get_sites))
-            // Figures may be shown on any site; nothing here changes by being asked. A wildcard
-            // would not let a read key through.
-            .layer(
-                CorsLayer::permissive()
-                    .allow_headers(AllowHeaders::mirror_request())
-                    .expose_headers(ExposeHeaders::list([ETAG, RETRY_AFTER])),
-            )
             .with_state(Api::new(
                 figures,
-                self.keys,
+                self.keys.clone(),
                 live.clone(),
                 self.config.kept_bytes_max,
             ));
-        let router = Router::new()
-            .merge(page::routes())
-            .merge(api)
-            .merge(operations("query", readiness))
-            .merge(api_docs(openapi::document()));
+        let cors = self.pages.cors().expose_headers([ETAG, RETRY_AFTER]);
+        // No key guards what the service says of itself.
+        let operations = self.hosts.guard(operations("query", readiness));
+        let mut router = with_fallbacks(
+            Router::new()
+                .merge(page::routes())
+                .merge(with_method_fallback(api).layer(cors))
+                .merge(operations)
+                .merge(api_docs(openapi::document())),
+        );
+        router = self.pages.guard(router);
+        // A page that has a name point here has no key, and the rest is the same everywhere.
+        if self.keys.is_off() {
+            router = self.hosts.guard(router);
+        }
         let served = serve_within(
             self.listener,
-            with_fallbacks(router),
+            with_headers(router),
             self.config.connections(),
             shutdown,
         )

@@ -15,7 +15,9 @@ pub(crate) use parameters::{
 
 #[derive(OpenApi)]
 #[openapi(
-    info(title = "weir query", description = "Answers what the events say. A parameter that is not described here is refused."),
+    info(title = "weir query", description = "Answers what the events say. A parameter that is not described here is refused.
+
+Every request can also be refused with 421, if its `Host` is a name that the setting `query.hosts` does not list, and with 403, if a page of another origin sends it that `query.cors_origins` does not list and that presents no read key."),
     paths(
         crate::stats::get_stats,
         crate::stats::get_stats_aggregated,

@@ -8,7 +8,7 @@ use axum::Router;
 use axum::extract::Path;
 use axum::http::header::{
     ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG,
-    HeaderName, IF_NONE_MATCH, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    HeaderName, IF_NONE_MATCH, VARY,
 };
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -62,9 +62,6 @@ fn answer(file: &File, headers: &HeaderMap, caching: &'static str) -> Response {
     let gzip = mentions(ACCEPT_ENCODING, "gzip");
     let common = [
         (CONTENT_SECURITY_POLICY, POLICY),
-        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (X_FRAME_OPTIONS, "DENY"),
-        (REFERRER_POLICY, "no-referrer"),
         (CACHE_CONTROL, caching),
         (VARY, "accept-encoding"),
         (ETAG, file.etag.as_str()),

@@ -12,6 +12,10 @@ use serde::{Deserialize, Serialize};
 pub struct Config {
     /// Where `/health`, `/ready` and `/metrics` are (`WEIR_SINK__LISTEN`).
     pub listen: SocketAddr,
+    /// The names under which it answers, beside addresses, names of one label and Kubernetes' own
+    /// (`WEIR_SINK__HOSTS=sink.example.com`).
+    #[serde(deserialize_with = "infra::config::list")]
+    pub hosts: Vec<String>,
     /// The consumer group; sinks of one group share the partitions (`WEIR_SINK__GROUP`).
     pub group: String,
     /// When a cut is inserted (`WEIR_SINK__CUT__..`).
@@ -39,6 +43,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 3002)),
+            hosts: Vec::new(),
             group: "weir-sink".to_owned(),
             cut: CutLimits::default(),
             repeat_window: 2_000_000,

@@ -41,7 +41,7 @@ mod writer;
 use std::net::SocketAddr;
 
 use anyhow::Context;
-use infra::http::Readiness;
+use infra::http::{Hosts, Pages, Readiness, operations, with_fallbacks, with_headers};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -56,6 +56,7 @@ pub struct Service {
     config: Config,
     kafka: infra::kafka::Config,
     clickhouse: infra::clickhouse::Config,
+    hosts: Hosts,
     listener: TcpListener,
 }
 
@@ -63,12 +64,13 @@ impl Service {
     /// Binds `sink.listen`. Neither Kafka nor ClickHouse need be there yet.
     ///
     /// # Errors
-    /// If the address cannot be listened on.
+    /// If the configuration is at fault, or the address cannot be listened on.
     pub async fn bind(
         config: Config,
         kafka: infra::kafka::Config,
         clickhouse: infra::clickhouse::Config,
     ) -> anyhow::Result<Self> {
+        let hosts = Hosts::new("sink.hosts", &config.hosts)?;
         let listener = infra::http::bind(config.listen, "sink.listen").await?;
         infra::http::tell_of_open_access(
             listener.local_addr()?,
@@ -79,6 +81,7 @@ impl Service {
             config,
             kafka,
             clickhouse,
+            hosts,
             listener,
         })
     }
@@ -104,7 +107,8 @@ impl Service {
             readiness.clone(),
             tokio::runtime::Handle::current(),
         )?;
-        let router = infra::http::with_fallbacks(infra::http::operations("sink", readiness));
+        let router = Pages::none().guard(with_fallbacks(operations("sink", readiness)));
+        let router = with_headers(self.hosts.guard(router));
         // The loop's end is the service's end, for whatever reason.
         let stop = shutdown.child_token();
         let (ended, done) = tokio::sync::oneshot::channel();

@@ -34,17 +34,20 @@ pub fn error(status: StatusCode, errors: Vec<String>) -> Response {
 /// Gives unknown paths and wrong methods the common shape. To be applied to the whole router,
 /// last.
 pub fn with_fallbacks(router: Router) -> Router {
-    router
-        .fallback(|uri: Uri| async move {
-            error(
-                StatusCode::NOT_FOUND,
-                vec![format!("there is no {}", shown(uri.path()))],
-            )
-        })
-        .method_not_allowed_fallback(|method: Method, uri: Uri| async move {
-            let sentence = format!("{} does not take {method}", shown(uri.path()));
-            error(StatusCode::METHOD_NOT_ALLOWED, vec![sentence])
-        })
+    with_method_fallback(router).fallback(|uri: Uri| async move {
+        error(
+            StatusCode::NOT_FOUND,
+            vec![format!("there is no {}", shown(uri.path()))],
+        )
+    })
+}
+
+/// Gives wrong methods the common shape: for routes whose layers must see them, as a preflight is.
+pub fn with_method_fallback(router: Router) -> Router {
+    router.method_not_allowed_fallback(|method: Method, uri: Uri| async move {
+        let sentence = format!("{} does not take {method}", shown(uri.path()));
+        error(StatusCode::METHOD_NOT_ALLOWED, vec![sentence])
+    })
 }
 
 fn shown(path: &str) -> String {

@@ -12,11 +12,12 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS,
-    ORIGIN, VARY,
+    ORIGIN, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::response::Response;
 use futures_util::FutureExt as _;
+use infra::http::{NOSNIFF, with_nosniff};
 use metrics::{Counter, counter};
 use tower::Service;
 
@@ -68,8 +69,8 @@ impl Front {
         Self {
             edge,
             accepted: Arc::new(accepted),
-            rest_for_pages: rest.clone().layer(cors()),
-            rest,
+            rest_for_pages: with_nosniff(rest.clone().layer(cors())),
+            rest: with_nosniff(rest),
         }
     }
 
@@ -88,6 +89,9 @@ impl Front {
             StatusCode::ACCEPTED => self.accepted[route as usize].increment(1),
             status => answers(route, status).increment(1),
         }
+        response
+            .headers_mut()
+            .insert(X_CONTENT_TYPE_OPTIONS, NOSNIFF);
         if let Some(origin) = origin {
             allow(origin, &mut response);
         }

@@ -1,5 +1,6 @@
 //! Health, readiness, metrics and the API's own description.
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::{Answer, Edge, GOOD};
@@ -90,6 +91,36 @@ async fn the_description_is_openapi_3_1_and_its_page_is_in_the_binary() {
     assert!(page.is(200).text.contains("swagger"), "{}", page.text);
     let redirected = edge.get("/api-docs").await;
     redirected.is(200);
+    edge.stop().await;
+}
+
+#[tokio::test]
+async fn every_answer_says_that_it_is_no_script_and_the_descriptions_page_that_it_is_no_part() {
+    let (edge, _broker) = Edge::ready().await;
+    let pixel = "/pixel.gif?site_id=s";
+    for path in ["/", "/event", "/health", "/metrics", "/openapi.json", pixel] {
+        for origin in [None, Some("https://shop.example")] {
+            let with_origin = |request: reqwest::RequestBuilder| match origin {
+                Some(origin) => request.header("origin", origin),
+                None => request,
+            };
+            let got = Answer::of(with_origin(edge.request(Method::GET, path))).await;
+            let posted = Answer::of(with_origin(edge.post(path, GOOD))).await;
+            let refused = Answer::of(with_origin(edge.post(path, "{}"))).await;
+            let asked = Answer::of(with_origin(edge.request(Method::OPTIONS, path))).await;
+            for answer in [got, posted, refused, asked] {
+                let nosniff = answer.header("x-content-type-options");
+                assert_eq!(nosniff, Some("nosniff"), "{path} {}", answer.status);
+            }
+        }
+    }
+    // Pages everywhere show it.
+    let pixel = edge.get(pixel).await;
+    assert_eq!(pixel.is(200).header("cross-origin-resource-policy"), None);
+    let docs = edge.get("/api-docs/").await;
+    assert_eq!(docs.is(200).header("x-frame-options"), Some("DENY"));
+    let policy = docs.header("content-security-policy").unwrap();
+    assert!(policy.contains("frame-ancestors 'none'"), "{policy}");
     edge.stop().await;
 }
 

@@ -212,11 +212,15 @@ impl Edge {
         path: &str,
         body: impl Into<reqwest::Body>,
     ) -> reqwest::RequestBuilder {
-        self.client.post(format!("{}{path}", self.url)).body(body)
+        self.request(reqwest::Method::POST, path).body(body)
+    }
+
+    pub(crate) fn request(&self, method: reqwest::Method, path: &str) -> reqwest::RequestBuilder {
+        self.client.request(method, format!("{}{path}", self.url))
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
-        Answer::of(self.client.get(format!("{}{path}", self.url))).await
+        Answer::of(self.request(reqwest::Method::GET, path)).await
     }
 
     pub(crate) async fn event(&self, body: impl Into<reqwest::Body>) -> Answer {

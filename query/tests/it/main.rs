@@ -14,4 +14,5 @@ mod limits;
 mod live;
 mod operations;
 mod outage;
+mod pages;
 mod world;

@@ -108,16 +108,6 @@ async fn rollups_that_get_no_more_events_become_one_part_each() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn any_site_may_read_the_figures_and_the_refusals() {
-    let world = World::new().await;
-    for parameters in [&[("site_id", "s")][..], &[]] {
-        let response = world.get("/stats", parameters).await;
-        assert_eq!(response.headers()["access-control-allow-origin"], "*");
-    }
-    world.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn the_page_loads_its_own_files_alone_and_its_links_lead_somewhere() {
     let world = World::new().await;
     let response = world.get("/", &[]).await;
