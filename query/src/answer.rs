@@ -16,7 +16,7 @@ use tracing::warn;
 
 use crate::database::Failure;
 pub(crate) use accept::{Format, wants_events};
-pub(crate) use csv::Csv;
+pub(crate) use csv::{Cell, Csv};
 
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("1");
 /// Late events and imports change days that are over, so these are not kept for long.
@@ -34,8 +34,8 @@ pub(crate) struct Written {
 
 /// What an endpoint says, in either form.
 pub(crate) trait Answer: Serialize {
-    /// Its main list.
-    fn csv(&self) -> Csv;
+    /// Writes its main list.
+    fn csv(&self, csv: &mut Csv);
 }
 
 impl Written {
@@ -43,7 +43,11 @@ impl Written {
         let body = match format {
             Format::Json => serde_json::to_vec(answer)
                 .map_err(|fault| Failure::Unavailable(format!("write the answer: {fault}")))?,
-            Format::Csv => answer.csv().into_bytes(),
+            Format::Csv { raw_cells } => {
+                let mut csv = Csv::new(raw_cells);
+                answer.csv(&mut csv);
+                csv.into_bytes()
+            }
         };
         let mut etag = String::with_capacity(34);
         etag.push('"');

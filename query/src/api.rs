@@ -18,6 +18,7 @@ use crate::filter::Filter;
 use crate::flights::Flights;
 use crate::kept::{self, Kept};
 use crate::keys::KeyRing;
+use crate::params::{Pairs, asks_for_raw_cells};
 use crate::question::{
     BreakdownQuestion, Faults, SeriesQuestion, SitesQuestion, Slice, StatsQuestion,
 };
@@ -62,16 +63,20 @@ impl Api {
         }
     }
 
-    /// Answers a question of `route`, as read from a request.
+    /// Answers a question of `route`, as read from a request's parameters.
     pub(crate) async fn respond(
         &self,
         route: &'static str,
         headers: &HeaderMap,
+        pairs: &Pairs,
         read: Result<Question, Faults>,
     ) -> Response {
         let asked_at = Instant::now();
         let response = match read {
-            Ok(question) => self.answer(route, headers, question).await,
+            Ok(question) => {
+                let format = Format::of(headers, asks_for_raw_cells(pairs));
+                self.answer(route, headers, question, format).await
+            }
             Err(faults) => error(StatusCode::BAD_REQUEST, faults),
         };
         count(route, asked_at, &response);
@@ -83,13 +88,13 @@ impl Api {
         route: &'static str,
         headers: &HeaderMap,
         question: Question,
+        format: Format,
     ) -> Response {
         let question = match self.permit(headers, question) {
             Ok(question) => question,
             Err(refusal) => return *refusal,
         };
         let closed = question.is_closed();
-        let format = Format::of(headers);
         let asked = (question, format);
         let start = {
             let (figures, kept, asked) = (self.figures.clone(), self.kept.clone(), asked.clone());

@@ -8,12 +8,12 @@ use axum::response::Response;
 use clickhouse::Row;
 use serde::{Deserialize, Serialize};
 
-use crate::answer::{Answer, Csv};
+use crate::answer::{Answer, Cell, Csv};
 use crate::api::{Api, Figures, Question};
 use crate::database::Failure;
 use crate::days::Span;
 use crate::filter::Property;
-use crate::openapi::{BreakdownAnswers, BreakdownPage, Common, Compared};
+use crate::openapi::{BreakdownAnswers, BreakdownPage, Common, Compared, CsvCells};
 use crate::question::BreakdownQuestion;
 use crate::select::{Among, Select};
 use crate::uniques;
@@ -79,7 +79,7 @@ struct Total {
     get,
     path = "/stats/breakdown",
     tag = "stats",
-    params(Common, Compared, BreakdownPage),
+    params(Common, Compared, BreakdownPage, CsvCells),
     responses(BreakdownAnswers)
 )]
 pub(crate) async fn get_breakdown(
@@ -88,7 +88,8 @@ pub(crate) async fn get_breakdown(
     Query(pairs): Query<Vec<(String, String)>>,
 ) -> Response {
     let question = BreakdownQuestion::parse(&pairs).map(Question::Breakdown);
-    api.respond("/stats/breakdown", &headers, question).await
+    api.respond("/stats/breakdown", &headers, &pairs, question)
+        .await
 }
 
 pub(crate) async fn answer(
@@ -201,15 +202,14 @@ async fn of_values(
 }
 
 impl Answer for BreakdownAnswer {
-    fn csv(&self) -> Csv {
-        let mut csv = Csv::new(&["value", "views", "unique_users"]);
+    fn csv(&self, csv: &mut Csv) {
+        csv.header(&["value", "views", "unique_users"]);
         for row in &self.rows {
             csv.line(&[
-                &row.value,
-                &row.views.to_string(),
-                &row.unique_users.to_string(),
+                Cell::Sent(&row.value),
+                Cell::Own(&row.views),
+                Cell::Own(&row.unique_users),
             ]);
         }
-        csv
     }
 }

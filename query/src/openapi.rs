@@ -10,7 +10,7 @@ pub(crate) use answers::{
     BreakdownAnswers, RealtimeAnswers, SeriesAnswers, SitesAnswers, StatsAnswers,
 };
 pub(crate) use parameters::{
-    BreakdownPage, Common, Compared, LimitOfTen, RealtimeSite, SeriesInterval, SitesPage,
+    BreakdownPage, Common, Compared, CsvCells, LimitOfTen, RealtimeSite, SeriesInterval, SitesPage,
 };
 
 #[derive(OpenApi)]

@@ -15,7 +15,7 @@ pub(crate) const PAGE_MAX: u32 = 1_000_000;
 const SHOWN_CHARS_MAX: usize = 64;
 
 /// All names that some endpoint reads.
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 15] = [
     "site_id",
     "date",
     "start_date",
@@ -30,7 +30,10 @@ const NAMES: [&str; 14] = [
     "page",
     "interval",
     "property",
+    RAW_CELLS,
 ];
+/// The one that says how an answer is written, and not what is asked.
+const RAW_CELLS: &str = "raw_cells";
 /// How many names that are none of these are told of.
 const UNKNOWN_TOLD_MAX: usize = 3;
 
@@ -46,10 +49,13 @@ pub(crate) struct Reader<'p> {
 
 impl<'p> Reader<'p> {
     pub(crate) fn new(pairs: &'p Pairs) -> Self {
-        Self {
+        let mut reader = Self {
             pairs,
             faults: unknown(pairs),
-        }
+        };
+        // A wrong value is told with all other faults; a right one, by `asks_for_raw_cells`.
+        reader.flag(RAW_CELLS);
+        reader
     }
 
     pub(crate) fn fault(&mut self, sentence: String) {
@@ -133,6 +139,16 @@ impl<'p> Reader<'p> {
         word
     }
 
+    /// False unless it is said.
+    fn flag(&mut self, name: &str) -> bool {
+        let flag = self.word(name, "true or false", |text| match text {
+            "true" => Some(true),
+            "false" => Some(false),
+            _ => None,
+        });
+        flag.unwrap_or(false)
+    }
+
     /// Which events of a site: what all figures have in common.
     pub(crate) fn slice(&mut self) -> Option<Slice> {
         let site_id = self.site();
@@ -156,17 +172,13 @@ impl<'p> Reader<'p> {
         // One order, so that the same question is known to be the same.
         filters.sort();
         filters.dedup();
-        let exact = self.word("exact", "true or false", |text| match text {
-            "true" => Some(true),
-            "false" => Some(false),
-            _ => None,
-        });
+        let exact = self.flag("exact");
         Some(Slice {
             site_id: site_id?,
             days,
             zone: zone.unwrap_or(Tz::UTC),
             filters,
-            exact: exact.unwrap_or(false),
+            exact,
         })
     }
 
@@ -236,6 +248,13 @@ impl<'p> Reader<'p> {
         }
         compare
     }
+}
+
+/// Whether CSV is to have what clients sent as it is. Of pairs that were read without a fault.
+pub(crate) fn asks_for_raw_cells(pairs: &Pairs) -> bool {
+    pairs
+        .iter()
+        .any(|(name, value)| name == RAW_CELLS && value == "true")
 }
 
 fn unknown(pairs: &Pairs) -> Vec<String> {

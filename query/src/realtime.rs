@@ -12,10 +12,10 @@ use infra::http::error;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use crate::answer::{Answer, Csv, wants_events};
+use crate::answer::{Answer, Cell, Csv, wants_events};
 use crate::api::{Api, Figures, Question, count};
 use crate::database::Failure;
-use crate::openapi::{RealtimeAnswers, RealtimeSite};
+use crate::openapi::{CsvCells, RealtimeAnswers, RealtimeSite};
 use crate::question::parse_site;
 use crate::statement::{Parameters, Reads, Statement};
 pub(crate) use live::Live;
@@ -53,7 +53,7 @@ struct RealtimeRow {
     get,
     path = "/stats/realtime",
     tag = "stats",
-    params(RealtimeSite),
+    params(RealtimeSite, CsvCells),
     responses(RealtimeAnswers)
 )]
 pub(crate) async fn get_realtime(
@@ -63,7 +63,8 @@ pub(crate) async fn get_realtime(
 ) -> Response {
     let site = parse_site(&pairs);
     if !wants_events(&headers) {
-        return api.respond(ROUTE, &headers, site.map(Question::Now)).await;
+        let question = site.map(Question::Now);
+        return api.respond(ROUTE, &headers, &pairs, question).await;
     }
     let asked_at = Instant::now();
     let response = match site {
@@ -107,14 +108,13 @@ fn text(time: DateTime<Utc>) -> String {
 }
 
 impl Answer for RealtimeAnswer {
-    fn csv(&self) -> Csv {
-        let mut csv = Csv::new(&["minutes", "views", "visitors"]);
+    fn csv(&self, csv: &mut Csv) {
+        csv.header(&["minutes", "views", "visitors"]);
         for (minutes, views, visitors) in [
-            ("5", self.views_5m, self.visitors_5m),
-            ("30", self.views_30m, self.visitors_30m),
+            (5, self.views_5m, self.visitors_5m),
+            (30, self.views_30m, self.visitors_30m),
         ] {
-            csv.line(&[minutes, &views.to_string(), &visitors.to_string()]);
+            csv.line(&[Cell::Own(&minutes), Cell::Own(&views), Cell::Own(&visitors)]);
         }
-        csv
     }
 }

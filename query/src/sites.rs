@@ -7,10 +7,10 @@ use clickhouse::Row;
 use event::SiteId;
 use serde::{Deserialize, Serialize};
 
-use crate::answer::{Answer, Csv};
+use crate::answer::{Answer, Cell, Csv};
 use crate::api::{Api, Figures, Question};
 use crate::database::Failure;
-use crate::openapi::{SitesAnswers, SitesPage};
+use crate::openapi::{CsvCells, SitesAnswers, SitesPage};
 use crate::question::SitesQuestion;
 use crate::statement::{Parameters, Reads, Statement};
 
@@ -62,7 +62,7 @@ struct Total {
     get,
     path = "/sites",
     tag = "sites",
-    params(SitesPage),
+    params(SitesPage, CsvCells),
     responses(SitesAnswers)
 )]
 pub(crate) async fn get_sites(
@@ -71,7 +71,7 @@ pub(crate) async fn get_sites(
     Query(pairs): Query<Vec<(String, String)>>,
 ) -> Response {
     let question = SitesQuestion::parse(&pairs).map(Question::Sites);
-    api.respond("/sites", &headers, question).await
+    api.respond("/sites", &headers, &pairs, question).await
 }
 
 pub(crate) async fn answer(
@@ -125,12 +125,15 @@ fn name(site: &SiteId) -> String {
 }
 
 impl Answer for SitesAnswer {
-    fn csv(&self) -> Csv {
-        let mut csv = Csv::new(&["site_id", "total_views", "first_date", "last_date"]);
+    fn csv(&self, csv: &mut Csv) {
+        csv.header(&["site_id", "total_views", "first_date", "last_date"]);
         for site in &self.sites {
-            let views = site.total_views.to_string();
-            csv.line(&[&site.site_id, &views, &site.first_date, &site.last_date]);
+            csv.line(&[
+                Cell::Sent(&site.site_id),
+                Cell::Own(&site.total_views),
+                Cell::Own(&site.first_date),
+                Cell::Own(&site.last_date),
+            ]);
         }
-        csv
     }
 }

@@ -7,12 +7,12 @@ use chrono::NaiveDate;
 use clickhouse::Row;
 use serde::{Deserialize, Serialize};
 
-use crate::answer::{Answer, Csv};
+use crate::answer::{Answer, Cell, Csv};
 use crate::api::{Api, Figures, Question};
 use crate::database::Failure;
 use crate::days::DayRange;
 use crate::filter::{Filter, Op, Property};
-use crate::openapi::{Common, Compared, LimitOfTen, StatsAnswers};
+use crate::openapi::{Common, Compared, CsvCells, LimitOfTen, StatsAnswers};
 use crate::question::{Asked, StatsQuestion};
 use crate::select::Select;
 use crate::uniques;
@@ -89,7 +89,7 @@ struct TopRow {
     get,
     path = "/stats",
     tag = "stats",
-    params(Common, Compared, LimitOfTen),
+    params(Common, Compared, LimitOfTen, CsvCells),
     responses(StatsAnswers)
 )]
 pub(crate) async fn get_stats(
@@ -98,7 +98,7 @@ pub(crate) async fn get_stats(
     Query(pairs): Query<Vec<(String, String)>>,
 ) -> Response {
     let question = StatsQuestion::parse(&pairs).map(Question::Stats);
-    api.respond("/stats", &headers, question).await
+    api.respond("/stats", &headers, &pairs, question).await
 }
 
 /// The same as `/stats`
@@ -106,7 +106,7 @@ pub(crate) async fn get_stats(
     get,
     path = "/stats/aggregated",
     tag = "stats",
-    params(Common, Compared, LimitOfTen),
+    params(Common, Compared, LimitOfTen, CsvCells),
     responses(StatsAnswers)
 )]
 pub(crate) async fn get_stats_aggregated(
@@ -207,11 +207,10 @@ async fn top_paths(
 }
 
 impl Answer for StatsAnswer {
-    fn csv(&self) -> Csv {
-        let mut csv = Csv::new(&["path", "views"]);
+    fn csv(&self, csv: &mut Csv) {
+        csv.header(&["path", "views"]);
         for PathViews { path, views } in &self.top_paths {
-            csv.line(&[path, &views.to_string()]);
+            csv.line(&[Cell::Sent(path), Cell::Own(views)]);
         }
-        csv
     }
 }

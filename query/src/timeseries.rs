@@ -9,11 +9,11 @@ use chrono::{DateTime, NaiveDate, Utc};
 use clickhouse::Row;
 use serde::{Deserialize, Serialize};
 
-use crate::answer::{Answer, Csv};
+use crate::answer::{Answer, Cell, Csv};
 use crate::api::{Api, Figures, Question};
 use crate::database::Failure;
 use crate::days::{DayRange, Span};
-use crate::openapi::{Common, Compared, SeriesAnswers, SeriesInterval};
+use crate::openapi::{Common, Compared, CsvCells, SeriesAnswers, SeriesInterval};
 use crate::question::{Asked, SeriesQuestion, Slice, too_many_points};
 use crate::select::Select;
 use crate::statement::{Parameters, Reads, Statement};
@@ -78,7 +78,7 @@ struct BucketRow {
     get,
     path = "/stats/timeseries",
     tag = "stats",
-    params(Common, Compared, SeriesInterval),
+    params(Common, Compared, SeriesInterval, CsvCells),
     responses(SeriesAnswers)
 )]
 pub(crate) async fn get_timeseries(
@@ -87,7 +87,8 @@ pub(crate) async fn get_timeseries(
     Query(pairs): Query<Vec<(String, String)>>,
 ) -> Response {
     let question = SeriesQuestion::parse(&pairs).map(Question::Series);
-    api.respond("/stats/timeseries", &headers, question).await
+    api.respond("/stats/timeseries", &headers, &pairs, question)
+        .await
 }
 
 pub(crate) async fn answer(
@@ -196,15 +197,14 @@ async fn begin(figures: &Figures, slice: &Slice) -> Result<Option<DateTime<Utc>>
 }
 
 impl Answer for SeriesAnswer {
-    fn csv(&self) -> Csv {
-        let mut csv = Csv::new(&["time", "views", "unique_users"]);
+    fn csv(&self, csv: &mut Csv) {
+        csv.header(&["time", "views", "unique_users"]);
         for point in &self.points {
             csv.line(&[
-                &point.time,
-                &point.views.to_string(),
-                &point.unique_users.to_string(),
+                Cell::Own(&point.time),
+                Cell::Own(&point.views),
+                Cell::Own(&point.unique_users),
             ]);
         }
-        csv
     }
 }

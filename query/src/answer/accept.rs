@@ -6,17 +6,20 @@ use axum::http::{HeaderMap, HeaderValue};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Format {
     Json,
-    Csv,
+    Csv {
+        /// Whether what clients sent stands as it is, though a spreadsheet would compute it.
+        raw_cells: bool,
+    },
 }
 
 impl Format {
     /// CSV for those who name it and like nothing better; JSON for all others, also for those who
     /// say that they take neither.
-    pub(crate) fn of(headers: &HeaderMap) -> Self {
+    pub(crate) fn of(headers: &HeaderMap, raw_cells: bool) -> Self {
         let csv = liking(headers, &["text/csv"]);
         let json = liking(headers, &["application/json", "application/*", "*/*"]);
         if csv > 0.0 && csv >= json {
-            Self::Csv
+            Self::Csv { raw_cells }
         } else {
             Self::Json
         }
@@ -25,7 +28,7 @@ impl Format {
     pub(super) fn content_type(self) -> HeaderValue {
         match self {
             Self::Json => HeaderValue::from_static("application/json"),
-            Self::Csv => HeaderValue::from_static("text/csv; charset=utf-8; header=present"),
+            Self::Csv { .. } => HeaderValue::from_static("text/csv; charset=utf-8; header=present"),
         }
     }
 }
@@ -68,9 +71,11 @@ fn liking(headers: &HeaderMap, types: &[&str]) -> f32 {
 mod tests {
     use super::*;
 
+    const CSV: Format = Format::Csv { raw_cells: false };
+
     fn format(accept: &str) -> Format {
         let value = HeaderValue::from_str(accept).unwrap();
-        Format::of(&HeaderMap::from_iter([(ACCEPT, value)]))
+        Format::of(&HeaderMap::from_iter([(ACCEPT, value)]), false)
     }
 
     #[test]
@@ -81,7 +86,7 @@ mod tests {
             "Text/CSV;q=0.9, application/json;q=0.5",
             "text/html, text/csv;charset=utf-8",
         ] {
-            assert_eq!(format(accept), Format::Csv, "{accept}");
+            assert_eq!(format(accept), CSV, "{accept}");
         }
         for accept in [
             "",
@@ -95,6 +100,6 @@ mod tests {
         ] {
             assert_eq!(format(accept), Format::Json, "{accept}");
         }
-        assert_eq!(Format::of(&HeaderMap::new()), Format::Json);
+        assert_eq!(Format::of(&HeaderMap::new(), true), Format::Json);
     }
 }

@@ -101,3 +101,14 @@ pub(crate) struct SitesPage {
     #[param(minimum = 1, maximum = 1_000_000, default = 1, nullable = false)]
     page: Option<u32>,
 }
+
+/// How CSV is written.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct CsvCells {
+    /// In CSV, a value that a client sent stands behind an apostrophe where a spreadsheet would
+    /// compute it: where it begins with `=`, `+`, `-`, `@` or a control character, be it after
+    /// blanks. `true` leaves it as it is.
+    #[param(default = false, nullable = false)]
+    raw_cells: Option<bool>,
+}

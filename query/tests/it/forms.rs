@@ -63,6 +63,94 @@ async fn csv_is_the_main_list_for_those_who_ask_for_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_spreadsheet_would_compute_is_text_unless_it_is_asked_for_raw() {
+    let world = World::new().await;
+    let formula = "=HYPERLINK(\"https://evil.example\",1)";
+    let view = EventRow {
+        site_id: "-site".to_owned(),
+        referrer: "@SUM(A1)".to_owned(),
+        props: vec![("plan".to_owned(), "\t=1".to_owned())],
+        ..row("", "+type", formula, "-1", "2025-11-15T12:30:00Z")
+    };
+    world.insert(&[view]).await;
+    let quoted = "=HYPERLINK(\"\"https://evil.example\"\",1)";
+    for (route, property, guarded, raw) in [
+        (
+            "/stats",
+            "",
+            format!("\"'{quoted}\""),
+            format!("\"{quoted}\""),
+        ),
+        (
+            "/stats/breakdown",
+            "path",
+            format!("\"'{quoted}\""),
+            format!("\"{quoted}\""),
+        ),
+        (
+            "/stats/breakdown",
+            "user",
+            "'-1".to_owned(),
+            "-1".to_owned(),
+        ),
+        (
+            "/stats/breakdown",
+            "event_type",
+            "'+type".to_owned(),
+            "+type".to_owned(),
+        ),
+        (
+            "/stats/breakdown",
+            "referrer",
+            "'@SUM(A1)".to_owned(),
+            "@SUM(A1)".to_owned(),
+        ),
+        (
+            "/stats/breakdown",
+            "props.plan",
+            "\"'\t=1\"".to_owned(),
+            "\"\t=1\"".to_owned(),
+        ),
+        ("/sites", "", "'-site".to_owned(), "-site".to_owned()),
+    ] {
+        let asked = [
+            ("site_id", "-site"),
+            ("event_type", "+type"),
+            ("property", property),
+        ];
+        for (raw_cells, expected) in [("", &guarded), ("false", &guarded), ("true", &raw)] {
+            let asked = [&asked[..], &[("raw_cells", raw_cells)]].concat();
+            let text = csv(&world, route, &asked).await;
+            let line = text.split("\r\n").nth(1).unwrap();
+            assert!(
+                line.starts_with(&format!("{expected},")),
+                "{route} {property}: {line}"
+            );
+        }
+        // In JSON nothing is computed.
+        let (_, answer) = world.json(route, &asked).await;
+        assert!(!answer.to_string().contains('\''), "{answer}");
+    }
+    for wrong in [
+        &[("raw_cells", "yes")][..],
+        &[("raw_cells", "true"), ("raw_cells", "true")],
+    ] {
+        for route in ROUTES {
+            let asked = [&DAY[..], &[("property", "path")], wrong].concat();
+            let (status, answer) = world.json(route, &asked).await;
+            assert_eq!(status, 400, "{route}");
+            assert!(
+                answer["errors"][0]
+                    .as_str()
+                    .unwrap()
+                    .starts_with("raw_cells")
+            );
+        }
+    }
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_is_known_already_is_not_sent_again() {
     let world = World::new().await;
     world.insert(&[view("/", "u")]).await;
