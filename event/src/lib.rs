@@ -8,6 +8,7 @@ mod fault;
 mod fields;
 mod judge;
 mod model;
+mod referrer;
 mod request;
 pub mod wire;
 
@@ -15,6 +16,7 @@ pub use fault::{Fault, InvalidEvent};
 pub use fields::{EventId, EventType, IdOrigin, Path, SiteId};
 pub use judge::{judge, parse};
 pub use model::{Event, EventRef};
+pub use referrer::ReferrerPart;
 pub use request::EventRequest;
 
 /// Event types that count as views unless configured otherwise.

@@ -6,6 +6,7 @@ mod plain;
 use std::borrow::Cow;
 
 use crate::fault::Fault;
+use crate::referrer::ReferrerPart;
 use plain::Plain;
 
 /// One event as JSON brought it: borrowed where it can be, and not yet judged, so that a wrong
@@ -109,6 +110,17 @@ impl<'a> EventRequest<'a> {
             }
         }
         Ok(request)
+    }
+
+    /// Leaves a part of the referrer. To be done before it is judged, so that a long query does not
+    /// cost the event.
+    pub fn cut_referrer(&mut self, part: ReferrerPart) {
+        if let Value::String(referrer) = &mut self.referrer {
+            *referrer = match std::mem::take(referrer) {
+                Cow::Borrowed(text) => part.of(text),
+                Cow::Owned(text) => Cow::Owned(part.of(&text).into_owned()),
+            };
+        }
     }
 
     /// As new, but for the room of its props.

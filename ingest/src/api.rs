@@ -18,6 +18,7 @@ use axum::http::{HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use event::ReferrerPart;
 use infra::http::error;
 use metrics::{Counter, counter};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
@@ -45,6 +46,7 @@ pub(crate) struct Edge {
     batch_limits: BodyLimits,
     batch_events_max: usize,
     open_bytes: OpenBytes,
+    referrer: ReferrerPart,
     keys: Option<KeyRing>,
     limits: Option<RateLimits>,
     accepted: Counter,
@@ -79,6 +81,7 @@ pub(crate) fn edge(
             config.open_bytes_max,
             Proxies::new(&config.trusted_proxies, config.forwarded_header)?,
         ),
+        referrer: config.referrer,
         keys,
         limits,
         accepted: counter!("weir_ingest_events_total", "outcome" => "accepted"),

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::ensure;
+use event::ReferrerPart;
 use infra::http::ConnectionLimits;
 use serde::{Deserialize, Serialize};
 
@@ -42,6 +43,9 @@ pub struct Config {
     /// The header in which they say it: `x-forwarded-for` or `forwarded`
     /// (`WEIR_INGEST__FORWARDED_HEADER`).
     pub forwarded_header: ForwardedHeader,
+    /// How much of a referrer is kept: `path` (scheme, host and path), `host` (scheme and host) or
+    /// `full`. User names and passwords in it are never kept (`WEIR_INGEST__REFERRER=host`).
+    pub referrer: ReferrerPart,
     /// The largest body of `POST /event`, packed and unpacked (`WEIR_INGEST__EVENT_BYTES_MAX`).
     pub event_bytes_max: usize,
     /// The largest body of `POST /events` as it comes (`WEIR_INGEST__BATCH_BYTES_MAX`).
@@ -91,6 +95,7 @@ impl Default for Config {
             rate_limits: RateLimitsConfig::default(),
             trusted_proxies: Vec::new(),
             forwarded_header: ForwardedHeader::default(),
+            referrer: ReferrerPart::default(),
             event_bytes_max: 256 << 10,
             batch_bytes_max: 16 << 20,
             batch_unpacked_bytes_max: 64 << 20,

@@ -50,13 +50,9 @@ pub(crate) struct EventBody {
         nullable
     )]
     event_id: Option<String>,
-    /// Where the visitor came from, at most 2048 bytes.
-    #[schema(
-        example = "https://example.com/",
-        max_length = 2048,
-        required = false,
-        nullable
-    )]
+    /// Where the visitor came from. Scheme, host and path are kept, unless `ingest.referrer` says
+    /// otherwise, at most 2048 bytes; user names and passwords never are.
+    #[schema(example = "https://example.com/", required = false, nullable)]
     referrer: Option<String>,
     /// At most 30 keys with strings, numbers, booleans or null; 64 KiB in all. Integers beyond 64
     /// bits are read as doubles.
@@ -138,8 +134,9 @@ pub(crate) struct PixelQuery {
     /// Your idempotency key: a repeat counts once.
     #[param(required = false, max_length = 128)]
     event_id: Option<String>,
-    /// Where the visitor came from, at most 2048 bytes.
-    #[param(required = false, max_length = 2048)]
+    /// Where the visitor came from. Scheme, host and path are kept, unless `ingest.referrer` says
+    /// otherwise, at most 2048 bytes; user names and passwords never are.
+    #[param(required = false)]
     referrer: Option<String>,
 }
 

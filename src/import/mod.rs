@@ -6,12 +6,14 @@
 mod combined;
 mod identity;
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use event::ReferrerPart;
 use indicatif::{ProgressBar, ProgressStyle};
 use infra::config::Secret;
 use serde::{Deserialize, Serialize};
@@ -66,7 +68,12 @@ pub(crate) fn parse_site_id(text: &str) -> Result<event::SiteId, String> {
 const LINE_BYTES_MAX: usize = 64 * 1024;
 const MALFORMED_SHOWN_MAX: usize = 5;
 
-pub(crate) async fn run(config: Config, options: Options) -> anyhow::Result<()> {
+/// `referrer`: what is kept of one, as at the edge.
+pub(crate) async fn run(
+    config: Config,
+    referrer: ReferrerPart,
+    options: Options,
+) -> anyhow::Result<()> {
     let Format::Combined = options.format;
     let key = VisitorKey::obtain(config.visitor_key.as_ref(), &options.data_dir)?;
     let file = open(&options.file)?;
@@ -91,7 +98,7 @@ pub(crate) async fn run(config: Config, options: Options) -> anyhow::Result<()> 
             Ok(request) if !request.is_page_view() => tally.other += 1,
             Ok(request) => {
                 tally.views += 1;
-                let view = page_view(&options.site_id, &request, event_id, &key);
+                let view = page_view(&options.site_id, &request, event_id, &key, referrer);
                 sender.send(&view, tally.lines).await?;
             }
         }
@@ -118,7 +125,7 @@ struct PageView<'v> {
     timestamp: String,
     event_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    referrer: Option<&'v str>,
+    referrer: Option<Cow<'v, str>>,
 }
 
 fn page_view<'v>(
@@ -126,6 +133,7 @@ fn page_view<'v>(
     request: &'v Request<'_>,
     event_id: String,
     key: &VisitorKey,
+    referrer: ReferrerPart,
 ) -> PageView<'v> {
     PageView {
         site_id: site_id.as_str(),
@@ -134,7 +142,7 @@ fn page_view<'v>(
         user_id: key.visitor(&request.address, &request.user_agent),
         timestamp: request.time.to_rfc3339(),
         event_id,
-        referrer: request.referrer(),
+        referrer: request.referrer().map(|text| referrer.of(text)),
     }
 }
 
@@ -293,6 +301,22 @@ mod tests {
             lines_of(b"a\r\n\nb"),
             [b"a".to_vec(), b"".to_vec(), b"b".to_vec()]
         );
+    }
+
+    #[test]
+    fn a_referrer_is_cut_before_it_is_sent() {
+        let line = br#"10.0.0.1 - - [17/May/2015:10:05:03 +0000] "GET /a HTTP/1.1" 200 1 "https://u:pw@r.example/p?token=1#f" "agent""#;
+        let request = combined::parse(line).unwrap();
+        let key =
+            VisitorKey::obtain(Some(&"0123456789abcdef".to_owned().into()), Path::new("")).unwrap();
+        let site = "s".parse().unwrap();
+        let sent = |part| {
+            let view = page_view(&site, &request, String::new(), &key, part);
+            serde_json::to_value(view).unwrap()["referrer"].clone()
+        };
+        assert_eq!(sent(ReferrerPart::Path), "https://r.example/p");
+        assert_eq!(sent(ReferrerPart::Host), "https://r.example");
+        assert_eq!(sent(ReferrerPart::Full), "https://r.example/p?token=1#f");
     }
 
     #[test]

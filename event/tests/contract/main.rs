@@ -5,6 +5,7 @@
 
 mod fuzz;
 mod proto;
+mod referrer;
 mod rules;
 mod support;
 mod wire;

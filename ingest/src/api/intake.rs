@@ -2,7 +2,7 @@
 
 use axum::extract::Request;
 use chrono::{DateTime, SubsecRound, Utc};
-use event::{EventRequest, InvalidEvent, judge};
+use event::{EventRequest, InvalidEvent, ReferrerPart, judge};
 use uuid::Uuid;
 
 use super::{Edge, Failure, Refusal, count};
@@ -16,24 +16,27 @@ use crate::publisher::Outgoing;
 pub(super) struct Intake {
     received_at: DateTime<Utc>,
     ids: EdgeIds,
+    referrer: ReferrerPart,
     pub(super) admission: Admission,
     outgoing: Outgoing,
 }
 
 impl Intake {
     /// For the events of a body that is there, and has so many bytes.
-    pub(super) fn new(admission: Admission, body_bytes: usize) -> Self {
+    pub(super) fn new(admission: Admission, referrer: ReferrerPart, body_bytes: usize) -> Self {
         let received_at = Utc::now().trunc_subsecs(3);
         Self {
             received_at,
             ids: EdgeIds::of(received_at),
+            referrer,
             admission,
             outgoing: Outgoing::with_capacity(body_bytes),
         }
     }
 
     /// Takes the event in, if it obeys the rules and may be sent; returns its id.
-    pub(super) fn accept(&mut self, request: &EventRequest<'_>) -> Result<Uuid, Refusal> {
+    pub(super) fn accept(&mut self, request: &mut EventRequest<'_>) -> Result<Uuid, Refusal> {
+        request.cut_referrer(self.referrer);
         let event = judge(request, self.received_at, || self.ids.next())
             .map_err(|invalid| Refusal::Invalid(sentences(&invalid)))?;
         self.admission

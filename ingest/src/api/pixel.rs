@@ -58,7 +58,7 @@ pub(crate) async fn get_pixel(
 }
 
 async fn take(edge: &Edge, query: &str, request: Request) -> Result<(), Failure> {
-    let mut intake = Intake::new(edge.admit(&request)?, query.len());
+    let mut intake = Intake::new(edge.admit(&request)?, edge.referrer, query.len());
     judge(query, &mut intake)?;
     edge.keep(intake).await
 }
@@ -77,9 +77,9 @@ fn judge(query: &str, intake: &mut Intake) -> Result<Uuid, Refusal> {
         Some(_) => {}
         None => pairs.push(("event_type".into(), EVENT_TYPE.into())),
     }
-    let request =
+    let mut request =
         EventRequest::from_pairs(pairs).map_err(|fault| Refusal::sentence(fault.to_string()))?;
-    intake.accept(&request)
+    intake.accept(&mut request)
 }
 
 fn image() -> Response {

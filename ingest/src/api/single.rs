@@ -74,7 +74,7 @@ pub(crate) async fn post_event(State(edge): State<Arc<Edge>>, request: Request) 
 async fn take(edge: &Edge, request: Request) -> Result<Uuid, Failure> {
     let (admission, request) = edge.admit_or_skip(request).await?;
     let body = body::read(request, edge.event_limits, &edge.open_bytes).await?;
-    let mut intake = Intake::new(admission, body.len());
+    let mut intake = Intake::new(admission, edge.referrer, body.len());
     let event_id = judge(&body, &mut intake)?;
     drop(body);
     edge.keep(intake).await?;
@@ -88,7 +88,7 @@ fn judge(body: &Body, intake: &mut Intake) -> Result<Uuid, Refusal> {
     if text.trim_ascii().is_empty() {
         return Err(Refusal::sentence("the body is empty".to_owned()));
     }
-    let request =
+    let mut request =
         EventRequest::from_json(text).map_err(|fault| Refusal::sentence(not_an_event(&fault)))?;
-    intake.accept(&request)
+    intake.accept(&mut request)
 }

@@ -1,5 +1,6 @@
 //! `POST /event`, and what every route answers to the wrong question.
 
+use event::ReferrerPart;
 use serde_json::json;
 
 use crate::support::{Answer, Edge, GOOD};
@@ -257,4 +258,43 @@ async fn any_page_may_send_after_a_preflight() {
         );
     }
     edge.stop().await;
+}
+
+#[tokio::test]
+async fn every_door_keeps_the_part_of_a_referrer_that_the_setting_says() {
+    let full = "https://u:pw@r.example/p?token=SECRET#f";
+    for (part, kept) in [
+        (None, "https://r.example/p"),
+        (Some(ReferrerPart::Host), "https://r.example"),
+        (
+            Some(ReferrerPart::Full),
+            "https://r.example/p?token=SECRET#f",
+        ),
+    ] {
+        let config = ingest::Config {
+            referrer: part.unwrap_or_else(|| ingest::Config::default().referrer),
+            ..ingest::Config::default()
+        };
+        let (edge, broker) = Edge::ready_with(config).await;
+        let event = json!({"site_id": "s", "event_type": "click", "referrer": full}).to_string();
+        // Without escapes, and with one, which another reader reads.
+        let escaped = event.replace("https:", "https\\u003a");
+        edge.event(event.clone()).await.is(202);
+        edge.event(escaped.clone()).await.is(202);
+        edge.events(format!("[{event},{escaped}]")).await.is(202);
+        edge.events(format!("{event}\n{escaped}\n")).await.is(202);
+        let pixel = "/pixel.gif?site_id=s&referrer=https%3A%2F%2Fu%3Apw%40r.example%2Fp%3Ftoken%3DSECRET%23f";
+        edge.get(pixel).await.is(200);
+        for (_, batch) in broker.read(7).await {
+            for event in batch.events {
+                assert_eq!(event.referrer, kept);
+            }
+        }
+        // What is dropped is not too long.
+        let long = format!("https://r.example/p?{}", "q".repeat(10_000));
+        let long = json!({"site_id": "s", "event_type": "click", "referrer": long}).to_string();
+        let refused = part == Some(ReferrerPart::Full);
+        edge.event(long).await.is(if refused { 400 } else { 202 });
+        edge.stop().await;
+    }
 }

@@ -72,10 +72,10 @@ impl Judge<'_> {
     }
 
     fn one(&mut self, text: &[u8]) -> Result<(), BodyError> {
-        let request = std::str::from_utf8(text)
+        let mut request = std::str::from_utf8(text)
             .map_err(|fault| not_utf8(&fault))
             .and_then(|text| EventRequest::from_json(text).map_err(|fault| not_an_event(&fault)));
-        self.event(request.as_ref().map_err(String::clone))
+        self.event(request.as_mut().map_err(|fault| fault.clone()))
     }
 
     /// From the value of `events` to the end of the body.
@@ -104,7 +104,7 @@ impl Judge<'_> {
         let mut request = EventRequest::default();
         loop {
             let read = match cursor.try_request(&mut request) {
-                Ok(()) => Ok(&request),
+                Ok(()) => Ok(&mut request),
                 Err(error) => {
                     // Rejected alone if it is JSON at all; otherwise nobody knows where the next
                     // one begins, and this says so.
@@ -120,7 +120,7 @@ impl Judge<'_> {
         }
     }
 
-    fn event(&mut self, request: Result<&EventRequest<'_>, String>) -> Result<(), BodyError> {
+    fn event(&mut self, request: Result<&mut EventRequest<'_>, String>) -> Result<(), BodyError> {
         let index = self.index;
         if index == self.events_max {
             let sentence = format!("the batch holds more than {} events", self.events_max);
@@ -247,13 +247,15 @@ impl<'b> Cursor<'b> {
 
 #[cfg(test)]
 mod tests {
+    use event::ReferrerPart;
+
     use super::*;
     use crate::admission::Admission;
 
     const GOOD: &str = r#"{"site_id":"s","event_type":"t"}"#;
 
     fn indexes(text: &str) -> (usize, Vec<usize>) {
-        let mut intake = Intake::new(Admission::default(), 0);
+        let mut intake = Intake::new(Admission::default(), ReferrerPart::Path, 0);
         let rejected = judge(text.as_bytes(), 10, &mut intake).unwrap();
         (
             intake.accepted(),
@@ -265,7 +267,12 @@ mod tests {
     }
 
     fn judged(body: &[u8]) -> Result<(), BodyError> {
-        judge(body, 10, &mut Intake::new(Admission::default(), 0)).map(|_| ())
+        judge(
+            body,
+            10,
+            &mut Intake::new(Admission::default(), ReferrerPart::Path, 0),
+        )
+        .map(|_| ())
     }
 
     #[test]
