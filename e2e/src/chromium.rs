@@ -44,11 +44,20 @@ impl Chromium {
     /// If it is there and does not start.
     #[must_use]
     pub fn start() -> Option<Self> {
+        Self::start_with(&[])
+    }
+
+    /// The same with arguments of its own.
+    ///
+    /// # Panics
+    /// If it is there and does not start.
+    #[must_use]
+    pub fn start_with(arguments: &[&str]) -> Option<Self> {
         let Some(program) = program() else {
             // Not by a macro, whose words would be kept back from a test that passes.
             let _ = writeln!(
                 std::io::stderr(),
-                "SKIPPED: the dashboard is not tested, because there is no chromium here; install it, or name one by WEIR_CHROMIUM"
+                "SKIPPED: what browsers do is not tested, because there is no chromium here; install it, or name one by WEIR_CHROMIUM"
             );
             return None;
         };
@@ -65,6 +74,7 @@ impl Chromium {
             ])
             .args(["--lang=en-US", "--force-color-profile=srgb"])
             .arg(format!("--user-data-dir={}", profile.path().display()))
+            .args(arguments)
             .arg("about:blank")
             // Figures and days are written as the browser's language has them.
             .env("LANGUAGE", "en_US")
