@@ -89,6 +89,9 @@ globalThis.tryAll = async (address) => {
 };
 "#;
 
+/// What a form posts, which adds `=` and a quote.
+const POSTED: &str = "CREATE TABLE weir.leaked (a UInt8) ENGINE = Memory COMMENT '";
+
 /// An address that no page elsewhere may read.
 struct Closed {
     address: String,
@@ -173,7 +176,21 @@ async fn closed(weir: &Weir, sink: &str) -> Vec<Closed> {
         address,
         is_sealed: true,
     });
-    of_services.collect()
+    let clickhouse = &weir.clickhouse;
+    let leak =
+        "SELECT%20concat('leak(',toString(count()),')')%20FROM%20weir.events%20FORMAT%20TSVRaw";
+    let of_clickhouse = [
+        format!("{clickhouse}/?query={leak}"),
+        format!("{clickhouse}/?user=analyst&query={leak}"),
+        format!("{clickhouse}/?user=analyst&add_http_cors_header=1&query={leak}"),
+        // Where a posted form is the statement.
+        format!("{clickhouse}/?database=weir"),
+    ];
+    let of_clickhouse = of_clickhouse.into_iter().map(|address| Closed {
+        address,
+        is_sealed: false,
+    });
+    of_services.chain(of_clickhouse).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -193,6 +210,7 @@ async fn a_page_elsewhere_reads_nothing_and_sends_events() {
     for page in ["evil.example", "localhost", "127.0.0.1"] {
         browser.open(&format!("http://{page}:{port}/"));
         browser.value(TRIES);
+        browser.value(&format!("globalThis.posted = {POSTED:?}"));
         for Closed { address, is_sealed } in &closed {
             browser.complaints();
             let found = browser.value(&format!("tryAll({address:?})"));
@@ -214,6 +232,9 @@ async fn a_page_elsewhere_reads_nothing_and_sends_events() {
         })
         .await;
     }
+
+    let leaked = weir.clickhouse().text("EXISTS TABLE weir.leaked").await;
+    assert_eq!(leaked, "0", "a page made a table");
 
     // The tries can succeed: the page that is listed reads figures, and nothing else.
     browser.open(&format!("{listed}/"));
