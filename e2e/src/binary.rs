@@ -15,10 +15,11 @@ pub fn weir() -> &'static Path {
 /// Where cargo builds what these tests belong to.
 pub(crate) fn profile_folder() -> PathBuf {
     let program = std::env::current_exe().expect("a program has a path");
-    // target/<profile>/deps/<test>, or target/<profile>/<program>.
+    // target/<profile>/deps/<test>, target/<profile>/examples/<example>, or
+    // target/<profile>/<program>.
     let folder = program.parent().expect("a program lies in a folder");
     let profile = match folder.file_name() {
-        Some(name) if name == "deps" => folder.parent(),
+        Some(name) if name == "deps" || name == "examples" => folder.parent(),
         _ => Some(folder),
     };
     profile.expect("deps lie in target/<profile>").to_owned()

@@ -83,6 +83,14 @@ impl Fleet {
     /// If it does not become ready.
     pub async fn start(plan: Plan) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
+        Self::start_in(folder, plan).await
+    }
+
+    /// The same in a folder of the caller's choice.
+    ///
+    /// # Panics
+    /// If it does not become ready.
+    pub async fn start_in(folder: TempDir, plan: Plan) -> Self {
         let [engine_at, ingest_at, query_at] = std::array::from_fn(|_| loopback(free_port()));
         let mut settings = vec![
             ("WEIR_CLICKHOUSE__URL", format!("http://{engine_at}")),
@@ -202,6 +210,13 @@ impl Fleet {
             .lines()
             .find_map(|line| line.strip_prefix("weir_ingest_spool_bytes "))?;
         line.parse().ok()
+    }
+
+    /// Its folder, with every log; the broker's data lies in `kafka` below it, the engine's in
+    /// `clickhouse`, the spool in `data/spool`.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     pub fn processes(&self) -> impl Iterator<Item = &Process> {

@@ -10,6 +10,7 @@ mod chromium;
 mod clickhouse;
 mod command;
 mod environment;
+pub mod fixture;
 mod fleet;
 mod group;
 mod kafka;
