@@ -120,7 +120,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         key::print(options);
         return Ok(());
     }
-    let config: Config = infra::config::load(cli.config.as_deref())?;
+    let config: Config = infra::config::load(cli.config.as_deref(), config::GONE)?;
     if let Command::Config = cli.command {
         return config::print(&config);
     }

@@ -4,9 +4,9 @@
 use std::fmt;
 use std::path::Path;
 
-use figment::Figment;
 use figment::providers::{Env, Format, Toml};
 use figment::value::{Dict, Map, Value};
+use figment::{Figment, Metadata};
 use secrecy::{ExposeSecret, SecretString};
 use serde::de::{self, DeserializeOwned, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -19,12 +19,22 @@ pub const FILE: &str = "weir.toml";
 #[error("{}", .0.join("\n"))]
 pub struct ConfigError(Vec<String>);
 
+/// A setting that an earlier weir had and this one has not. Whoever still sets it is told what to
+/// set now.
+#[derive(Debug, Clone, Copy)]
+pub struct Gone {
+    /// `section.field` as in `weir.toml`, or a section that is gone as a whole.
+    pub setting: &'static str,
+    /// What to do about it, as the end of a sentence: "set `query.timeout`".
+    pub instead: &'static str,
+}
+
 /// Reads a configuration whose every struct is `#[serde(default, deny_unknown_fields)]`.
 ///
 /// # Errors
-/// [`ConfigError`] for an unknown key, a value of the wrong kind, or a `file` that is named but
-/// cannot be read.
-pub fn load<C: DeserializeOwned>(file: Option<&Path>) -> Result<C, ConfigError> {
+/// [`ConfigError`] for an unknown key, one that is `gone`, a value of the wrong kind, or a `file`
+/// that is named but cannot be read.
+pub fn load<C: DeserializeOwned>(file: Option<&Path>, gone: &[Gone]) -> Result<C, ConfigError> {
     if let Some(file) = file
         && !file.is_file()
     {
@@ -33,35 +43,60 @@ pub fn load<C: DeserializeOwned>(file: Option<&Path>) -> Result<C, ConfigError> 
             file.display()
         )]));
     }
-    let file = file.unwrap_or(Path::new(FILE));
+    load_from(file.unwrap_or(Path::new(FILE)), environment(), gone)
+}
+
+/// The same from `file`, where it is there, and from variables without their `WEIR_`.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_from<C: DeserializeOwned>(
+    file: &Path,
+    variables: Vec<(String, String)>,
+    gone: &[Gone],
+) -> Result<C, ConfigError> {
     let mut figment = Figment::new();
     if file.exists() {
         figment = figment.merge(Toml::file_exact(file));
     }
-    let figment = figment.merge(TextEnv);
-    figment
-        .extract_lossy()
-        .map_err(|errors| ConfigError(errors.into_iter().map(explain).collect()))
+    let figment = figment.merge(Variables(variables));
+    figment.extract_lossy().map_err(|errors| {
+        // All at once, whichever the error is about: each of them is one.
+        let gone: Vec<String> = gone
+            .iter()
+            .filter_map(|gone| explain_gone(&figment, *gone))
+            .collect();
+        if gone.is_empty() {
+            ConfigError(errors.into_iter().map(explain).collect())
+        } else {
+            ConfigError(gone)
+        }
+    })
 }
 
-/// The environment as text. Figment would read `WEIR_CLICKHOUSE__PASSWORD=123` as a number;
-/// here the field's own type decides.
-struct TextEnv;
+fn environment() -> Vec<(String, String)> {
+    Env::prefixed("WEIR_")
+        .iter()
+        .map(|(name, text)| (name.into_string(), text))
+        .collect()
+}
 
-impl figment::Provider for TextEnv {
-    fn metadata(&self) -> figment::Metadata {
-        figment::Metadata::named("environment variable")
+/// Variables as text. Figment would read `WEIR_CLICKHOUSE__PASSWORD=123` as a number; here the
+/// field's own type decides.
+struct Variables(Vec<(String, String)>);
+
+const VARIABLE: &str = "environment variable";
+
+impl figment::Provider for Variables {
+    fn metadata(&self) -> Metadata {
+        Metadata::named(VARIABLE)
     }
 
     fn data(&self) -> Result<Map<figment::Profile, Dict>, figment::Error> {
         let mut dict = Dict::new();
-        for (key, text) in Env::prefixed("WEIR_").iter() {
-            let path: Vec<String> = key
-                .as_str()
-                .split("__")
-                .map(str::to_ascii_lowercase)
-                .collect();
-            insert(&mut dict, &path, Value::from(text));
+        for (name, text) in &self.0 {
+            let path: Vec<String> = name.split("__").map(str::to_ascii_lowercase).collect();
+            insert(&mut dict, &path, Value::from(text.as_str()));
         }
         Ok(figment::Profile::Default.collect(dict))
     }
@@ -90,22 +125,8 @@ fn insert(dict: &mut Dict, path: &[String], value: Value) {
 fn explain(error: figment::Error) -> String {
     use figment::error::Kind;
 
-    let from_environment = error
-        .metadata
-        .as_ref()
-        .is_some_and(|metadata| metadata.name == "environment variable");
-    let named = |path: &[String]| {
-        if from_environment {
-            format!("WEIR_{}", path.join("__").to_ascii_uppercase())
-        } else {
-            path.join(".")
-        }
-    };
-    let source = error
-        .metadata
-        .as_ref()
-        .and_then(|metadata| metadata.source.as_ref())
-        .map_or_else(String::new, |source| format!(" in {source}"));
+    let metadata = error.metadata.as_ref();
+    let place = place(metadata);
     match &error.kind {
         Kind::UnknownField(field, known) => {
             let mut path = error.path.clone();
@@ -113,13 +134,41 @@ fn explain(error: figment::Error) -> String {
                 path.push(field.clone());
             }
             format!(
-                "unknown setting {}{source}; known here: {}",
-                named(&path),
+                "unknown setting {}{place}; known here: {}",
+                named(&path, metadata),
                 known.join(", ")
             )
         }
-        kind => format!("{}{source}: {kind}", named(&error.path)),
+        kind => format!("{}{place}: {kind}", named(&error.path, metadata)),
     }
+}
+
+fn explain_gone(figment: &Figment, gone: Gone) -> Option<String> {
+    figment.find_value(gone.setting).ok()?;
+    let metadata = figment.find_metadata(gone.setting);
+    let path: Vec<String> = gone.setting.split('.').map(str::to_owned).collect();
+    Some(format!(
+        "the setting {}{} is gone: {}",
+        named(&path, metadata),
+        place(metadata),
+        gone.instead
+    ))
+}
+
+/// A setting as it is written where it was found.
+fn named(path: &[String], metadata: Option<&Metadata>) -> String {
+    if metadata.is_some_and(|metadata| metadata.name == VARIABLE) {
+        format!("WEIR_{}", path.join("__").to_ascii_uppercase())
+    } else {
+        path.join(".")
+    }
+}
+
+/// " in weir.toml"; of a variable nothing, for its name says it.
+fn place(metadata: Option<&Metadata>) -> String {
+    metadata
+        .and_then(|metadata| metadata.source.as_ref())
+        .map_or_else(String::new, |source| format!(" in {source}"))
 }
 
 /// A secret: kept out of logs and of `weir config`, which prints `[redacted]` in its place.
@@ -191,4 +240,93 @@ pub fn list<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D
     }
 
     deserializer.deserialize_any(ListVisitor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, Default, PartialEq, Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    struct Settings {
+        engine: Engine,
+    }
+
+    #[derive(Debug, Default, PartialEq, Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    struct Engine {
+        threads: u16,
+    }
+
+    const GONE: [Gone; 3] = [
+        Gone {
+            setting: "engine.waiting_max",
+            instead: "set `engine.threads`",
+        },
+        Gone {
+            setting: "engine.body_time",
+            instead: "nothing takes its place",
+        },
+        Gone {
+            setting: "cache",
+            instead: "its settings are in `engine` now",
+        },
+    ];
+
+    fn load(toml: &str, variables: &[(&str, &str)]) -> Result<Settings, String> {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("weir.toml");
+        std::fs::write(&file, toml).unwrap();
+        let variables = variables
+            .iter()
+            .map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
+        load_from(&file, variables.collect(), &GONE).map_err(|error| {
+            let shown = file.display().to_string();
+            error.to_string().replace(&shown, "weir.toml")
+        })
+    }
+
+    #[test]
+    fn a_setting_that_is_gone_is_named_with_its_successor() {
+        assert_eq!(
+            load("[engine]\nwaiting_max = 5\n", &[]).unwrap_err(),
+            "the setting engine.waiting_max in weir.toml is gone: set `engine.threads`"
+        );
+        assert_eq!(
+            load("", &[("ENGINE__BODY_TIME", "5s")]).unwrap_err(),
+            "the setting WEIR_ENGINE__BODY_TIME is gone: nothing takes its place"
+        );
+    }
+
+    #[test]
+    fn a_section_that_is_gone_is_named_whatever_was_set_in_it() {
+        assert_eq!(
+            load("[cache]\nbytes = 5\n", &[]).unwrap_err(),
+            "the setting cache in weir.toml is gone: its settings are in `engine` now"
+        );
+    }
+
+    #[test]
+    fn all_that_are_gone_are_named_at_once_from_wherever_they_come() {
+        let toml = "[engine]\nwaiting_max = 5\nthreads = 'no number'\n";
+        let told = load(toml, &[("ENGINE__BODY_TIME", "5s")]).unwrap_err();
+        let lines: Vec<&str> = told.lines().collect();
+        assert_eq!(lines.len(), 2, "{told}");
+        assert!(lines[0].contains("engine.waiting_max"), "{told}");
+        assert!(lines[1].contains("WEIR_ENGINE__BODY_TIME"), "{told}");
+    }
+
+    #[test]
+    fn a_setting_that_never_was_is_merely_unknown() {
+        assert_eq!(
+            load("[engine]\nwaiting = 5\n", &[]).unwrap_err(),
+            "unknown setting engine.waiting in weir.toml; known here: threads"
+        );
+        assert_eq!(
+            load("", &[("ENGINE__WAITING", "5")]).unwrap_err(),
+            "unknown setting WEIR_ENGINE__WAITING; known here: threads"
+        );
+        let set = load("[engine]\nthreads = 4\n", &[("ENGINE__THREADS", "5")]);
+        assert_eq!(set.unwrap().engine.threads, 5);
+    }
 }
