@@ -1,10 +1,15 @@
 //! The whole configuration: one section a component, each documented where it is used.
 
 use anyhow::Context;
-use infra::config::Gone;
 use serde::{Deserialize, Serialize};
 
 use crate::import;
+
+#[cfg(test)]
+mod advised_tests;
+mod gone;
+
+pub(crate) use gone::GONE;
 
 /// What `weir.toml` may hold.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -20,9 +25,6 @@ pub(crate) struct Config {
     pub(crate) broker: embedded_broker::Config,
     engine: embedded_clickhouse::Config,
 }
-
-/// What earlier versions had.
-pub(crate) const GONE: &[Gone] = &[];
 
 impl Config {
     /// The embedded engine's settings: its own section, and what it shares with its clients.
