@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use infra::url::without_credentials;
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
@@ -18,11 +19,12 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
         .timeout(Duration::from_secs(options.timeout))
         .build()
         .context("make an HTTP client")?;
-    let url = &options.url;
+    let url = without_credentials(&options.url);
     let response = client
-        .get(url)
+        .get(&options.url)
         .send()
         .await
+        .map_err(reqwest::Error::without_url)
         .with_context(|| format!("ask {url}"))?;
     let status = response.status();
     let body = response.text().await.unwrap_or_default();

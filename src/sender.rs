@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow};
 use infra::retry::Backoff;
+use infra::url::without_credentials;
 use reqwest::StatusCode;
 use reqwest::header::RETRY_AFTER;
 use serde::{Deserialize, Serialize};
@@ -51,7 +52,8 @@ impl Sender {
             .build()
             .context("make an HTTP client")?;
         let url = format!("{}/events", url.trim_end_matches('/'));
-        reqwest::Url::parse(&url).with_context(|| format!("{url:?} is not a URL"))?;
+        reqwest::Url::parse(&url)
+            .with_context(|| format!("{:?} is not a URL", without_credentials(&url)))?;
         Ok(Self {
             post: Post {
                 client,
@@ -137,7 +139,7 @@ struct Passing {
 impl From<reqwest::Error> for Passing {
     fn from(error: reqwest::Error) -> Self {
         Self {
-            error: error.into(),
+            error: error.without_url().into(),
             retry_after: None,
         }
     }
@@ -173,7 +175,8 @@ impl Post {
             };
             let wait = backoff.after(failures).max(retry_after.unwrap_or_default());
             if Instant::now() + wait > give_up_at {
-                return Err(error.context(format!("send to {}; {}", self.url, self.advice)));
+                let to = without_credentials(&self.url);
+                return Err(error.context(format!("send to {to}; {}", self.advice)));
             }
             tokio::time::sleep(wait).await;
         }
@@ -217,7 +220,10 @@ impl Post {
                     .filter_map(|event| Some((*places.get(event.index)?, event.errors.join("; "))))
                     .collect())
             }
-            _ => Err(anyhow!("{} answers {status}: {}", self.url, text.trim())),
+            _ => {
+                let from = without_credentials(&self.url);
+                Err(anyhow!("{from} answers {status}: {}", text.trim()))
+            }
         })
     }
 }

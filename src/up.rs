@@ -48,7 +48,7 @@ pub(crate) async fn run(mut config: Config, options: Options) -> anyhow::Result<
         ..config.engine()
     };
     let engine = embedded_clickhouse::Server::start(engine, servers::engine_program()?).await?;
-    config.clickhouse.url = format!("http://{}", engine.http());
+    config.clickhouse.url = engine.http().into();
     let native = engine.native();
 
     // Two lives: the servers below outlast the services above, whose last flush needs them.

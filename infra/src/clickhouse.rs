@@ -2,11 +2,13 @@
 
 mod migrations;
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
 use crate::config::Secret;
+use crate::url::ServerUrl;
 
 pub use migrations::{Migrated, migrate};
 
@@ -15,7 +17,7 @@ pub use migrations::{Migrated, migrate};
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// The HTTP interface.
-    pub url: String,
+    pub url: ServerUrl,
     pub database: String,
     pub user: String,
     pub password: Option<Secret>,
@@ -26,7 +28,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            url: "http://127.0.0.1:8123".to_owned(),
+            url: SocketAddr::from((Ipv4Addr::LOCALHOST, 8123)).into(),
             database: "weir".to_owned(),
             user: "default".to_owned(),
             password: None,
@@ -39,7 +41,7 @@ impl Default for Config {
 #[must_use]
 pub fn client(config: &Config) -> clickhouse::Client {
     let client = clickhouse::Client::default()
-        .with_url(&config.url)
+        .with_url(config.url.expose())
         .with_user(&config.user)
         .with_database(&config.database);
     match &config.password {

@@ -139,8 +139,22 @@ fn explain(error: figment::Error) -> String {
                 known.join(", ")
             )
         }
-        kind => format!("{}{place}: {kind}", named(&error.path, metadata)),
+        kind => {
+            let setting = named(&error.path, metadata);
+            format!("{setting}{place}: {}", without_excerpt(&kind.to_string()))
+        }
     }
+}
+
+/// Of a file that is no TOML, the fault and its place. The excerpt between them, whose lines have a
+/// bar behind their number, may hold a secret.
+fn without_excerpt(told: &str) -> String {
+    let is_excerpt = |line: &&str| {
+        let number = line.split('|').next().unwrap_or_default();
+        number.len() < line.len() && number.chars().all(|it| it == ' ' || it.is_ascii_digit())
+    };
+    let lines: Vec<&str> = told.lines().filter(|line| !is_excerpt(line)).collect();
+    lines.join(": ")
 }
 
 fn explain_gone(figment: &Figment, gone: Gone) -> Option<String> {
@@ -196,7 +210,40 @@ impl From<Secret> for SecretString {
 
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer).map(Self::from)
+        deserializer.deserialize_any(SecretVisitor)
+    }
+}
+
+struct SecretVisitor;
+
+/// What a refusal of another kind of value would repeat of it.
+const NO_TEXT: &str = "a secret is text, in quotes";
+
+impl Visitor<'_> for SecretVisitor {
+    type Value = Secret;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(NO_TEXT)
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Secret, E> {
+        Ok(text.to_owned().into())
+    }
+
+    fn visit_bool<E: de::Error>(self, _: bool) -> Result<Secret, E> {
+        Err(E::custom(NO_TEXT))
+    }
+
+    fn visit_i64<E: de::Error>(self, _: i64) -> Result<Secret, E> {
+        Err(E::custom(NO_TEXT))
+    }
+
+    fn visit_u64<E: de::Error>(self, _: u64) -> Result<Secret, E> {
+        Err(E::custom(NO_TEXT))
+    }
+
+    fn visit_f64<E: de::Error>(self, _: f64) -> Result<Secret, E> {
+        Err(E::custom(NO_TEXT))
     }
 }
 
@@ -314,6 +361,47 @@ mod tests {
         assert_eq!(lines.len(), 2, "{told}");
         assert!(lines[0].contains("engine.waiting_max"), "{told}");
         assert!(lines[1].contains("WEIR_ENGINE__BODY_TIME"), "{told}");
+    }
+
+    #[derive(Debug, Default, Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    struct Secrets {
+        #[serde(rename = "password")]
+        _password: Option<Secret>,
+        #[serde(rename = "properties")]
+        _properties: std::collections::BTreeMap<String, Secret>,
+        #[serde(rename = "url")]
+        _url: Option<crate::url::ServerUrl>,
+    }
+
+    #[test]
+    fn no_refusal_repeats_a_secret() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("weir.toml");
+        for toml in [
+            "password = 12345",
+            "password = 12345.5",
+            "password = -12345",
+            "password = \"12345",
+            "password = \"1234512345\\y\"",
+            "password = '12345' '12345'",
+            "password = '12345'\npassword = '12345'",
+            "password = ['12345']",
+            "password = { a = '12345' }",
+            "12345 12345",
+            "[properties]\n'sasl.password' = 12345",
+            "[properties]\nsasl.password = '12345'",
+            "url = 'http://me:12345@host:port'",
+            "url = 'me:12345@host'",
+            "urls = 'http://me:12345@host'",
+        ] {
+            std::fs::write(&file, toml).unwrap();
+            let refused = load_from::<Secrets>(&file, Vec::new(), &[]).unwrap_err();
+            let told = format!("{refused} {refused:?}");
+            assert!(!told.contains("12345"), "{toml}: {told}");
+            assert!(told.contains("weir.toml"), "{toml}: {told}");
+            assert_eq!(refused.to_string().lines().count(), 1, "{told}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Reaching Kafka: the `kafka` section, client settings, topics.
 
 mod log_id;
+mod settings;
 mod wakeup;
 
 use std::collections::BTreeMap;
@@ -9,13 +10,13 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::config::ClientConfig;
 use rdkafka::types::RDKafkaErrorCode;
 use serde::{Deserialize, Serialize};
 
 use crate::config::Secret;
 
 pub use log_id::log_id;
+pub use settings::ClientSettings;
 pub use wakeup::{Queue, Wakeup};
 
 /// Where Kafka is and what weir calls its topics.
@@ -52,8 +53,8 @@ impl Default for Config {
 impl Config {
     /// Settings every client shares. `client_id` is what brokers show in their logs.
     #[must_use]
-    pub fn client(&self, client_id: &str) -> ClientConfig {
-        let mut client = ClientConfig::new();
+    pub fn client(&self, client_id: &str) -> ClientSettings {
+        let mut client = ClientSettings::new();
         client
             .set("bootstrap.servers", &self.brokers)
             .set("client.id", client_id);

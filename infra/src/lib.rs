@@ -10,3 +10,4 @@ pub mod retry;
 pub mod shutdown;
 pub mod telemetry;
 pub mod threads;
+pub mod url;

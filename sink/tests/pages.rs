@@ -22,7 +22,7 @@ async fn alone(hosts: &[&str]) -> anyhow::Result<Service> {
         ..Default::default()
     };
     let clickhouse = infra::clickhouse::Config {
-        url: "http://127.0.0.1:1".to_owned(),
+        url: "http://127.0.0.1:1".parse().unwrap(),
         ..Default::default()
     };
     Service::bind(config, kafka, clickhouse).await

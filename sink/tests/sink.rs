@@ -14,9 +14,9 @@ const COUNT: &str = "SELECT count() FROM events";
 
 /// A way to ClickHouse that can be cut, or fall silent.
 async fn behind_a_proxy(world: &World) -> (Proxy, infra::clickhouse::Config) {
-    let proxy = Proxy::to(&world.clickhouse.url).await;
+    let proxy = Proxy::to(world.clickhouse.url.expose()).await;
     let mut through = world.clickhouse.clone();
-    through.url = format!("http://{}", proxy.address);
+    through.url = proxy.address.into();
     (proxy, through)
 }
 

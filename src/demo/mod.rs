@@ -10,6 +10,7 @@ use anyhow::{Context, ensure};
 use chrono::{Days, Utc};
 use indicatif::{ProgressBar, ProgressStyle};
 use infra::shutdown;
+use infra::url::without_credentials;
 
 use crate::sender::Sender;
 use sites::Site;
@@ -82,9 +83,14 @@ async fn reach(url: &str) -> anyhow::Result<()> {
         .send()
         .await;
     let is_there = asked.and_then(reqwest::Response::error_for_status);
-    is_there.with_context(|| {
-        format!("no weir answers at {url}: start one with `weir up`, or name another with --url")
-    })?;
+    is_there
+        .map_err(reqwest::Error::without_url)
+        .with_context(|| {
+            let url = without_credentials(url);
+            format!(
+                "no weir answers at {url}: start one with `weir up`, or name another with --url"
+            )
+        })?;
     Ok(())
 }
 

@@ -56,7 +56,7 @@ impl World {
             ..kafka::Config::default()
         };
         let tables = database::Config {
-            url: format!("http://{}", clickhouse.address().await?),
+            url: format!("http://{}", clickhouse.address().await?).parse()?,
             ..database::Config::default()
         };
         kafka::create_topics(&kafka).await?;
@@ -66,7 +66,7 @@ impl World {
         settings.extend(
             [
                 ("WEIR_KAFKA__BROKERS", kafka.brokers.as_str()),
-                ("WEIR_CLICKHOUSE__URL", tables.url.as_str()),
+                ("WEIR_CLICKHOUSE__URL", tables.url.expose()),
                 ("WEIR_INGEST__LISTEN", ANY_PORT),
                 ("WEIR_SINK__LISTEN", ANY_PORT),
                 ("WEIR_QUERY__LISTEN", ANY_PORT),

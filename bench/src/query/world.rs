@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
+use infra::url::ServerUrl;
 use tempfile::TempDir;
 
 use super::Place;
@@ -17,7 +18,7 @@ const POLL: Duration = Duration::from_millis(20);
 /// The engine, and where its data lies.
 pub(crate) struct World {
     pub(crate) engine: Server,
-    pub(crate) url: String,
+    pub(crate) url: ServerUrl,
     folder: Folder,
 }
 
@@ -63,7 +64,7 @@ impl World {
             ANY_PORT,
         ];
         let mut engine = Server::start("clickhouse", folder.path(), &arguments, settings)?;
-        let url = format!("http://{}", engine.address().await?);
+        let url: ServerUrl = format!("http://{}", engine.address().await?).parse()?;
         Ok(Self {
             engine,
             url,
@@ -112,7 +113,10 @@ impl World {
     ) -> anyhow::Result<Service> {
         let mut settings = settings.to_vec();
         settings.extend([
-            ("WEIR_CLICKHOUSE__URL".to_owned(), self.url.clone()),
+            (
+                "WEIR_CLICKHOUSE__URL".to_owned(),
+                self.url.expose().to_owned(),
+            ),
             ("WEIR_CLICKHOUSE__DATABASE".to_owned(), database.to_owned()),
             ("WEIR_QUERY__LISTEN".to_owned(), ANY_PORT.to_owned()),
         ]);

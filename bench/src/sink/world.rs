@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 use clickhouse::Client;
+use infra::url::ServerUrl;
 use infra::{clickhouse as database, kafka};
 use tempfile::TempDir;
 
@@ -18,7 +19,7 @@ const POLL: Duration = Duration::from_millis(10);
 pub(crate) struct World {
     pub(crate) engine: Server,
     pub(crate) brokers: String,
-    url: String,
+    url: ServerUrl,
     pub(crate) broker: Server,
     // Last, because fields are dropped in order: the servers end before their folder goes.
     folder: TempDir,
@@ -37,7 +38,7 @@ impl World {
         let mut broker = server("broker", "kafka")?;
         let mut engine = server("clickhouse", "engine")?;
         let brokers = broker.address().await?.to_string();
-        let url = format!("http://{}", engine.address().await?);
+        let url: ServerUrl = format!("http://{}", engine.address().await?).parse()?;
         kafka::create_topics(&kafka::Config {
             brokers: brokers.clone(),
             partitions,
@@ -92,7 +93,7 @@ impl World {
     pub(crate) fn sink(&self, name: &str) -> anyhow::Result<Server> {
         let settings = [
             ("WEIR_KAFKA__BROKERS", self.brokers.as_str()),
-            ("WEIR_CLICKHOUSE__URL", self.url.as_str()),
+            ("WEIR_CLICKHOUSE__URL", self.url.expose()),
             ("WEIR_CLICKHOUSE__DATABASE", name),
             ("WEIR_SINK__GROUP", name),
             ("WEIR_SINK__LISTEN", ANY_PORT),

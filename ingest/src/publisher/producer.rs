@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use event::wire;
-use infra::kafka::{Config as Kafka, Wakeup};
+use infra::kafka::{ClientSettings, Config as Kafka, Wakeup};
 use rdkafka::ClientContext;
-use rdkafka::config::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext};
@@ -25,7 +24,7 @@ const DELIVERY_MARGIN: Duration = Duration::from_secs(1);
 
 /// Sends records.
 pub(super) struct Producer {
-    settings: ClientConfig,
+    settings: ClientSettings,
     doubted: Arc<Notify>,
     current: Mutex<Arc<Client>>,
 }
@@ -62,7 +61,7 @@ impl ProducerContext for Context {
 }
 
 impl Client {
-    fn create(settings: &ClientConfig, doubted: &Arc<Notify>) -> anyhow::Result<Self> {
+    fn create(settings: &ClientSettings, doubted: &Arc<Notify>) -> anyhow::Result<Self> {
         let doubted = doubted.clone();
         let producer: BaseProducer<Context> = settings
             .create_with_context(Context { doubted })
@@ -202,7 +201,7 @@ fn unacknowledged(reason: impl ToString) -> PublishError {
 }
 
 /// What a 202 rests on is set last, whatever the operator's own settings say.
-fn settings(kafka: &Kafka, config: &Config) -> ClientConfig {
+fn settings(kafka: &Kafka, config: &Config) -> ClientSettings {
     let delivery = config
         .ack_timeout
         .saturating_sub(DELIVERY_MARGIN)

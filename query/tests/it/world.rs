@@ -77,7 +77,7 @@ impl World {
     pub(crate) async fn of(clickhouse: SocketAddr, config: Config) -> Self {
         static DATABASES: AtomicUsize = AtomicUsize::new(0);
         let clickhouse = infra::clickhouse::Config {
-            url: format!("http://{clickhouse}"),
+            url: clickhouse.into(),
             database: format!("t{}", DATABASES.fetch_add(1, Ordering::Relaxed)),
             ..Default::default()
         };

@@ -100,7 +100,7 @@ impl World {
             ..Default::default()
         };
         let clickhouse = infra::clickhouse::Config {
-            url: servers.clickhouse.clone(),
+            url: servers.clickhouse.parse().unwrap(),
             database: name.clone(),
             ..Default::default()
         };

@@ -1,0 +1,150 @@
+//! What is secret in the configuration is printed by no command, whatever goes wrong.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on fails here")]
+
+use std::path::Path;
+use std::process::Command;
+
+const SECRET: &str = "hunter2";
+const LOG: &str =
+    "10.0.0.1 - - [30/Mar/2025:12:00:00 +0200] \"GET /a HTTP/1.1\" 200 1 \"-\" \"a\"\n";
+
+/// A command that reads this `weir.toml` and nothing of the caller's environment; its code, and all
+/// that it printed.
+fn weir(toml: &str, arguments: &[&str], variables: &[(&str, &str)]) -> (Option<i32>, String) {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("weir.toml"), toml).unwrap();
+    std::fs::write(folder.path().join("access.log"), LOG).unwrap();
+    let mut command = Command::new(Path::new(env!("CARGO_BIN_EXE_weir")));
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("WEIR_") {
+            command.env_remove(name);
+        }
+    }
+    let ended = command
+        .current_dir(folder.path())
+        .args(arguments)
+        .envs(variables.iter().copied())
+        .output()
+        .unwrap();
+    let printed = String::from_utf8_lossy(&ended.stdout) + String::from_utf8_lossy(&ended.stderr);
+    (ended.status.code(), printed.into_owned())
+}
+
+#[test]
+fn the_configuration_is_printed_without_them() {
+    let toml = r#"
+        [clickhouse]
+        url = "https://me:hunter2@ch.example:8443/?password=hunter2"
+        password = "hunter2"
+        [kafka.properties]
+        "sasl.password" = "hunter2"
+        "ssl.key.password" = "hunter2"
+        "ssl.key.pem" = "hunter2"
+        "sasl.oauthbearer.client.secret" = "hunter2"
+        "of.a.later.client" = "hunter2"
+        [import]
+        visitor_key = "hunter2"
+        [engine]
+        reader_password = "hunter2"
+    "#;
+    let (code, printed) = weir(toml, &["config"], &[]);
+    assert_eq!(code, Some(0), "{printed}");
+    assert!(!printed.contains(SECRET), "{printed}");
+    assert!(
+        printed.contains(r#"url = "https://[redacted]@ch.example:8443/?[redacted]""#),
+        "{printed}"
+    );
+    assert_eq!(printed.matches("= \"[redacted]\"").count(), 8, "{printed}");
+
+    let variables = [("WEIR_CLICKHOUSE__URL", "http://hunter2@ch:1")];
+    let (code, printed) = weir("", &["config"], &variables);
+    assert_eq!(code, Some(0), "{printed}");
+    assert!(printed.contains("http://[redacted]@ch:1/"), "{printed}");
+}
+
+#[test]
+fn a_refused_configuration_is_refused_without_them() {
+    for (toml, told) in [
+        ("[clickhouse]\nurl = 'me:hunter2@ch'", "clickhouse.url"),
+        (
+            "[clickhouse]\nurl = 'ftp://me:hunter2@ch'",
+            "clickhouse.url",
+        ),
+        (
+            "[clickhouse]\npassword = ['hunter2']",
+            "clickhouse.password",
+        ),
+        ("[clickhouse]\npassword = \"hunter2", "weir.toml"),
+        (
+            "[kafka.properties]\nsasl.password = 'hunter2'",
+            "kafka.properties.sasl",
+        ),
+    ] {
+        let (code, printed) = weir(toml, &["config"], &[]);
+        assert_eq!(code, Some(1), "{printed}");
+        assert!(!printed.contains(SECRET), "{printed}");
+        assert!(printed.contains(told), "{printed}");
+    }
+}
+
+/// Kafka's client is created where a command needs it, and refuses what it does not know.
+#[test]
+fn a_property_that_kafkas_client_refuses_is_named_without_its_value() {
+    let toml = "[kafka.properties]\n'sasl.pasword' = 'hunter2'";
+    for command in ["migrate", "ingest", "sink", "audit"] {
+        let (code, printed) = weir(
+            toml,
+            &[command],
+            &[
+                ("WEIR_CLICKHOUSE__URL", "http://127.0.0.1:1"),
+                ("WEIR_INGEST__LISTEN", "127.0.0.1:0"),
+                ("WEIR_SINK__LISTEN", "127.0.0.1:0"),
+            ],
+        );
+        assert_ne!(code, Some(0), "{printed}");
+        assert!(!printed.contains(SECRET), "{command}: {printed}");
+    }
+}
+
+#[test]
+fn a_server_that_cannot_be_reached_is_named_without_them() {
+    let nobody = "http://me:hunter2@127.0.0.1:1";
+    let nobody_asked = "http://127.0.0.1:1/?key=hunter2";
+    let import = [
+        "import",
+        "--format",
+        "combined",
+        "--site-id",
+        "s",
+        "--retry-for",
+        "0",
+        "--url",
+    ];
+    for url in [nobody, nobody_asked] {
+        let imported = [&import[..], &[url, "access.log"]].concat();
+        for arguments in [
+            &["health", url][..],
+            &["demo", "--days", "1", "--url", url],
+            &imported,
+        ] {
+            let (code, printed) = weir("", arguments, &[]);
+            assert_eq!(code, Some(1), "{arguments:?}: {printed}");
+            assert!(!printed.contains(SECRET), "{arguments:?}: {printed}");
+            assert!(printed.contains("127.0.0.1:1"), "{arguments:?}: {printed}");
+        }
+    }
+
+    let variables = [
+        ("WEIR_CLICKHOUSE__URL", nobody),
+        ("WEIR_KAFKA__BROKERS", "127.0.0.1:1"),
+        ("WEIR_LOG__FILTER", "debug"),
+    ];
+    let (code, printed) = weir("", &["audit"], &variables);
+    assert_eq!(code, Some(2), "{printed}");
+    assert!(!printed.contains(SECRET), "{printed}");
+    assert!(
+        printed.contains("http://[redacted]@127.0.0.1:1"),
+        "{printed}"
+    );
+}
