@@ -13,7 +13,7 @@ pub struct Config {
     /// Where `/health`, `/ready` and `/metrics` are (`WEIR_SINK__LISTEN`).
     pub listen: SocketAddr,
     /// The names under which it answers, beside addresses, names of one label and Kubernetes' own
-    /// (`WEIR_SINK__HOSTS=sink.example.com`).
+    /// (`WEIR_SINK__HOSTS=metrics.example.com`).
     #[serde(deserialize_with = "infra::config::list")]
     pub hosts: Vec<String>,
     /// The consumer group; sinks of one group share the partitions (`WEIR_SINK__GROUP`).

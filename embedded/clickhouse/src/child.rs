@@ -31,8 +31,8 @@ use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::stdio::{dup2_stdin, dup2_stdout};
 
 use crate::files;
-use crate::folders;
 use crate::job::{Job, READY};
+use crate::lock;
 use crate::{ffi, sandbox};
 
 /// An engine that has not ended so long after its parent left is ended.
@@ -61,7 +61,7 @@ fn try_serve() -> anyhow::Result<()> {
         .read_line(&mut line)
         .context("read the job")?;
     let job: Job = serde_json::from_str(&line).context("understand the job")?;
-    let _lock = folders::lock(&job.data_dir)?;
+    let _lock = lock::folder(&job.data_dir)?;
     let places = Places::prepare(&job)?;
     let parent = Parent::behind_stdin()?;
     let terminal = terminal_on_stdin()?;
@@ -147,7 +147,7 @@ impl Places {
         };
         fs::write(&places.running, "yes")
             .with_context(|| format!("write {}", places.running.display()))?;
-        folders::private(&places.store)?;
+        private_folder::make(&places.store)?;
         for fifo in [&places.loaded, &places.listening] {
             mkfifoat(CWD, fifo, Mode::RUSR | Mode::WUSR)
                 .with_context(|| format!("make the FIFO {}", fifo.display()))?;

@@ -24,7 +24,7 @@ pub enum FetchError {
         "there is no engine to fetch for {0}; set WEIR_CLICKHOUSE__LIBRARY to a libchdb of your own, or run against a ClickHouse server"
     )]
     Platform(String),
-    #[error("there is no home directory to cache the engine in; set WEIR_CLICKHOUSE__CACHE_DIR")]
+    #[error("there is no home directory to cache the engine in; set WEIR_ENGINE__CACHE_DIR")]
     NoCache,
     #[error(
         "npm is needed once to fetch the engine and {0} cannot be run; install Node.js or set WEIR_CLICKHOUSE__LIBRARY"
@@ -42,6 +42,9 @@ pub enum FetchError {
     Checksum { expected: String, found: String },
     #[error("the fetched engine package is damaged ({0}); try again")]
     Package(String),
+    /// The cache is not this user's alone; the message names it.
+    #[error("{0}")]
+    Folder(io::Error),
     #[error("cannot {attempt} {path}: {source}; check the disk and its permissions")]
     Disk {
         attempt: &'static str,
@@ -74,10 +77,12 @@ pub fn ensure(config: &Config) -> Result<PathBuf, FetchError> {
 fn ensure_package(package: &Package, cache: &Path, npm: &Path) -> Result<PathBuf, FetchError> {
     let folder = cache.join(package.folder_name());
     let library = folder.join(package::LIBRARY);
+    // Before the library is trusted: its checksum is that of the fetch, and what another user could
+    // have put here since would be loaded.
+    private_folder::make(&folder).map_err(FetchError::Folder)?;
     if unpack::is_whole(&library) {
         return Ok(library);
     }
-    fs::create_dir_all(&folder).map_err(disk("create", &folder))?;
     let _lock = lock(&folder.join("lock"))?;
     // Whoever held the lock may have fetched it meanwhile.
     if unpack::is_whole(&library) {

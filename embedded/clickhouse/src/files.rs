@@ -10,7 +10,6 @@ use anyhow::Context as _;
 use serde::{Deserialize, Serialize};
 
 use crate::config::STARTER;
-use crate::folders;
 use crate::job::Job;
 
 const CONFIG_XML: &str = include_str!("files/config.xml");
@@ -68,7 +67,7 @@ pub(crate) fn write(folder: &Path, job: &Job) -> anyhow::Result<PathBuf> {
         .to_str()
         .context("the path of the data directory is not UTF-8")?;
     for part in ["", "config.d", "users.d"] {
-        folders::private(&folder.join(part))?;
+        private_folder::make(&folder.join(part))?;
     }
     let put = |name: &str, text: &str| -> anyhow::Result<PathBuf> {
         let path = folder.join(name);

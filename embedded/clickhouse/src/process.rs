@@ -23,7 +23,7 @@ use tracing::{info, warn};
 use crate::files::{Limits, User};
 use crate::job::{Job, READY};
 use crate::ports::Ports;
-use crate::{Access, Config, fetch, folders};
+use crate::{Access, Config, fetch};
 
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// ClickHouse itself gives statements that run 5 s.
@@ -91,7 +91,7 @@ impl Server {
         // Before a download that would be in vain.
         Ports::choose(config.listen, 0)?;
         let data_dir = std::path::absolute(&config.data_dir)?;
-        folders::private(&data_dir)?;
+        private_folder::make(&data_dir)?;
         let fetching = config.clone();
         let library = tokio::task::spawn_blocking(move || fetch::ensure(&fetching))
             .await

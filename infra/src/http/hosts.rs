@@ -115,7 +115,7 @@ fn is_name(name: &str) -> bool {
     name.len() <= NAME_BYTES_MAX && name.split('.').all(is_label)
 }
 
-/// `query.weir.svc` and `query.weir.svc.cluster.local`.
+/// `figures.weir.svc` and `figures.weir.svc.cluster.local`.
 fn is_of_a_cluster(name: &str) -> bool {
     let labels: Vec<&str> = name.split('.').collect();
     let domain = labels.iter().skip(1).position(|label| *label == "svc");
@@ -164,12 +164,12 @@ mod tests {
             "localhost:",
             "query",
             "weir_query-1:3001",
-            "query.weir.svc",
+            "figures.weir.svc",
             "Query.Weir.SVC:3001",
             "query.svc",
-            "query.weir.svc.cluster.local",
-            "query.weir.svc.cluster.local.:3001",
-            "query.weir.svc.k8s.corp.internal",
+            "figures.weir.svc.cluster.local",
+            "figures.weir.svc.cluster.local.:3001",
+            "figures.weir.svc.k8s.corp.internal",
             "stats.example.com",
             "STATS.example.COM:443",
             "stats.example.com.",
@@ -223,10 +223,10 @@ mod tests {
             "svc",
             "svc.evil.example",
             "query.svc.evil.example",
-            "query.weir.svc.evil.example",
-            "query.weir.svc.local.evil.example",
-            "query.weir.svc..local",
-            "query.weir.svcx",
+            "figures.weir.svc.evil.example",
+            "figures.weir.svc.local.evil.example",
+            "figures.weir.svc..local",
+            "figures.weir.svcx",
             "xstats.example.com",
             "stats.example.com.evil.example",
             "example.com",

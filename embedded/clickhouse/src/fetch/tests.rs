@@ -166,3 +166,20 @@ fn a_library_of_ones_own_must_exist() {
     };
     assert!(one_line(ensure(&config)).contains("/nowhere/libchdb.so"));
 }
+
+#[test]
+fn a_cache_that_others_could_have_written_to_is_closed_and_one_of_theirs_is_refused() {
+    use std::os::unix::fs::{PermissionsExt as _, chown};
+    let place = Place::new();
+    let library = place.ensure(&place.working_npm()).unwrap();
+    let folder = library.parent().unwrap();
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).unwrap();
+    place.ensure(&place.working_npm()).unwrap();
+    let mode = fs::metadata(folder).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+    // Only root may give a folder away.
+    if chown(folder, Some(65_534), None).is_ok() {
+        let refused = one_line(place.ensure(&place.working_npm()));
+        assert!(refused.contains("belongs to user 65534"), "{refused}");
+    }
+}
