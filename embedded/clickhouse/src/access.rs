@@ -46,6 +46,12 @@ impl Access {
         Ok(Some(access))
     }
 
+    /// Nobody is to send a password to where no engine listens any more.
+    pub(crate) fn remove(data_dir: &Path) {
+        // One that stays behind is replaced by the next start.
+        let _ = fs::remove_file(path(data_dir));
+    }
+
     /// Replaces the file as a whole.
     pub(crate) fn write(&self, data_dir: &Path) -> anyhow::Result<()> {
         let path = path(data_dir);

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream as StdUnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -23,7 +23,7 @@ use tracing::{info, warn};
 use crate::files::{Limits, User};
 use crate::job::{Job, READY};
 use crate::ports::Ports;
-use crate::{Access, Config, fetch};
+use crate::{Access, Config, fetch, lock};
 
 const START_TIMEOUT: Duration = Duration::from_secs(60);
 /// ClickHouse itself gives statements that run 5 s.
@@ -88,10 +88,10 @@ impl Server {
                 config.listen
             );
         }
-        // Before a download that would be in vain.
-        Ports::choose(config.listen, 0)?;
         let data_dir = std::path::absolute(&config.data_dir)?;
-        private_folder::make(&data_dir)?;
+        // Before a download that would be in vain.
+        until_free(&data_dir).await?;
+        Ports::choose(config.listen, 0)?;
         let fetching = config.clone();
         let library = tokio::task::spawn_blocking(move || fetch::ensure(&fetching))
             .await
@@ -150,7 +150,10 @@ impl Server {
         let mut started_at = Instant::now();
         loop {
             tokio::select! {
-                () = shutdown.cancelled() => return self.running.stop().await,
+                () = shutdown.cancelled() => {
+                    Access::remove(&self.launch.data_dir);
+                    return self.running.stop().await;
+                }
                 ended = self.running.child.wait() => {
                     let status = ended.context("wait for the engine")?;
                     warn!("the ClickHouse engine died ({status}): starting it again");
@@ -204,6 +207,7 @@ impl Running {
 impl Launch {
     /// A child that listens.
     async fn spawn(&self) -> anyhow::Result<Running> {
+        until_free(&self.data_dir).await?;
         let ports = Ports::choose(self.config.listen, self.config.native_port)?;
         let (mut leash, stdin) = socket()?;
         let stdout = stdin.try_clone().context("share a socket")?;
@@ -300,6 +304,13 @@ impl Launch {
             .into(),
         }
     }
+}
+
+/// An engine whose parent was killed holds its folder and its ports until its statements have ended.
+async fn until_free(data_dir: &Path) -> anyhow::Result<()> {
+    let data_dir = data_dir.to_owned();
+    let waiting = tokio::task::spawn_blocking(move || lock::folder(&data_dir).map(drop));
+    waiting.await.context("wait for the data directory")?
 }
 
 /// This process's end and the child's.
