@@ -1,6 +1,7 @@
 //! `weir audit`: what `sink::audit` found, as tables and sentences or as JSON.
 
 use std::io::IsTerminal;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
@@ -17,6 +18,10 @@ const QUIET: Duration = Duration::from_secs(1);
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
+    /// Where `weir up` keeps its data: the address and the password of its ClickHouse are found
+    /// there, unless they are configured.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
     /// One JSON object instead of tables.
     #[arg(long)]
     json: bool,

@@ -4,12 +4,14 @@ mod audit;
 mod bench;
 mod config;
 mod demo;
+mod found;
 mod health;
 mod import;
 mod key;
 mod seal;
 mod sender;
 mod servers;
+mod sql;
 mod up;
 
 use std::path::PathBuf;
@@ -71,6 +73,9 @@ enum Command {
     Demo(demo::Options),
     /// Close days: remove repeats from beyond the window, make rollups anew that differ.
     Seal(seal::Options),
+    /// Send a statement to ClickHouse and print the answer; exits with 1 and ClickHouse's words if it
+    /// fails.
+    Sql(sql::Options),
     /// Measure weir beside what it could be at best.
     #[command(subcommand)]
     Bench(bench::Benchmark),
@@ -120,11 +125,17 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         key::print(options);
         return Ok(());
     }
-    let config: Config = infra::config::load(cli.config.as_deref(), config::GONE)?;
+    let mut config: Config = infra::config::load(cli.config.as_deref(), config::GONE)?;
     if let Command::Config = cli.command {
         return config::print(&config);
     }
     infra::telemetry::init(&config.log)?;
+    match &cli.command {
+        Command::Sink | Command::Query | Command::Migrate => found::clickhouse(&mut config, None)?,
+        Command::Audit(options) => found::clickhouse(&mut config, options.data_dir.as_deref())?,
+        Command::Seal(options) => found::clickhouse(&mut config, options.data_dir.as_deref())?,
+        _ => None,
+    };
     match cli.command {
         Command::Up(options) => up::run(config, options).await,
         Command::Ingest => servers::ingest(config).await,
@@ -139,6 +150,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Demo(options) => demo::run(options).await,
         Command::Seal(options) => seal::run(&config, options).await,
+        Command::Sql(options) => sql::run(config, options).await,
         Command::Bench(benchmark) => bench::run(benchmark).await,
         Command::Health(options) => health::run(options).await,
         Command::Key(_) | Command::Config | Command::Engine => unreachable!("answered above"),

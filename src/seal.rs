@@ -1,5 +1,7 @@
 //! `weir seal`: closes days.
 
+use std::path::PathBuf;
+
 use anyhow::Context;
 use chrono::{Days, NaiveDate, Utc};
 
@@ -10,6 +12,10 @@ use crate::config::Config;
 /// more than a look, and the same days may be sealed again.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
+    /// Where `weir up` keeps its data: the address and the password of its ClickHouse are found
+    /// there, unless they are configured.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
     /// The first day, in UTC; a week before the last by default.
     #[arg(long, value_name = "DATE")]
     from: Option<NaiveDate>,
