@@ -26,7 +26,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{CWD, Mode, OFlags, mkfifoat};
+use rustix::fs::{Mode, OFlags};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::stdio::{dup2_stdin, dup2_stdout};
 
@@ -75,7 +75,7 @@ fn try_serve() -> anyhow::Result<()> {
             ports: [Some(job.http_port), job.native_port],
         })?;
     }
-    rustix::thread::set_no_new_privs(true).context("give up new privileges")?;
+    sandbox::give_up_new_privileges().context("give up new privileges")?;
     let error = ffi::run(&job.library, &places.arguments(&job))?;
     if fs::read(&places.running).is_ok_and(|text| text.is_empty()) {
         return Ok(());
@@ -149,8 +149,7 @@ impl Places {
             .with_context(|| format!("write {}", places.running.display()))?;
         private_folder::make(&places.store)?;
         for fifo in [&places.loaded, &places.listening] {
-            mkfifoat(CWD, fifo, Mode::RUSR | Mode::WUSR)
-                .with_context(|| format!("make the FIFO {}", fifo.display()))?;
+            make_fifo(fifo).with_context(|| format!("make the FIFO {}", fifo.display()))?;
         }
         Ok(places)
     }
@@ -195,6 +194,24 @@ impl Places {
             drop(terminal);
             std::process::exit(1);
         });
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn make_fifo(path: &Path) -> std::io::Result<()> {
+    use rustix::fs::{CWD, mkfifoat};
+    Ok(mkfifoat(CWD, path, Mode::RUSR | Mode::WUSR)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn make_fifo(path: &Path) -> std::io::Result<()> {
+    let made = std::process::Command::new("mkfifo")
+        .args(["-m", "600"])
+        .arg(path)
+        .status()?;
+    match made.success() {
+        true => Ok(()),
+        false => Err(std::io::Error::other("mkfifo failed")),
     }
 }
 

@@ -124,6 +124,11 @@ impl Config {
             self.user != self.reader && self.reader != STARTER,
             "clickhouse.user and engine.reader are two users, and engine.reader cannot be {STARTER:?}"
         );
+        ensure!(
+            !self.database.is_empty() && !self.database.contains(char::is_control),
+            "clickhouse.database = {:?}: the embedded engine takes names without control characters",
+            self.database
+        );
         let is_local = self.listen.ip().is_loopback();
         if !is_local && !self.is_confined() {
             bail!(

@@ -28,6 +28,17 @@ pub(crate) fn is_available() -> bool {
     false
 }
 
+/// Keeps the calling thread, and all that it starts, from gaining privileges by a program it runs.
+#[cfg(target_os = "linux")]
+pub(crate) fn give_up_new_privileges() -> std::io::Result<()> {
+    Ok(rustix::thread::set_no_new_privs(true)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+pub(crate) fn give_up_new_privileges() -> std::io::Result<()> {
+    Ok(())
+}
+
 /// Confines the calling thread and all that it starts. On older kernels, which know fewer rules,
 /// it does as much as they can.
 #[cfg(target_os = "linux")]

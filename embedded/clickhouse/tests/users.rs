@@ -286,6 +286,7 @@ fn one_door_that_would_stay_open_is_named() {
             &["Landlock", "loopback"],
         ),
         (json!({"user": "a b"}), &["clickhouse.user"]),
+        (json!({"database": "a\u{1}b"}), &["clickhouse.database"]),
         (json!({"reader": "<x>"}), &["engine.reader"]),
         (json!({"user": "analyst"}), &["engine.reader"]),
     ] {
