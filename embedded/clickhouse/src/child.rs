@@ -38,8 +38,9 @@ use crate::{ffi, sandbox};
 /// An engine that has not ended so long after its parent left is ended.
 const END_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// The name of the file depends on a row, or it would be read only once.
-const UNTIL_EMPTY: &str = "SELECT 1 FROM numbers(18446744073709551615) WHERE sleepEachRow(0.3) = 0 AND empty(file(@PATH@ || substring(toString(number), 1, 0))) LIMIT 1 SETTINGS max_block_size = 1, max_threads = 1, max_execution_time = 0 FORMAT Null";
+/// The name of the file depends on a row, or it would be read only once. What little memory it takes
+/// is not counted, so that it does not fail where others have taken all.
+const UNTIL_EMPTY: &str = "SELECT 1 FROM numbers(18446744073709551615) WHERE sleepEachRow(0.3) = 0 AND empty(file(@PATH@ || substring(toString(number), 1, 0))) LIMIT 1 SETTINGS max_block_size = 1, max_threads = 1, max_execution_time = 0, max_untracked_memory = 1000000000 FORMAT Null";
 
 /// Reads a job from standard input and is the engine until standard input closes; then ends the
 /// process: with success, or after a line on stderr with a failure. To be called before any other

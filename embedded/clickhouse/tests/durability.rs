@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod common;
 
+use std::io::{Read as _, Write as _};
 use std::time::Duration;
 
 use common::Engine;
@@ -136,6 +137,60 @@ async fn an_engine_that_is_killed_is_started_again_on_its_ports() {
     common::wait_until(&engine, "SELECT sum(a) FROM weir.t", "3").await;
     let native: std::net::SocketAddr = engine.native.parse().unwrap();
     common::wait_for(|| std::net::TcpStream::connect(native).is_ok()).await;
+}
+
+#[tokio::test]
+async fn an_engine_outlives_statements_that_are_killed_or_take_all_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = json!({"memory_max": 400_000_000});
+    let engine = Engine::start_with(folder.path(), config).unwrap();
+    engine.ask("CREATE DATABASE weir").await;
+    let pid = engine.engine_pid();
+    engine.ask("KILL QUERY WHERE 1 SYNC").await;
+    assert_eq!(
+        engine.ask("SELECT count() FROM system.processes").await,
+        "1"
+    );
+    for user in ["default", "analyst"] {
+        let greedy = "SELECT length(groupArray(repeat(toString(number), 100))) FROM numbers(10000000) SETTINGS max_rows_to_read = 100000000";
+        let (status, text) = engine.post_as(user, greedy).await;
+        assert!(
+            status != 200 && text.contains("Code: 241."),
+            "{user}: {text}"
+        );
+    }
+    assert_eq!(engine.ask("SELECT 1").await, "1");
+    assert_eq!(engine.engine_pids(), [pid]);
+}
+
+#[tokio::test]
+async fn a_client_that_resets_its_connection_leaves_the_engine_alive() {
+    let folder = tempfile::tempdir().unwrap();
+    let engine = common::with_table(&folder).await;
+    let pid = engine.engine_pid();
+    let address = engine.url.strip_prefix("http://").unwrap();
+    let heads = [
+        "POST /?query=INSERT+INTO+weir.t+FORMAT+CSV HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n1\n2\n",
+        "POST /?query=INSERT+INTO+weir.t+FORMAT+CSV HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n1\n\r\n",
+        "GET /?query=SELECT+number+FROM+numbers(100000000) HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GET /?query=SELECT+throwIf(1) HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GET /?quer",
+    ];
+    for head in heads.iter().cycle().take(200) {
+        let mut stream = std::net::TcpStream::connect(address).unwrap();
+        // The end of a second request never comes, which is where it used to abort.
+        stream
+            .write_all(b"GET /ping HTTP/1.1\r\nHost: x\r\n\r\n")
+            .unwrap();
+        stream.read_exact(&mut [0; 16]).unwrap();
+        stream.write_all(head.as_bytes()).unwrap();
+        // A reset in the place of an orderly end.
+        stream.set_nonblocking(true).unwrap();
+        let stream = tokio::net::TcpStream::from_std(stream).unwrap();
+        stream.set_linger(Some(Duration::ZERO)).unwrap();
+    }
+    assert_eq!(engine.ask("SELECT sum(a) FROM weir.t").await, "3");
+    assert_eq!(engine.engine_pids(), [pid]);
 }
 
 #[tokio::test]
