@@ -222,15 +222,26 @@ impl Pipeline {
             Duration::from_secs(1),
         );
         if let Err(error) = sought {
-            // Until the client has begun to fetch an assigned partition it cannot seek in it.
-            if self.failing_seeks.goes_on(Instant::now()) {
+            // Until the client has begun to fetch an assigned partition it cannot seek in it. It
+            // begins once it knows the committed offset, and has been seen never to learn it.
+            if !self.failing_seeks.goes_on(Instant::now()) {
+                return;
+            }
+            warn!(
+                kafka.partition = partition,
+                "cannot seek in partition {partition} ({error}): assigning it to the Kafka client again"
+            );
+            if let Err(error) = self.assign_at(partition, offset) {
                 warn!(
                     kafka.partition = partition,
-                    "seek in partition {partition}, trying on: {error}"
+                    "assign partition {partition} again, trying on: {error}"
                 );
+                return;
             }
-            return;
         }
+        let Some(owned) = self.owned.get_mut(&partition) else {
+            return;
+        };
         self.failing_seeks.is_over();
         let State::Placing(start) = std::mem::replace(&mut owned.state, State::TakingOver) else {
             return;
@@ -256,6 +267,17 @@ impl Pipeline {
             }
             self.wake([partition]);
         }
+    }
+
+    /// Has the client begin at `offset` without asking for a committed one, paused as all partitions
+    /// are that it is assigned.
+    fn assign_at(&self, partition: u16, offset: Offset) -> rdkafka::error::KafkaResult<()> {
+        let list = self.list([partition]);
+        self.consumer.incremental_unassign(&list)?;
+        let mut begun = TopicPartitionList::new();
+        begun.add_partition_offset(&self.topic, partition.into(), offset)?;
+        self.consumer.incremental_assign(&begun)?;
+        self.consumer.pause(&list)
     }
 }
 
