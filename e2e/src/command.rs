@@ -34,7 +34,8 @@ pub fn command(folder: &Path) -> Command {
         .env("WEIR_SINK__LISTEN", "127.0.0.1:0")
         .env("WEIR_QUERY__LISTEN", "127.0.0.1:0")
         .env("WEIR_BROKER__LISTEN", "127.0.0.1:0")
-        .env("WEIR_ENGINE__LISTEN", "127.0.0.1:0");
+        .env("WEIR_ENGINE__LISTEN", "127.0.0.1:0")
+        .env("WEIR_ENGINE__NATIVE_PORT", "0");
     command
 }
 

@@ -28,7 +28,7 @@ use anyhow::Context as _;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::stdio::{dup2_stdin, dup2_stdout};
+use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
 use crate::files;
 use crate::job::{Job, READY};
@@ -241,6 +241,9 @@ fn follow(passwords: &Path, loaded: &Path, listening: &Path) -> anyhow::Result<(
 /// Asks the engine to end once the parent has. Returns only if it does not.
 fn end_with(parent: &Parent, running: &Path) -> anyhow::Result<()> {
     parent.wait_for_its_end();
+    // It complains that it cannot keep the history of a session at its terminal.
+    let nowhere = File::options().write(true).open("/dev/null");
+    dup2_stderr(nowhere.context("open /dev/null")?).context("let go of standard error")?;
     File::create(running).with_context(|| format!("empty {}", running.display()))?;
     thread::sleep(END_TIMEOUT);
     anyhow::bail!("the engine did not end within {END_TIMEOUT:?}")

@@ -106,12 +106,8 @@ impl Server {
         let running = loop {
             match launch.spawn().await {
                 Ok(running) => break running,
-                Err(error) if launch.config.listen.port() == 0 && tries < PORT_TRIES => {
-                    if !format!("{error:#}").contains("Address already in use") {
-                        return Err(error);
-                    }
-                    tries += 1;
-                }
+                // Chosen when it was free: the next choice finds it taken.
+                Err(error) if tries < PORT_TRIES && is_of_a_port(&error) => tries += 1,
                 Err(error) => return Err(error),
             }
         };
@@ -355,6 +351,10 @@ fn pass_on(mut stderr: UnixStream) -> (JoinHandle<()>, Words) {
         }
     });
     (task, before)
+}
+
+fn is_of_a_port(error: &anyhow::Error) -> bool {
+    error.to_string().contains("Address already in use")
 }
 
 /// The line that says most.

@@ -187,7 +187,7 @@ async fn a_client_that_resets_its_connection_leaves_the_engine_alive() {
         // A reset in the place of an orderly end.
         stream.set_nonblocking(true).unwrap();
         let stream = tokio::net::TcpStream::from_std(stream).unwrap();
-        stream.set_linger(Some(Duration::ZERO)).unwrap();
+        stream.set_zero_linger().unwrap();
     }
     assert_eq!(engine.ask("SELECT sum(a) FROM weir.t").await, "3");
     assert_eq!(engine.engine_pids(), [pid]);
