@@ -314,7 +314,7 @@ impl Drop for Fleet {
 fn small_disk(spool: &Path) -> Vec<String> {
     std::fs::create_dir_all(spool).expect("a temporary folder can be written");
     let mount = format!(
-        "mount -t tmpfs -o size={SMALL_DISK_BYTES} none '{}'",
+        "mount -t tmpfs -o size={SMALL_DISK_BYTES},mode=700 none '{}'",
         spool.display()
     );
     let words: &[&str] = &[
