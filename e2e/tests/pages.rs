@@ -310,6 +310,42 @@ async fn a_name_that_is_pointed_here_reads_nothing() {
             assert_eq!(browser.value(&asked), json!(421), "{rebound}{path}");
         }
     }
+    // ClickHouse answers a ping by any name, and nothing else: with whatever headers a page adds.
+    let rebound = weir.clickhouse.replace("127.0.0.1", "rebound.example");
+    browser.open(&format!("{rebound}/ping"));
+    assert_eq!(browser.text("body").trim(), "Ok.");
+    let read = "/?query=SELECT+count()+FROM+weir.events";
+    for (sent, status) in [
+        ("{}", 404),
+        ("{headers: {authorization: 'Basic ZGVmYXVsdDo='}}", 404),
+        (
+            "{headers: {'x-clickhouse-user': 'analyst', 'x-clickhouse-key': 'x'}}",
+            404,
+        ),
+        ("{method: 'POST', body: ' '}", 403),
+        (
+            "{method: 'POST', body: ' ', headers: {authorization: 'Basic ZGVmYXVsdDo='}}",
+            403,
+        ),
+    ] {
+        let asked = format!("fetch('{read}', {sent}).then((answer) => answer.status)");
+        assert_eq!(browser.value(&asked), json!(status), "{sent}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_of_a_page_elsewhere_leads_to_a_refusal_of_clickhouse() {
+    let Some(mut browser) = browser() else {
+        return;
+    };
+    let elsewhere = page_elsewhere().await;
+    let weir = weir("http://listed.example").await;
+    browser.open(&format!("http://evil.example:{}/", elsewhere.port()));
+    let asked = format!("{}/?query=SELECT+1", weir.clickhouse);
+    browser.value(&format!("location.href = {asked:?}"));
+    browser.until("document.body.textContent.startsWith('Refused: a web page of another origin')");
+    let status = "performance.getEntriesByType('navigation')[0].responseStatus";
+    assert_eq!(browser.value(status), json!(403));
 }
 
 #[tokio::test(flavor = "multi_thread")]
