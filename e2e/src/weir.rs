@@ -24,6 +24,8 @@ pub struct Weir {
     pub query: String,
     pub kafka: String,
     pub clickhouse: String,
+    /// Of ClickHouse's native protocol, where `weir up` prints one.
+    pub native: Option<String>,
     pub topics: Topics,
 }
 
@@ -52,6 +54,7 @@ struct Addresses {
     query: String,
     kafka: String,
     clickhouse: String,
+    native: Option<String>,
 }
 
 impl Weir {
@@ -116,6 +119,7 @@ impl Weir {
             query: addresses.query,
             kafka: addresses.kafka,
             clickhouse: addresses.clickhouse,
+            native: addresses.native,
             topics,
         }
     }

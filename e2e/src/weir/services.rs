@@ -75,6 +75,7 @@ impl Services {
             query: format!("http://{query}"),
             kafka: KAFKA.bootstrap(),
             clickhouse: format!("http://{clickhouse}"),
+            native: None,
         };
         (services, addresses)
     }

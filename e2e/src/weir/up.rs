@@ -28,6 +28,7 @@ impl Up {
         let stdout = child.stdout.take().expect("stdout is piped");
         let mut up = Self { child };
         let mut addresses = Vec::new();
+        let mut native = None;
         let mut ready = false;
         for line in BufReader::new(stdout).lines() {
             let line = line.expect("stdout is text");
@@ -40,6 +41,10 @@ impl Up {
                 (words.next(), words.next())
             {
                 addresses.push(address.to_owned());
+                // `(native 127.0.0.1:9000)`, behind ClickHouse's.
+                native = words
+                    .nth(1)
+                    .map(|address| address.trim_end_matches(')').to_owned());
             }
         }
         assert!(ready, "weir up ended with {:?}", up.child.wait());
@@ -50,6 +55,7 @@ impl Up {
             query,
             kafka,
             clickhouse,
+            native,
         };
         (up, addresses)
     }
