@@ -16,6 +16,8 @@ mod group;
 mod kafka;
 mod leash;
 pub mod ledger;
+pub mod maven;
+pub mod pinned;
 mod ports;
 mod process;
 mod proxy;
