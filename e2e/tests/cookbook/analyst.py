@@ -73,5 +73,5 @@ def refused(sql, code, **options):
 refused("INSERT INTO weir.daily VALUES (1)", 497)
 refused("DROP TABLE weir.events", 497)
 refused("SELECT * FROM url('http://127.0.0.1:1/', 'LineAsString')", 497)
-refused("SELECT 1", 164, settings={"max_execution_time": 0})
+refused("SELECT 1", 452, settings={"max_execution_time": 0})
 print("python is content")
