@@ -3,8 +3,8 @@
 //! [`Server::start`] finds the engine's library or fetches it once, starts a child process and
 //! waits until it listens; [`Server::run`] starts it again whenever it dies. The child is a
 //! program of the caller's that calls [`serve`]: it locks the data folder, gives up what it does
-//! not need ([`sandbox`]) and enters libchdb as `clickhouse-local` does, which opens ClickHouse's
-//! own HTTP and native listeners. Who may do what is said in ClickHouse's own files ([`files`]).
+//! not need (`sandbox.rs`) and enters libchdb as `clickhouse-local` does, which opens ClickHouse's
+//! own HTTP and native listeners. Who may do what is said in ClickHouse's own files (`files.rs`).
 
 mod access;
 mod child;
