@@ -133,7 +133,7 @@ impl Shared {
     fn open(config: Config, disk: Disk) -> anyhow::Result<Self> {
         let dir = config.data_dir.clone();
         let topics = Topics::open(&dir, &disk, &config)?;
-        let offsets = Offsets::open(&dir, &disk)?;
+        let offsets = Offsets::open(&dir, &disk, config.offsets_max)?;
         Ok(Self {
             groups: Groups::new(offsets, &config),
             producer_ids: ProducerIds::open(&dir, &disk)?,

@@ -93,6 +93,13 @@ pub struct Config {
     /// Members of one group (`WEIR_BROKER__GROUP_MEMBERS_MAX=500`).
     pub group_members_max: usize,
 
+    /// Memory for one member of a group: its subscription and its share
+    /// (`WEIR_BROKER__GROUP_MEMBER_BYTES_MAX=262144`).
+    pub group_member_bytes_max: usize,
+
+    /// Memory for the members of all groups (`WEIR_BROKER__GROUPS_BYTES_MAX=33554432`).
+    pub groups_bytes_max: usize,
+
     /// The shortest session a member may ask for (`WEIR_BROKER__SESSION_MIN=1s`).
     #[serde(with = "humantime_serde")]
     pub session_min: Duration,
@@ -100,6 +107,10 @@ pub struct Config {
     /// The longest session a member may ask for (`WEIR_BROKER__SESSION_MAX=30m`).
     #[serde(with = "humantime_serde")]
     pub session_max: Duration,
+
+    /// Committed offsets over all groups, one for each partition of a group
+    /// (`WEIR_BROKER__OFFSETS_MAX=20000`).
+    pub offsets_max: usize,
 
     /// The longest text committed beside an offset (`WEIR_BROKER__OFFSET_METADATA_BYTES_MAX=4096`).
     pub offset_metadata_bytes_max: usize,
@@ -138,8 +149,11 @@ impl Default for Config {
             partitions_max: 2000,
             groups_max: 1000,
             group_members_max: 500,
+            group_member_bytes_max: 256 << 10,
+            groups_bytes_max: 32 << 20,
             session_min: Duration::from_secs(1),
             session_max: Duration::from_secs(HOUR / 2),
+            offsets_max: 20_000,
             offset_metadata_bytes_max: 4096,
             lock_wait: Duration::from_secs(5),
         }

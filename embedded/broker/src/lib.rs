@@ -13,6 +13,10 @@
 //! - After an fsync that failed nothing is acknowledged at all: [`Broker::run`] ends with an error.
 //! - Only the last segment of a partition can have a torn tail, and it is cut off at the start.
 //! - Record batches are stored as they come. Nothing here decompresses.
+//! - What a client can make grow has a limit (`Config`): connections, requests and answers in memory,
+//!   partitions, and with them topics; groups, their members, what those bring along, and committed
+//!   offsets. Producers remembered have one per partition (`log::producers`). Files of the log have
+//!   none but retention. Nothing that is kept is a part of a request's memory.
 
 mod api;
 mod broker;
@@ -27,6 +31,7 @@ mod lock;
 mod log;
 mod producer_ids;
 mod server;
+mod sometimes;
 mod topic_config;
 mod topics;
 

@@ -13,10 +13,11 @@ use std::{
 };
 
 use bytes::Bytes;
+use embedded_broker::Config;
 use kafka_protocol::{
     messages::{
-        ApiKey, GroupId, JoinGroupRequest, OffsetCommitRequest, RequestKind, ResponseKind,
-        SyncGroupRequest, TopicName,
+        ApiKey, GroupId, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest,
+        OffsetCommitRequest, RequestKind, ResponseKind, SyncGroupRequest, TopicName,
         join_group_request::JoinGroupRequestProtocol,
         offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic},
         sync_group_request::SyncGroupRequestAssignment,
@@ -257,6 +258,181 @@ fn a_commit_counts_only_from_a_member_of_this_generation() {
     );
 }
 
+/// Joins as versions before 4 do, by which a member is in at once.
+fn join(wire: &mut Wire, group: &str, member: &str, metadata: usize) -> JoinGroupResponse {
+    let request = join_request(group, metadata).with_member_id(text(member));
+    let answer = wire.call(ApiKey::JoinGroup, 3, &RequestKind::JoinGroup(request));
+    let ResponseKind::JoinGroup(answer) = answer else {
+        unreachable!()
+    };
+    answer
+}
+
+fn join_request(group: &str, metadata: usize) -> JoinGroupRequest {
+    let protocol = JoinGroupRequestProtocol::default()
+        .with_name(text("range"))
+        .with_metadata(vec![0; metadata].into());
+    JoinGroupRequest::default()
+        .with_group_id(GroupId(text(group)))
+        .with_session_timeout_ms(30_000)
+        .with_rebalance_timeout_ms(30_000)
+        .with_protocol_type(text("consumer"))
+        .with_protocols(vec![protocol])
+}
+
+fn sync(wire: &mut Wire, group: &str, joined: &JoinGroupResponse, share: usize) -> i16 {
+    let share = SyncGroupRequestAssignment::default()
+        .with_member_id(joined.member_id.clone())
+        .with_assignment(vec![0; share].into());
+    let request = SyncGroupRequest::default()
+        .with_group_id(GroupId(text(group)))
+        .with_generation_id(joined.generation_id)
+        .with_member_id(joined.member_id.clone())
+        .with_assignments(vec![share]);
+    match wire.call(ApiKey::SyncGroup, 3, &RequestKind::SyncGroup(request)) {
+        ResponseKind::SyncGroup(answer) => answer.error_code,
+        _ => unreachable!(),
+    }
+}
+
+fn text(text: &str) -> StrBytes {
+    StrBytes::from_string(text.to_owned())
+}
+
+const INVALID_GROUP_ID: i16 = 24;
+const INVALID_COMMIT_OFFSET_SIZE: i16 = 28;
+const INVALID_REQUEST: i16 = 42;
+const GROUP_MAX_SIZE_REACHED: i16 = 81;
+
+#[test]
+fn a_member_or_a_share_beyond_its_limit_is_refused_and_the_group_goes_on() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = start(Config {
+        group_member_bytes_max: 10_000,
+        ..config(&dir)
+    });
+    let mut wire = Wire::connect(broker.address);
+    let refused = join(&mut wire, "workers", "", 10_000);
+    assert_eq!(refused.error_code, INVALID_REQUEST);
+    let member = join(&mut wire, "workers", "", 4_000);
+    assert_eq!(member.error_code, 0);
+    assert_eq!(sync(&mut wire, "workers", &member, 6_000), INVALID_REQUEST);
+    assert_eq!(sync(&mut wire, "workers", &member, 4_000), 0);
+}
+
+#[test]
+fn groups_that_hold_all_memory_keep_their_members_and_no_others_come_in() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = start(Config {
+        groups_bytes_max: 18_000,
+        ..config(&dir)
+    });
+    let mut wire = Wire::connect(broker.address);
+    let first = join(&mut wire, "first", "", 4_000);
+    assert_eq!(sync(&mut wire, "first", &first, 4_000), 0);
+    let second = join(&mut wire, "second", "", 4_000);
+    assert_eq!(second.error_code, 0);
+    let refused = join(&mut wire, "third", "", 4_000);
+    assert_eq!(refused.error_code, GROUP_MAX_SIZE_REACHED);
+    assert_eq!(
+        sync(&mut wire, "second", &second, 9_000),
+        GROUP_MAX_SIZE_REACHED
+    );
+
+    let again = join(&mut wire, "first", &first.member_id, 4_000);
+    assert_eq!(again.error_code, 0, "it takes no more than before");
+    assert_eq!(sync(&mut wire, "first", &again, 4_000), 0);
+
+    let leave = LeaveGroupRequest::default()
+        .with_group_id(GroupId(text("first")))
+        .with_member_id(again.member_id);
+    wire.call(ApiKey::LeaveGroup, 2, &RequestKind::LeaveGroup(leave));
+    assert_eq!(join(&mut wire, "third", "", 4_000).error_code, 0);
+}
+
+#[test]
+fn ids_that_are_given_out_and_never_used_count_as_members() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = start(Config {
+        groups_bytes_max: 20_000,
+        ..config(&dir)
+    });
+    let mut wire = Wire::connect(broker.address);
+    let mut given = 0;
+    loop {
+        let group = format!("group-{given}");
+        let request = RequestKind::JoinGroup(join_request(&group, 10));
+        let ResponseKind::JoinGroup(answer) = wire.call(ApiKey::JoinGroup, 4, &request) else {
+            unreachable!()
+        };
+        match answer.error_code {
+            79 => given += 1,
+            code => {
+                assert_eq!(code, GROUP_MAX_SIZE_REACHED);
+                break;
+            }
+        }
+        assert!(given < 20);
+    }
+    assert!(given > 10);
+}
+
+#[test]
+fn names_longer_than_any_that_is_meant_are_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = start(config(&dir));
+    create_topic(&broker.bootstrap(), "events", 1, &[]);
+    let mut wire = Wire::connect(broker.address);
+    let longest = "n".repeat(255);
+    let longer = "n".repeat(256);
+    let mut code = |request: JoinGroupRequest| {
+        let request = RequestKind::JoinGroup(request);
+        match wire.call(ApiKey::JoinGroup, 5, &request) {
+            ResponseKind::JoinGroup(answer) => answer.error_code,
+            _ => unreachable!(),
+        }
+    };
+    assert_eq!(code(join_request(&longer, 1)), INVALID_GROUP_ID);
+    let join = join_request(&longest, 1);
+    let with_instance = |id: &str| join.clone().with_group_instance_id(Some(text(id)));
+    assert_eq!(code(with_instance(&longer)), INVALID_REQUEST);
+    assert_eq!(
+        code(join.clone().with_protocol_type(text(&longer))),
+        INVALID_REQUEST
+    );
+    assert_eq!(code(with_instance(&longest)), 0);
+    let one = [(0, String::new())];
+    assert_eq!(
+        commit_to(&mut wire, &longer, ("", -1), &one),
+        [INVALID_GROUP_ID]
+    );
+}
+
+#[test]
+fn commits_of_new_groups_are_refused_when_the_offsets_are_many_and_those_there_still_move() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = start(Config {
+        offsets_max: 3,
+        ..config(&dir)
+    });
+    create_topic(&broker.bootstrap(), "events", 2, &[]);
+    let mut wire = Wire::connect(broker.address);
+    let both = |metadata: &str| [0, 1].map(|partition| (partition, metadata.to_owned()));
+    assert_eq!(commit_to(&mut wire, "sink", ("", -1), &both("")), [0, 0]);
+    assert_eq!(
+        commit_to(&mut wire, "other", ("", -1), &both("")),
+        [INVALID_COMMIT_OFFSET_SIZE; 2]
+    );
+    let one = [(0, String::new())];
+    assert_eq!(commit_to(&mut wire, "other", ("", -1), &one), [0]);
+    assert_eq!(
+        commit_to(&mut wire, "third", ("", -1), &one),
+        [INVALID_COMMIT_OFFSET_SIZE]
+    );
+    let largest = both(&"m".repeat(4096));
+    assert_eq!(commit_to(&mut wire, "sink", ("", -1), &largest), [0, 0]);
+}
+
 fn join_by_hand(wire: &mut Wire, session_ms: i32) -> (String, i32) {
     let protocol = JoinGroupRequestProtocol::default()
         .with_name(StrBytes::from_static_str("range"))
@@ -306,6 +482,15 @@ fn commit_by_hand(
     generation: i32,
     metadata: &[(i32, String)],
 ) -> Vec<i16> {
+    commit_to(wire, "workers", (member, generation), metadata)
+}
+
+fn commit_to(
+    wire: &mut Wire,
+    group: &str,
+    (member, generation): (&str, i32),
+    metadata: &[(i32, String)],
+) -> Vec<i16> {
     let partitions = metadata.iter().map(|(partition, metadata)| {
         OffsetCommitRequestPartition::default()
             .with_partition_index(*partition)
@@ -316,7 +501,7 @@ fn commit_by_hand(
         .with_name(TopicName(StrBytes::from_static_str("events")))
         .with_partitions(partitions.collect());
     let request = OffsetCommitRequest::default()
-        .with_group_id(GroupId(StrBytes::from_static_str("workers")))
+        .with_group_id(GroupId(text(group)))
         .with_generation_id_or_member_epoch(generation)
         .with_member_id(StrBytes::from_string(member.to_owned()))
         .with_topics(vec![topic]);

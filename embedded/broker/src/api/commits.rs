@@ -1,5 +1,7 @@
 //! Committed offsets with their metadata: durable before the answer.
 
+use std::io;
+
 use kafka_protocol::{
     ResponseError,
     messages::{
@@ -17,7 +19,7 @@ use tracing::error;
 use super::{Request, blocking, text};
 use crate::{
     clock,
-    groups::{Caller, Committed, Key},
+    groups::{Caller, Committed, Key, NAME_BYTES_MAX, NotCommitted},
 };
 
 pub(super) async fn commit(
@@ -28,7 +30,7 @@ pub(super) async fn commit(
         member: &body.member_id,
         instance: body.group_instance_id.as_deref(),
     };
-    let group_check = if body.group_id.is_empty() {
+    let group_check = if !(1..=NAME_BYTES_MAX).contains(&body.group_id.len()) {
         Err(ResponseError::InvalidGroupId)
     } else {
         request.broker.groups.check_commit(
@@ -78,17 +80,33 @@ pub(super) async fn commit(
         let (broker, group) = (request.broker.clone(), body.group_id.to_string());
         blocking(move || broker.groups.offsets.commit(&group, accepted)).await?
     };
-    if let Err(error) = stored {
-        if request.broker.disk.failure().is_some() {
-            // No answer at all: whether the commit will be there is not known any more.
-            return Err(error.into());
+    let failed = match stored {
+        Ok(()) => None,
+        Err(NotCommitted::NoRoom) => {
+            let groups = &request.broker.groups;
+            groups.warn("a commit, since there are as many offsets as broker.offsets_max allows");
+            Some(ResponseError::InvalidCommitOffsetSize)
         }
-        error!(group.id = %body.group_id.as_str(), "refused a commit, since writing it failed: {error}");
+        Err(NotCommitted::Disk(error)) => Some(not_written(&request, &body.group_id, error)?),
+    };
+    if let Some(failed) = failed {
         for (_, outcome) in topics.iter_mut().flat_map(|(_, partitions)| partitions) {
-            *outcome = outcome.and(Err(ResponseError::CoordinatorNotAvailable));
+            *outcome = outcome.and(Err(failed));
         }
     }
     Ok(response(topics))
+}
+
+fn not_written(request: &Request, group: &str, error: io::Error) -> anyhow::Result<ResponseError> {
+    if request.broker.disk.failure().is_some() {
+        // No answer at all: whether the commit will be there is not known any more.
+        return Err(error.into());
+    }
+    error!(
+        group.id = group,
+        "refused a commit, since writing it failed: {error}"
+    );
+    Ok(ResponseError::CoordinatorNotAvailable)
 }
 
 type Outcomes = Vec<(i32, Result<(), ResponseError>)>;

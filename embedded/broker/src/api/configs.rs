@@ -151,6 +151,7 @@ fn of_broker(config: &Config) -> Vec<Setting> {
         long("message.max.bytes", config.message_bytes_max as i64),
         long("socket.request.max.bytes", config.request_bytes_max as i64),
         long("max.connections", config.connections_max as i64),
+        long("group.max.size", config.group_members_max as i64),
         long(
             "offset.metadata.max.bytes",
             config.offset_metadata_bytes_max as i64,

@@ -19,7 +19,7 @@ use kafka_protocol::{
 use tokio::sync::oneshot;
 
 use super::{Request, blocking, code, text};
-use crate::groups::{Caller, Join, JoinRefusal};
+use crate::groups::{Caller, Join, JoinRefusal, NAME_BYTES_MAX};
 
 pub(super) async fn join(request: Request, body: JoinGroupRequest) -> JoinGroupResponse {
     let version = request.version;
@@ -74,8 +74,16 @@ pub(super) async fn join(request: Request, body: JoinGroupRequest) -> JoinGroupR
 }
 
 fn check_join(request: &Request, body: &JoinGroupRequest) -> Result<Duration, ResponseError> {
-    if body.group_id.is_empty() {
+    if !(1..=NAME_BYTES_MAX).contains(&body.group_id.len()) {
         return Err(ResponseError::InvalidGroupId);
+    }
+    let instance = body.group_instance_id.as_ref().map_or(0, |id| id.len());
+    let names = body.protocols.iter().map(|protocol| protocol.name.len());
+    let longest = names
+        .chain([instance, body.protocol_type.len(), request.client.id.len()])
+        .max();
+    if longest > Some(NAME_BYTES_MAX) {
+        return Err(ResponseError::InvalidRequest);
     }
     let session = Duration::from_millis(u64::try_from(body.session_timeout_ms).unwrap_or(0));
     let allowed = request.broker.config.session_min..=request.broker.config.session_max;

@@ -12,6 +12,11 @@ use tokio::sync::oneshot;
 
 use super::subscription;
 
+/// What a member, or an id that was given out, takes beside its texts.
+const MEMBER_BYTES: usize = 1 << 10;
+/// What a protocol of a member takes beside its texts.
+const PROTOCOL_BYTES: usize = 128;
+
 pub(crate) type JoinAnswer = Result<Joined, JoinRefusal>;
 pub(crate) type SyncAnswer = Result<Assigned, ResponseError>;
 
@@ -29,6 +34,32 @@ pub(crate) struct Join {
     pub(crate) id_first: bool,
     /// A leader that returns can be told to leave the assignment as it is.
     pub(crate) can_skip_assignment: bool,
+}
+
+impl Join {
+    /// The memory that the member will take, without its share.
+    pub(crate) fn bytes(&self) -> usize {
+        bytes_of_texts(self.instance.as_ref(), &self.client, &self.protocols)
+    }
+
+    /// Lets go of the request: its parts would keep all of it in memory.
+    pub(crate) fn detach(&mut self) {
+        for (_, metadata) in &mut self.protocols {
+            *metadata = Bytes::copy_from_slice(metadata);
+        }
+    }
+}
+
+fn bytes_of_texts(
+    instance: Option<&String>,
+    client: &Client,
+    protocols: &[(String, Bytes)],
+) -> usize {
+    let protocols: usize = protocols
+        .iter()
+        .map(|(name, metadata)| PROTOCOL_BYTES + name.len() + metadata.len())
+        .sum();
+    MEMBER_BYTES + instance.map_or(0, String::len) + client.id.len() + client.host.len() + protocols
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -135,6 +166,11 @@ pub(crate) struct DescribedMember {
 }
 
 impl Member {
+    fn bytes(&self) -> usize {
+        bytes_of_texts(self.instance.as_ref(), &self.client, &self.protocols)
+            + self.assignment.len()
+    }
+
     fn metadata(&self, protocol: &str) -> Bytes {
         self.protocols
             .iter()
@@ -187,6 +223,35 @@ impl Group {
 
     pub(crate) fn has_members(&self) -> bool {
         !self.members.is_empty() || !self.expected.is_empty()
+    }
+
+    /// The memory of all members.
+    pub(crate) fn bytes(&self) -> usize {
+        let members: usize = self.members.values().map(Member::bytes).sum();
+        members + self.expected.len() * MEMBER_BYTES
+    }
+
+    /// The memory of the member whose place a join would take, without the share, which stays.
+    pub(crate) fn bytes_replaced_by(&self, join: &Join) -> usize {
+        let former = self.member_of_instance(join.instance.as_deref());
+        let former = former.as_ref().unwrap_or(&join.member);
+        if self.expected.contains_key(former) {
+            return MEMBER_BYTES;
+        }
+        self.bytes_without_share(former)
+    }
+
+    /// The memory of the shares, which the leader's next assignment replaces.
+    pub(crate) fn bytes_of_shares(&self) -> usize {
+        let shares = self.members.values().map(|member| member.assignment.len());
+        shares.sum()
+    }
+
+    /// The memory of the member without its share.
+    pub(crate) fn bytes_without_share(&self, member: &str) -> usize {
+        self.members
+            .get(member)
+            .map_or(0, |member| member.bytes() - member.assignment.len())
     }
 
     /// A member joins or joins again; the answer comes when the whole group has.
@@ -529,7 +594,8 @@ impl Group {
                 }
                 for (id, assignment) in assignments {
                     if let Some(member) = self.members.get_mut(&id) {
-                        member.assignment = assignment;
+                        // A copy: a part of the request would keep all of it in memory.
+                        member.assignment = Bytes::copy_from_slice(&assignment);
                     }
                 }
                 self.state = State::Stable;

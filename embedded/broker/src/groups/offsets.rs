@@ -2,7 +2,7 @@
 //! whenever most of it is history.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     fs, io,
     path::{Path, PathBuf},
     sync::{
@@ -23,6 +23,17 @@ use crate::{
 
 /// A journal smaller than this is not worth rewriting.
 const COMPACT_FROM_BYTES: u64 = 4 << 20;
+
+/// A journal this many times larger than what is worth rewriting is rewritten by whoever commits next.
+const OVERDUE: u64 = 4;
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NotCommitted {
+    #[error("there are as many committed offsets as broker.offsets_max allows")]
+    NoRoom,
+    #[error(transparent)]
+    Disk(#[from] io::Error),
+}
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Committed {
@@ -52,6 +63,7 @@ enum Entry {
 pub(crate) struct Offsets {
     path: PathBuf,
     disk: Disk,
+    max: usize,
     journal: Mutex<Journal>,
     synced: AtomicU64,
     syncing: Mutex<()>,
@@ -67,7 +79,8 @@ struct Journal {
 }
 
 impl Offsets {
-    pub(crate) fn open(dir: &Path, disk: &Disk) -> anyhow::Result<Self> {
+    /// `max`: the offsets that are kept, one for each partition of a group.
+    pub(crate) fn open(dir: &Path, disk: &Disk, max: usize) -> anyhow::Result<Self> {
         let path = dir.join("offsets.journal");
         let groups = replay(&path).with_context(|| format!("read {}", path.display()))?;
         let (file, len) =
@@ -82,6 +95,7 @@ impl Offsets {
         Ok(Self {
             path,
             disk: disk.clone(),
+            max,
             journal: Mutex::new(journal),
             synced: AtomicU64::new(0),
             syncing: Mutex::default(),
@@ -92,33 +106,47 @@ impl Offsets {
         self.journal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Blocks until the offsets are durable.
-    pub(crate) fn commit(&self, group: &str, offsets: Vec<(Key, Committed)>) -> io::Result<()> {
-        self.record(Entry::Commit {
+    /// Blocks until the offsets are durable. A partition that has one already always has room for the
+    /// next, so a group at work is never refused for what others have committed.
+    pub(crate) fn commit(
+        &self,
+        group: &str,
+        offsets: Vec<(Key, Committed)>,
+    ) -> Result<(), NotCommitted> {
+        let mut journal = self.journal();
+        if journal.lacks_room(group, &offsets, self.max) {
+            return Err(NotCommitted::NoRoom);
+        }
+        let entry = Entry::Commit {
             group: group.to_owned(),
             offsets,
-        })
+        };
+        let to = self.append(&mut journal, entry)?;
+        drop(journal);
+        Ok(self.sync(to)?)
     }
 
     /// Blocks until the offsets are durably forgotten.
     pub(crate) fn forget(&self, group: &str, keys: Vec<Key>) -> io::Result<()> {
-        self.record(Entry::Forget {
+        let entry = Entry::Forget {
             group: group.to_owned(),
             keys,
-        })
+        };
+        let to = self.append(&mut self.journal(), entry)?;
+        self.sync(to)
     }
 
-    fn record(&self, entry: Entry) -> io::Result<()> {
+    /// What has to be synced afterwards.
+    fn append(&self, journal: &mut Journal, entry: Entry) -> io::Result<u64> {
+        if journal.len >= OVERDUE * journal.compact_from() {
+            self.compact(journal)?;
+        }
         let bytes = frame::of(&serde_json::to_vec(&entry)?);
-        let to = {
-            let mut journal = self.journal();
-            journal.file.write_at(&bytes, journal.len)?;
-            journal.len += bytes.len() as u64;
-            journal.written += bytes.len() as u64;
-            apply(&mut journal.groups, entry);
-            journal.written
-        };
-        self.sync(to)
+        journal.file.write_at(&bytes, journal.len)?;
+        journal.len += bytes.len() as u64;
+        journal.written += bytes.len() as u64;
+        apply(&mut journal.groups, entry);
+        Ok(journal.written)
     }
 
     /// One fsync serves all who wrote before it began.
@@ -214,9 +242,13 @@ impl Offsets {
     /// Rewrites the journal once most of it is history.
     pub(crate) fn compact_if_grown(&self) -> io::Result<()> {
         let mut journal = self.journal();
-        if journal.len < COMPACT_FROM_BYTES.max(journal.len_compacted.saturating_mul(2)) {
+        if journal.len < journal.compact_from() {
             return Ok(());
         }
+        self.compact(&mut journal)
+    }
+
+    fn compact(&self, journal: &mut Journal) -> io::Result<()> {
         let (file, len) = rewrite(&self.disk, &self.path, &journal.groups)?;
         journal.file = file.into();
         journal.len = len;
@@ -229,6 +261,23 @@ impl Offsets {
     #[cfg(test)]
     fn len(&self) -> u64 {
         self.journal().len
+    }
+}
+
+impl Journal {
+    fn compact_from(&self) -> u64 {
+        COMPACT_FROM_BYTES.max(self.len_compacted.saturating_mul(2))
+    }
+
+    fn lacks_room(&self, group: &str, offsets: &[(Key, Committed)], max: usize) -> bool {
+        let known = self.groups.get(group);
+        let is_new = |key: &&Key| known.is_none_or(|known| !known.contains_key(*key));
+        let new: HashSet<&Key> = offsets.iter().map(|(key, _)| key).filter(is_new).collect();
+        if new.is_empty() {
+            return false;
+        }
+        let there: usize = self.groups.values().map(BTreeMap::len).sum();
+        there + new.len() > max
     }
 }
 
@@ -294,6 +343,8 @@ fn rewrite(
 mod tests {
     use super::*;
 
+    const MAX: usize = 4;
+
     fn committed(offset: i64, metadata: &str) -> Committed {
         Committed {
             offset,
@@ -308,7 +359,7 @@ mod tests {
     }
 
     fn open(dir: &Path) -> Offsets {
-        Offsets::open(dir, &Disk::default()).unwrap()
+        Offsets::open(dir, &Disk::default(), MAX).unwrap()
     }
 
     #[test]
@@ -362,10 +413,7 @@ mod tests {
         while offsets.len() < COMPACT_FROM_BYTES {
             last += 1;
             offsets
-                .record(Entry::Commit {
-                    group: "sink".into(),
-                    offsets: vec![(key(0), committed(last, &metadata))],
-                })
+                .commit("sink", vec![(key(0), committed(last, &metadata))])
                 .unwrap();
         }
         offsets.compact_if_grown().unwrap();
@@ -376,6 +424,41 @@ mod tests {
         drop(offsets);
         let groups = open(dir.path()).of_group("sink");
         assert_eq!((groups[&key(0)].offset, groups[&key(1)].offset), (last, 1));
+    }
+
+    #[test]
+    fn a_journal_that_nobody_tidies_is_rewritten_by_those_who_commit() {
+        let dir = tempfile::tempdir().unwrap();
+        let offsets = open(dir.path());
+        let metadata = "m".repeat(1 << 20);
+        for last in 1..=20 {
+            offsets
+                .commit("sink", vec![(key(0), committed(last, &metadata))])
+                .unwrap();
+        }
+        assert!(offsets.len() < 8 << 20);
+        drop(offsets);
+        assert_eq!(open(dir.path()).of_group("sink")[&key(0)].offset, 20);
+    }
+
+    #[test]
+    fn when_there_is_no_room_for_more_offsets_those_that_are_there_still_move() {
+        let dir = tempfile::tempdir().unwrap();
+        let offsets = open(dir.path());
+        let first = |group, partitions: &[i32]| {
+            let first = partitions.iter().map(|p| (key(*p), committed(1, "")));
+            offsets.commit(group, first.collect())
+        };
+        first("sink", &[0, 1]).unwrap();
+        first("other", &[0]).unwrap();
+        assert!(matches!(first("new", &[0, 1]), Err(NotCommitted::NoRoom)));
+        assert!(!offsets.has("new"));
+        first("new", &[0, 0]).unwrap();
+        assert!(matches!(first("sink", &[2]), Err(NotCommitted::NoRoom)));
+        let next = committed(2, &"m".repeat(4096));
+        offsets.commit("sink", vec![(key(1), next)]).unwrap();
+        offsets.forget("other", vec![key(0)]).unwrap();
+        first("sink", &[2]).unwrap();
     }
 
     #[test]
@@ -402,7 +485,7 @@ mod tests {
     fn a_full_disk_refuses_a_commit_and_changes_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let disk = Disk::default();
-        let offsets = Offsets::open(dir.path(), &disk).unwrap();
+        let offsets = Offsets::open(dir.path(), &disk, MAX).unwrap();
         offsets
             .commit("sink", vec![(key(0), committed(1, ""))])
             .unwrap();
