@@ -12,8 +12,10 @@ use bytes::BytesMut;
 use embedded_broker::Config;
 use kafka_protocol::{
     messages::{
-        ApiKey, FetchRequest, MetadataRequest, RequestKind, TopicName,
+        ApiKey, DescribeGroupsRequest, FetchRequest, GroupId, JoinGroupRequest, MetadataRequest,
+        RequestKind, ResponseKind, TopicName,
         fetch_request::{FetchPartition, FetchTopic},
+        join_group_request::JoinGroupRequestProtocol,
     },
     protocol::StrBytes,
 };
@@ -182,6 +184,68 @@ fn who_takes_no_answers_gives_their_memory_back_when_others_need_it() {
     assert_eq!(read[&0].len(), 8);
     assert!(
         begun_at.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        begun_at.elapsed()
+    );
+}
+
+/// Groups with one member each, of whom a description says all.
+fn make_groups(broker: &TestBroker, count: usize, metadata: usize) -> RequestKind {
+    let mut wire = Wire::connect(broker.address);
+    let names = (0..count).map(|i| GroupId(StrBytes::from_string(format!("group-{i}"))));
+    let names: Vec<_> = names.collect();
+    for name in &names {
+        let protocol = JoinGroupRequestProtocol::default()
+            .with_name(StrBytes::from_static_str("range"))
+            .with_metadata(vec![0; metadata].into());
+        let request = JoinGroupRequest::default()
+            .with_group_id(name.clone())
+            .with_session_timeout_ms(60_000)
+            .with_protocol_type(StrBytes::from_static_str("consumer"))
+            .with_protocols(vec![protocol]);
+        let request = RequestKind::JoinGroup(request);
+        match wire.call(ApiKey::JoinGroup, 3, &request) {
+            ResponseKind::JoinGroup(answer) => assert_eq!(answer.error_code, 0),
+            _ => unreachable!(),
+        }
+    }
+    RequestKind::DescribeGroups(DescribeGroupsRequest::default().with_groups(names))
+}
+
+#[test]
+fn a_large_description_waits_for_memory_and_who_takes_none_of_it_gives_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = start(Config {
+        answers_bytes_max: 1 << 20,
+        ..config(&dir)
+    });
+    // More than the system holds of what a client does not read.
+    let describe = make_groups(&broker, 100, 250_000);
+    let mut deaf = Wire::connect(broker.address);
+    deaf.send(ApiKey::DescribeGroups, 0, &describe);
+    deaf.stream.peek(&mut [0; 1]).unwrap();
+    Wire::connect(broker.address).call(ApiKey::DescribeGroups, 0, &describe);
+    assert!(deaf.receive().is_none(), "it was closed before the end");
+}
+
+#[test]
+fn a_consumer_that_names_a_partition_a_hundred_thousand_times_holds_nobody_up() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = start(config(&dir));
+    create_topic(&broker.bootstrap(), "events", 1, &[]);
+    let partition = FetchPartition::default().with_partition_max_bytes(1);
+    let topic = FetchTopic::default()
+        .with_topic(TopicName(StrBytes::from_static_str("events")))
+        .with_partitions(vec![partition; 99_000]);
+    let request = FetchRequest::default()
+        .with_max_wait_ms(1)
+        .with_min_bytes(1)
+        .with_max_bytes(1)
+        .with_topics(vec![topic]);
+    let begun_at = Instant::now();
+    Wire::connect(broker.address).call(ApiKey::Fetch, 4, &RequestKind::Fetch(request));
+    assert!(
+        begun_at.elapsed() < Duration::from_secs(10),
         "{:?}",
         begun_at.elapsed()
     );

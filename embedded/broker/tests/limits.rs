@@ -6,8 +6,15 @@ use std::io::Write;
 
 use bytes::{BufMut, BytesMut};
 use embedded_broker::Config;
-use kafka_protocol::messages::{
-    ApiKey, ApiVersionsRequest, MetadataRequest, RequestKind, ResponseKind,
+use kafka_protocol::{
+    messages::{
+        ApiKey, ApiVersionsRequest, DescribeConfigsRequest, DescribeGroupsRequest, GroupId,
+        MetadataRequest, OffsetFetchRequest, RequestKind, ResponseKind, TopicName,
+        describe_configs_request::DescribeConfigsResource,
+        metadata_request::MetadataRequestTopic,
+        offset_fetch_request::{OffsetFetchRequestGroup, OffsetFetchRequestTopics},
+    },
+    protocol::StrBytes,
 };
 use support::{wire::Wire, *};
 
@@ -161,4 +168,48 @@ fn a_version_that_is_not_served_closes_the_connection() {
             .is_none()
     );
     is_well(&broker);
+}
+
+#[test]
+fn a_name_that_a_request_repeats_is_answered_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let broker = start(config(&dir));
+    create_topic(&broker.bootstrap(), "events", 1, &[]);
+    let mut wire = Wire::connect(broker.address);
+    let mut ask = |key, version, request| wire.call(key, version, &request);
+    let topic = TopicName(StrBytes::from_static_str("events"));
+    let group = GroupId(StrBytes::from_static_str("sink"));
+
+    let wanted = MetadataRequestTopic::default().with_name(Some(topic.clone()));
+    let request = MetadataRequest::default().with_topics(Some(vec![wanted; 1000]));
+    let answer = ask(ApiKey::Metadata, 9, RequestKind::Metadata(request));
+    assert!(matches!(answer, ResponseKind::Metadata(answer) if answer.topics.len() == 1));
+
+    let request = DescribeGroupsRequest::default().with_groups(vec![group.clone(); 1000]);
+    let request = RequestKind::DescribeGroups(request);
+    let answer = ask(ApiKey::DescribeGroups, 1, request);
+    assert!(matches!(answer, ResponseKind::DescribeGroups(answer) if answer.groups.len() == 1));
+
+    let resource = DescribeConfigsResource::default()
+        .with_resource_type(2)
+        .with_resource_name(topic.0.clone());
+    let request = DescribeConfigsRequest::default().with_resources(vec![resource; 1000]);
+    let request = RequestKind::DescribeConfigs(request);
+    let answer = ask(ApiKey::DescribeConfigs, 1, request);
+    assert!(matches!(answer, ResponseKind::DescribeConfigs(answer) if answer.results.len() == 1));
+
+    let topic = OffsetFetchRequestTopics::default()
+        .with_name(topic)
+        .with_partition_indexes(vec![0; 1000]);
+    let wanted = OffsetFetchRequestGroup::default()
+        .with_group_id(group)
+        .with_topics(Some(vec![topic.clone(), topic]));
+    let request = OffsetFetchRequest::default().with_groups(vec![wanted; 10]);
+    let answer = ask(ApiKey::OffsetFetch, 8, RequestKind::OffsetFetch(request));
+    let ResponseKind::OffsetFetch(answer) = answer else {
+        unreachable!()
+    };
+    assert_eq!(answer.groups.len(), 1);
+    let topics = answer.groups[0].topics.iter();
+    assert_eq!(topics.map(|topic| topic.partitions.len()).sum::<usize>(), 1);
 }

@@ -1,6 +1,6 @@
 //! Committed offsets with their metadata: durable before the answer.
 
-use std::io;
+use std::{collections::HashSet, io};
 
 use kafka_protocol::{
     ResponseError,
@@ -16,7 +16,7 @@ use kafka_protocol::{
 };
 use tracing::error;
 
-use super::{Request, blocking, text};
+use super::{Request, blocking, once, text};
 use crate::{
     clock,
     groups::{Caller, Committed, Key, NAME_BYTES_MAX, NotCommitted},
@@ -125,12 +125,15 @@ fn response(topics: Vec<(TopicName, Outcomes)>) -> OffsetCommitResponse {
     OffsetCommitResponse::default().with_topics(topics.collect())
 }
 
+/// Partitions by topic.
+type Wanted = Vec<(TopicName, Vec<i32>)>;
+
 /// What was asked for, or all there is, by topic.
 type Found = Vec<(TopicName, Vec<(i32, Option<Committed>)>)>;
 
-fn look_up(request: &Request, group: &str, wanted: Option<Vec<(TopicName, Vec<i32>)>>) -> Found {
+fn look_up(request: &Request, group: &str, wanted: Option<Wanted>) -> Found {
     let offsets = &request.broker.groups.offsets;
-    let Some(wanted) = wanted else {
+    let Some(mut wanted) = wanted else {
         let mut found: Found = Vec::new();
         for ((topic, partition), committed) in offsets.of_group(group) {
             match found.last_mut().filter(|(name, _)| name.as_str() == topic) {
@@ -140,6 +143,11 @@ fn look_up(request: &Request, group: &str, wanted: Option<Vec<(TopicName, Vec<i3
         }
         return found;
     };
+    // What is repeated is answered once.
+    let mut seen = HashSet::new();
+    for (topic, partitions) in &mut wanted {
+        partitions.retain(|partition| seen.insert((topic.clone(), *partition)));
+    }
     wanted
         .into_iter()
         .map(|(topic, partitions)| {
@@ -158,26 +166,31 @@ fn look_up(request: &Request, group: &str, wanted: Option<Vec<(TopicName, Vec<i3
         .collect()
 }
 
-pub(super) fn fetch(request: &Request, body: OffsetFetchRequest) -> OffsetFetchResponse {
+pub(super) async fn fetch(request: Request, body: OffsetFetchRequest) -> OffsetFetchResponse {
+    let offsets = &request.broker.groups.offsets;
     if request.version >= 8 {
-        let groups = body.groups.into_iter().map(|group| {
+        let groups = once(body.groups, |group| group.group_id.clone());
+        let bytes = groups.iter().map(|group| offsets.bytes(&group.group_id));
+        request.reserve(bytes.sum()).await;
+        let groups = groups.into_iter().map(|group| {
             let wanted = group.topics.map(|topics| {
                 topics
                     .into_iter()
                     .map(|topic| (topic.name, topic.partition_indexes))
                     .collect()
             });
-            fetched_group(look_up(request, &group.group_id, wanted)).with_group_id(group.group_id)
+            fetched_group(look_up(&request, &group.group_id, wanted)).with_group_id(group.group_id)
         });
         return OffsetFetchResponse::default().with_groups(groups.collect());
     }
+    request.reserve(offsets.bytes(&body.group_id)).await;
     let wanted = body.topics.map(|topics| {
         topics
             .into_iter()
             .map(|topic| (topic.name, topic.partition_indexes))
             .collect()
     });
-    let topics = look_up(request, &body.group_id, wanted)
+    let topics = look_up(&request, &body.group_id, wanted)
         .into_iter()
         .map(|(name, partitions)| {
             let partitions = partitions.into_iter().map(|(index, committed)| {

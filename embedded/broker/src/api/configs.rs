@@ -14,7 +14,7 @@ use kafka_protocol::{
     },
 };
 
-use super::{NODE, Request, blocking, text, verdict};
+use super::{NODE, Request, blocking, once, text, verdict};
 use crate::{
     clock,
     config::Config,
@@ -29,12 +29,22 @@ const FROM_TOPIC: i8 = 1;
 const FROM_BROKER_FILE: i8 = 4;
 const FROM_DEFAULT: i8 = 5;
 
+/// About what the description of a topic or of the broker takes.
+const RESOURCE_BYTES: usize = 4 << 10;
+
 const SET: i8 = 0;
 const DELETE: i8 = 1;
 
-pub(super) fn describe(request: &Request, body: DescribeConfigsRequest) -> DescribeConfigsResponse {
-    let results = body.resources.into_iter().map(|resource| {
-        let outcome = describe_resource(request, &resource, body.include_synonyms);
+pub(super) async fn describe(
+    request: Request,
+    body: DescribeConfigsRequest,
+) -> DescribeConfigsResponse {
+    let resources = once(body.resources, |resource| {
+        (resource.resource_type, resource.resource_name.clone())
+    });
+    request.reserve(resources.len() * RESOURCE_BYTES).await;
+    let results = resources.into_iter().map(|resource| {
+        let outcome = describe_resource(&request, &resource, body.include_synonyms);
         let (error_code, message) = verdict(&outcome);
         DescribeConfigsResult::default()
             .with_error_code(error_code)

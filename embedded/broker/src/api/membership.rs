@@ -18,7 +18,7 @@ use kafka_protocol::{
 };
 use tokio::sync::oneshot;
 
-use super::{Request, blocking, code, text};
+use super::{Request, blocking, code, once, text};
 use crate::groups::{Caller, Join, JoinRefusal, NAME_BYTES_MAX};
 
 pub(super) async fn join(request: Request, body: JoinGroupRequest) -> JoinGroupResponse {
@@ -44,6 +44,12 @@ pub(super) async fn join(request: Request, body: JoinGroupRequest) -> JoinGroupR
             member: body.member_id.to_string(),
         }),
     };
+    if let Ok(joined) = &outcome {
+        // The leader gets what all members have said.
+        let members = joined.members.iter();
+        let bytes = members.map(|listed| NAME_BYTES_MAX + listed.metadata.len());
+        request.reserve(bytes.sum()).await;
+    }
     match outcome {
         Ok(joined) => JoinGroupResponse::default()
             .with_generation_id(joined.generation)
@@ -182,8 +188,17 @@ pub(super) fn leave(request: &Request, body: LeaveGroupRequest) -> LeaveGroupRes
     LeaveGroupResponse::default().with_members(members.collect())
 }
 
-pub(super) fn describe(request: &Request, body: DescribeGroupsRequest) -> DescribeGroupsResponse {
-    let groups = body.groups.into_iter().map(|id| {
+pub(super) async fn describe(
+    request: Request,
+    body: DescribeGroupsRequest,
+) -> DescribeGroupsResponse {
+    let groups = once(body.groups, GroupId::clone);
+    let bytes = groups
+        .iter()
+        .map(|id| request.broker.groups.bytes(id))
+        .sum();
+    request.reserve(bytes).await;
+    let groups = groups.into_iter().map(|id| {
         let group = request.broker.groups.describe(&id);
         let members = group.members.into_iter().map(|member| {
             DescribedGroupMember::default()
@@ -204,7 +219,7 @@ pub(super) fn describe(request: &Request, body: DescribeGroupsRequest) -> Descri
     DescribeGroupsResponse::default().with_groups(groups.collect())
 }
 
-pub(super) fn list(request: &Request, body: &ListGroupsRequest) -> ListGroupsResponse {
+pub(super) async fn list(request: Request, body: ListGroupsRequest) -> ListGroupsResponse {
     let wanted = |state: &str| {
         body.states_filter.is_empty()
             || body
@@ -212,10 +227,9 @@ pub(super) fn list(request: &Request, body: &ListGroupsRequest) -> ListGroupsRes
                 .iter()
                 .any(|wanted| wanted.eq_ignore_ascii_case(state))
     };
-    let groups = request
-        .broker
-        .groups
-        .list()
+    let listed = request.broker.groups.list();
+    request.reserve(listed.len() * NAME_BYTES_MAX).await;
+    let groups = listed
         .into_iter()
         .filter(|group| wanted(group.state))
         .map(|group| {

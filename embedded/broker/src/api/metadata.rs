@@ -17,7 +17,7 @@ use kafka_protocol::{
     protocol::StrBytes,
 };
 
-use super::{NODE, Request, blocking, text};
+use super::{NODE, Request, blocking, once, text};
 use crate::{
     broker::Shared,
     topic_config::Overrides,
@@ -41,7 +41,7 @@ pub(super) async fn answer(
         // The first version had no other way to ask for all.
         Some(wanted) if !(version == 0 && wanted.is_empty()) => {
             let create = body.allow_auto_topic_creation && shared.config.auto_create_topics;
-            wanted
+            once(wanted, |wanted| (wanted.name.clone(), wanted.topic_id))
                 .into_iter()
                 .map(|wanted| describe_wanted(&shared, wanted, create))
                 .collect()

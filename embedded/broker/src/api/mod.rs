@@ -10,7 +10,7 @@ mod metadata;
 mod produce;
 pub(crate) mod versions;
 
-use std::{pin::Pin, sync::Arc};
+use std::{collections::HashSet, hash::Hash, pin::Pin, sync::Arc};
 
 use anyhow::Context;
 use bytes::Bytes;
@@ -42,6 +42,13 @@ pub(crate) struct Request {
 }
 
 pub(crate) type Room = Arc<Mutex<Held>>;
+
+impl Request {
+    /// Waits for room for an answer of about so many bytes.
+    async fn reserve(&self, bytes: usize) {
+        self.room.lock().await.between(bytes, bytes).await;
+    }
+}
 
 /// The rest of the work on a request, to be awaited when its turn to be answered comes. An error
 /// closes the connection without an answer.
@@ -92,10 +99,10 @@ async fn answer(request: Request, body: RequestKind) -> anyhow::Result<ResponseK
             ResponseKind::LeaveGroup(membership::leave(&request, body))
         }
         RequestKind::DescribeGroups(body) => {
-            ResponseKind::DescribeGroups(membership::describe(&request, body))
+            ResponseKind::DescribeGroups(membership::describe(request, body).await)
         }
         RequestKind::ListGroups(body) => {
-            ResponseKind::ListGroups(membership::list(&request, &body))
+            ResponseKind::ListGroups(membership::list(request, body).await)
         }
         RequestKind::DeleteGroups(body) => {
             ResponseKind::DeleteGroups(membership::delete(request, body).await?)
@@ -103,7 +110,9 @@ async fn answer(request: Request, body: RequestKind) -> anyhow::Result<ResponseK
         RequestKind::OffsetCommit(body) => {
             ResponseKind::OffsetCommit(commits::commit(request, body).await?)
         }
-        RequestKind::OffsetFetch(body) => ResponseKind::OffsetFetch(commits::fetch(&request, body)),
+        RequestKind::OffsetFetch(body) => {
+            ResponseKind::OffsetFetch(commits::fetch(request, body).await)
+        }
         RequestKind::CreateTopics(body) => {
             ResponseKind::CreateTopics(admin::create_topics(request, body).await?)
         }
@@ -117,7 +126,7 @@ async fn answer(request: Request, body: RequestKind) -> anyhow::Result<ResponseK
             ResponseKind::DeleteRecords(admin::delete_records(request, body).await?)
         }
         RequestKind::DescribeConfigs(body) => {
-            ResponseKind::DescribeConfigs(configs::describe(&request, body))
+            ResponseKind::DescribeConfigs(configs::describe(request, body).await)
         }
         RequestKind::AlterConfigs(body) => {
             ResponseKind::AlterConfigs(configs::alter(request, body).await?)
@@ -136,6 +145,15 @@ async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(work)
         .await
         .context("work on the disk panicked")
+}
+
+/// Each item once: a request that repeats a name must not be answered with as many copies of what is
+/// behind it.
+fn once<T, K: Eq + Hash>(items: Vec<T>, key: impl Fn(&T) -> K) -> Vec<T> {
+    let mut seen = HashSet::new();
+    let mut items = items;
+    items.retain(|item| seen.insert(key(item)));
+    items
 }
 
 fn text(text: impl Into<String>) -> StrBytes {

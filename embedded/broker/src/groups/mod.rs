@@ -250,6 +250,11 @@ impl Groups {
         summaries.into_values().collect()
     }
 
+    /// The memory of a group's members.
+    pub(crate) fn bytes(&self, group: &str) -> usize {
+        self.by_id().get(group).map_or(0, Group::bytes)
+    }
+
     pub(crate) fn describe(&self, group: &str) -> Description {
         if let Some(group) = self.by_id().get(group) {
             return group.describe();

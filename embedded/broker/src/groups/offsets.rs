@@ -175,6 +175,15 @@ impl Offsets {
             .unwrap_or_default()
     }
 
+    /// About the memory of all that a group has committed.
+    pub(crate) fn bytes(&self, group: &str) -> usize {
+        let journal = self.journal();
+        let committed = journal.groups.get(group).into_iter().flatten();
+        committed
+            .map(|((topic, _), committed)| 64 + topic.len() + committed.metadata.len())
+            .sum()
+    }
+
     pub(crate) fn get(
         &self,
         group: &str,

@@ -248,8 +248,10 @@ impl Partition {
     /// Wakes `reader` at the next change. A `Notify` that is dropped is forgotten.
     pub(crate) fn wake_on_change(&self, reader: &Arc<Notify>) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        waiting.retain(|waiting| waiting.strong_count() > 0);
-        waiting.push(Arc::downgrade(reader));
+        let reader = Arc::downgrade(reader);
+        // A reader that names the partition twice, or looks again, is there once.
+        waiting.retain(|other| other.strong_count() > 0 && !other.ptr_eq(&reader));
+        waiting.push(reader);
     }
 
     fn wake_readers(&self) {
