@@ -46,6 +46,10 @@ const FIXED: [(&str, &str, Kind); 4] = [
 /// Smaller segments would mean thousands of files for nothing.
 const SEGMENT_BYTES_MIN: u64 = 16 << 10;
 
+/// Longer than any value that is meant. Values are kept as they were written, and a number may have
+/// blanks around it.
+const VALUE_BYTES_MAX: usize = 64;
+
 impl TopicConfig {
     /// The sentence of the error names the setting.
     pub(crate) fn new(defaults: &Config, overrides: &Overrides) -> Result<Self, String> {
@@ -58,6 +62,12 @@ impl TopicConfig {
             producer_retention: defaults.producer_retention,
         };
         for (name, value) in overrides {
+            if value.len() > VALUE_BYTES_MAX {
+                return Err(format!(
+                    "{name} has a value of {} bytes, more than {VALUE_BYTES_MAX}",
+                    value.len()
+                ));
+            }
             config.set(name, value)?;
         }
         Ok(config)
@@ -178,6 +188,16 @@ mod tests {
             );
         }
         assert!(with("cleanup.policy", "delete").is_ok());
+    }
+
+    #[test]
+    fn a_value_longer_than_any_number_is_refused() {
+        let padded = |len: usize| with("retention.ms", &format!("{:>len$}", 5));
+        assert_eq!(
+            padded(64).unwrap().retention,
+            Some(Duration::from_millis(5))
+        );
+        assert!(padded(65).unwrap_err().contains("65 bytes"));
     }
 
     #[test]

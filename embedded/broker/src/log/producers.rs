@@ -11,8 +11,10 @@ use crate::{clock::UnixMs, frame};
 /// A producer has at most this many requests under way, so a repeat is among its last ones.
 const BATCHES_KEPT: usize = 5;
 
-/// Producers remembered for a partition; beyond it the one silent for longest is forgotten.
-const PRODUCERS_MAX: usize = 100_000;
+/// Producers remembered for a partition; beyond it the one silent for longest is forgotten, by which
+/// only a repeat of its last batches would no longer be noticed. As many as may be connected at once:
+/// any client may make up ids, and over 2,000 partitions these take some 400 MB.
+const PRODUCERS_MAX: usize = 1000;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Seen {
@@ -84,7 +86,7 @@ impl Producers {
         if batch.producer_id < 0 {
             return;
         }
-        if self.by_id.len() >= PRODUCERS_MAX && !self.by_id.contains_key(&batch.producer_id) {
+        while self.by_id.len() >= PRODUCERS_MAX && !self.by_id.contains_key(&batch.producer_id) {
             self.forget_the_most_silent();
         }
         let producer = self
@@ -253,6 +255,20 @@ mod tests {
         assert!(producers.check(&header(0, 9, 1, 0)).is_err());
         producers.expire(NOW + 1);
         assert_eq!(producers.check(&header(0, 9, 1, 0)), Ok(Verdict::Append));
+    }
+
+    #[test]
+    fn beyond_the_limit_the_producer_silent_for_longest_is_forgotten() {
+        let mut producers = Producers::default();
+        let max = PRODUCERS_MAX as i64;
+        let mut batch = header(0, 0, 1, 0);
+        for id in 0..=max {
+            batch.producer_id = id;
+            producers.note(&batch, id);
+        }
+        assert_eq!(producers.by_id.len() as i64, max);
+        let is_known = |id| producers.by_id.contains_key(&id);
+        assert!(!is_known(0) && is_known(1) && is_known(max));
     }
 
     #[test]
