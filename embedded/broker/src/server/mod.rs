@@ -10,12 +10,12 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tokio::{
     net::TcpListener,
     task::JoinSet,
-    time::{Instant, MissedTickBehavior, interval, sleep},
+    time::{MissedTickBehavior, interval, sleep},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use crate::broker::Shared;
+use crate::{broker::Shared, sometimes::Sometimes};
 use connection::Connection;
 pub(crate) use memory::Held;
 use memory::Memory;
@@ -24,16 +24,14 @@ use places::{Kind, Places};
 /// After a failed accept, usually for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// A crowd before a full broker is told of once in this time.
-const FULL_TOLD_EVERY: Duration = Duration::from_secs(10);
-
 /// Accepts until `stop`, then ends the connections.
 pub(crate) async fn serve(listener: TcpListener, broker: Arc<Shared>, stop: CancellationToken) {
     let limits = &broker.config;
     let places = Places::new(limits.connections_max);
     let requests = Memory::new(Kind::Requests, limits.requests_bytes_max, places.clone());
     let answers = Memory::new(Kind::Answers, limits.answers_bytes_max, places.clone());
-    let mut full_told_at = None;
+    let (full, not_accepted) = (Sometimes::default(), Sometimes::default());
+    let bad = Arc::new(Sometimes::default());
     let mut connections = JoinSet::new();
     let mut reap = interval(Duration::from_secs(1));
     reap.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -51,18 +49,22 @@ pub(crate) async fn serve(listener: TcpListener, broker: Arc<Shared>, stop: Canc
         let (stream, peer) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                warn!("cannot accept a connection: {error}");
+                if let Some(times) = not_accepted.now() {
+                    warn!(
+                        connections.count = times,
+                        "cannot accept a connection: {error} ({times} since the last such line)"
+                    );
+                }
                 sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
         let Some(taken) = places.take(peer.ip()) else {
-            let now = Instant::now();
-            if full_told_at.is_none_or(|at| now - at >= FULL_TOLD_EVERY) {
-                full_told_at = Some(now);
+            if let Some(times) = full.now() {
                 warn!(
                     client.address = %peer,
-                    "refused a connection, since {} are open and in use (broker.connections_max)",
+                    connections.count = times,
+                    "refused a connection, since {} are open and in use (broker.connections_max; {times} since the last such line)",
                     broker.config.connections_max
                 );
             }
@@ -70,7 +72,7 @@ pub(crate) async fn serve(listener: TcpListener, broker: Arc<Shared>, stop: Canc
         };
         let memory = (requests.clone(), answers.clone());
         let connection = Connection::new(broker.clone(), taken, memory, peer);
-        let stop = stop.clone();
+        let (stop, bad) = (stop.clone(), bad.clone());
         connections.spawn(async move {
             tokio::select! {
                 () = stop.cancelled() => {}
@@ -79,7 +81,14 @@ pub(crate) async fn serve(listener: TcpListener, broker: Arc<Shared>, stop: Canc
                 }
                 ended = connection.serve(stream) => match ended {
                     Ok(()) => debug!(client.address = %peer, "connection closed"),
-                    Err(error) => warn!(client.address = %peer, "closed a connection: {error:#}"),
+                    Err(error) => match bad.now() {
+                        Some(times) => warn!(
+                            client.address = %peer,
+                            connections.count = times,
+                            "closed a connection: {error:#} ({times} since the last such line)"
+                        ),
+                        None => debug!(client.address = %peer, "closed a connection: {error:#}"),
+                    },
                 },
             }
         });
