@@ -77,6 +77,10 @@ fn a_refused_configuration_is_refused_without_them() {
         ),
         ("[clickhouse]\npassword = \"hunter2", "weir.toml"),
         (
+            "[engine]\nreader_password = ['hunter2']",
+            "engine.reader_password",
+        ),
+        (
             "[kafka.properties]\nsasl.password = 'hunter2'",
             "kafka.properties.sasl",
         ),
@@ -85,6 +89,32 @@ fn a_refused_configuration_is_refused_without_them() {
         assert_eq!(code, Some(1), "{printed}");
         assert!(!printed.contains(SECRET), "{printed}");
         assert!(printed.contains(told), "{printed}");
+    }
+}
+
+#[test]
+fn a_secret_that_is_no_text_is_refused_without_a_word_of_it() {
+    for (section, setting) in [
+        ("clickhouse", "password"),
+        ("engine", "reader_password"),
+        ("import", "visitor_key"),
+        ("kafka.properties", "\"sasl.password\""),
+    ] {
+        for value in ["12345", "-12345", "12345.5", "[12345]", "{ a = 12345 }"] {
+            let toml = format!("[{section}]\n{setting} = {value}");
+            let (code, printed) = weir(&toml, &["config"], &[]);
+            assert_eq!(code, Some(1), "{toml}: {printed}");
+            assert!(!printed.contains("12345"), "{toml}: {printed}");
+            let named = format!("{section}.{}", setting.trim_matches('"'));
+            assert!(printed.contains(&named), "{toml}: {printed}");
+        }
+        // A variable has no quotes, and its digits are a text.
+        if section != "kafka.properties" {
+            let variable = format!("WEIR_{section}__{setting}").to_uppercase();
+            let (code, printed) = weir("", &["config"], &[(&variable, "12345")]);
+            assert_eq!(code, Some(0), "{printed}");
+            assert!(!printed.contains("12345"), "{printed}");
+        }
     }
 }
 

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use anyhow::{bail, ensure};
 use secrecy::SecretString;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::de::{self, IgnoredAny};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::sandbox;
 
@@ -45,7 +46,7 @@ pub struct Config {
     /// Name of the analysts' user, who may only read (`WEIR_ENGINE__READER`).
     pub reader: String,
     /// Password of the analysts' user; none by default (`WEIR_ENGINE__READER_PASSWORD`).
-    #[serde(serialize_with = "redacted")]
+    #[serde(serialize_with = "redacted", deserialize_with = "secret")]
     pub reader_password: Option<SecretString>,
     /// Allows users without passwords, on any address (`WEIR_ENGINE__ALLOW_OPEN_ACCESS=true`).
     pub allow_open_access: bool,
@@ -170,6 +171,21 @@ fn is_name(text: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_alphabetic())
         && text.len() <= 64
         && text.chars().all(part)
+}
+
+/// A text. Another kind of value is refused without a word of it, where serde would repeat it.
+fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretString>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Value {
+        Text(String),
+        Other(IgnoredAny),
+    }
+    match Option::deserialize(deserializer)? {
+        Some(Value::Text(text)) => Ok(Some(text.into())),
+        Some(Value::Other(_)) => Err(de::Error::custom("a secret is text, in quotes")),
+        None => Ok(None),
+    }
 }
 
 fn redacted<S: Serializer>(
