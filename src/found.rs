@@ -21,7 +21,7 @@ pub(crate) fn clickhouse(
     data_dir: Option<&Path>,
 ) -> anyhow::Result<Option<Access>> {
     let default = infra::clickhouse::Config::default();
-    let is_elsewhere = config.clickhouse.url.expose() != default.url.expose();
+    let is_elsewhere = config.clickhouse.url != default.url;
     if is_elsewhere && data_dir.is_none() {
         return Ok(None);
     }

@@ -47,7 +47,7 @@ pub(crate) async fn run(mut config: Config, options: Options) -> anyhow::Result<
     };
     let url = &config.clickhouse.url;
     let mut request = reqwest::Client::new()
-        .post(url.expose())
+        .post(url.as_str())
         .query(&[
             ("database", config.clickhouse.database.as_str()),
             ("default_format", format),

@@ -16,7 +16,7 @@ pub use migrations::{Migrated, migrate};
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
-    /// The HTTP interface.
+    /// The HTTP interface, without credentials (`WEIR_CLICKHOUSE__URL=http://127.0.0.1:8123`).
     pub url: ServerUrl,
     pub database: String,
     pub user: String,
@@ -41,7 +41,7 @@ impl Default for Config {
 #[must_use]
 pub fn client(config: &Config) -> clickhouse::Client {
     let client = clickhouse::Client::default()
-        .with_url(config.url.expose())
+        .with_url(config.url.as_str())
         .with_user(&config.user)
         .with_database(&config.database);
     match &config.password {

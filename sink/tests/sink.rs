@@ -14,7 +14,7 @@ const COUNT: &str = "SELECT count() FROM events";
 
 /// A way to ClickHouse that can be cut, or fall silent.
 async fn behind_a_proxy(world: &World) -> (Proxy, infra::clickhouse::Config) {
-    let proxy = Proxy::to(world.clickhouse.url.expose()).await;
+    let proxy = Proxy::to(world.clickhouse.url.as_str()).await;
     let mut through = world.clickhouse.clone();
     through.url = proxy.address.into();
     (proxy, through)

@@ -66,7 +66,7 @@ impl World {
         settings.extend(
             [
                 ("WEIR_KAFKA__BROKERS", kafka.brokers.as_str()),
-                ("WEIR_CLICKHOUSE__URL", tables.url.expose()),
+                ("WEIR_CLICKHOUSE__URL", tables.url.as_str()),
                 ("WEIR_INGEST__LISTEN", ANY_PORT),
                 ("WEIR_SINK__LISTEN", ANY_PORT),
                 ("WEIR_QUERY__LISTEN", ANY_PORT),

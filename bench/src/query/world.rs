@@ -115,7 +115,7 @@ impl World {
         settings.extend([
             (
                 "WEIR_CLICKHOUSE__URL".to_owned(),
-                self.url.expose().to_owned(),
+                self.url.as_str().to_owned(),
             ),
             ("WEIR_CLICKHOUSE__DATABASE".to_owned(), database.to_owned()),
             ("WEIR_QUERY__LISTEN".to_owned(), ANY_PORT.to_owned()),

@@ -93,7 +93,7 @@ impl World {
     pub(crate) fn sink(&self, name: &str) -> anyhow::Result<Server> {
         let settings = [
             ("WEIR_KAFKA__BROKERS", self.brokers.as_str()),
-            ("WEIR_CLICKHOUSE__URL", self.url.expose()),
+            ("WEIR_CLICKHOUSE__URL", self.url.as_str()),
             ("WEIR_CLICKHOUSE__DATABASE", name),
             ("WEIR_SINK__GROUP", name),
             ("WEIR_SINK__LISTEN", ANY_PORT),
