@@ -3,13 +3,16 @@
 
 mod one_line;
 
-use std::io::IsTerminal;
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::io::{IsTerminal, Write as _};
+use std::panic::{self, Location, PanicHookInfo};
 use std::sync::OnceLock;
+use std::thread;
 
 use anyhow::Context;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde::{Deserialize, Serialize};
-use tracing::Dispatch;
+use tracing::{Dispatch, Level, enabled, error, field};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -63,6 +66,7 @@ pub fn init(config: &Config) -> anyhow::Result<()> {
     logger(config, terminal, std::io::stderr)?
         .try_init()
         .context("start logging")?;
+    panic::set_hook(Box::new(log_panic));
 
     let recorder = PrometheusBuilder::new()
         .set_buckets(SECONDS_BUCKETS)
@@ -99,6 +103,38 @@ where
     })
 }
 
+/// A panic is an event like others: its message may repeat what a client sent.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let payload = panic.payload();
+    let message = payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str))
+        .unwrap_or("(no text)");
+    let place = panic
+        .location()
+        .map_or_else(String::new, Location::to_string);
+    let thread = thread::current();
+    let name = thread.name().unwrap_or("(no name)");
+    let backtrace = Backtrace::capture();
+    let backtrace = match backtrace.status() {
+        BacktraceStatus::Captured => Some(field::display(backtrace)),
+        _ => None,
+    };
+    if enabled!(Level::ERROR) {
+        error!(
+            panic.place = place,
+            panic.thread = name,
+            panic.backtrace = backtrace,
+            "a defect of weir, please report it: panicked at {place}: {message}"
+        );
+    } else {
+        // Whoever turns the log off still has to learn of this.
+        let line = format!("weir: panicked at {place}: {message}");
+        let _ = writeln!(std::io::stderr(), "{}", one_line(&line));
+    }
+}
+
 /// All metrics in Prometheus' text format; empty before [`init`].
 #[must_use]
 pub fn render_metrics() -> String {
@@ -120,7 +156,7 @@ pub(crate) fn keep_up() {
 mod tests {
     use std::sync::{Arc, Mutex};
 
-    use tracing::{error, info_span, warn};
+    use tracing::{info_span, warn};
 
     use super::*;
 
@@ -180,6 +216,34 @@ mod tests {
                 "it is shown all the same: {written:?}"
             );
         }
+    }
+
+    #[test]
+    #[ignore = "the process that the next test looks at"]
+    fn panics_after_init() {
+        init(&Config::default()).unwrap();
+        let panicking = thread::spawn(|| HOSTILE.parse::<u8>().expect(HOSTILE));
+        assert!(panicking.join().is_err());
+    }
+
+    #[test]
+    fn a_panic_is_one_line_of_the_log_with_its_place() {
+        let ended = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--ignored", "--exact", "--nocapture"])
+            .arg("telemetry::tests::panics_after_init")
+            .output()
+            .unwrap();
+        assert!(ended.status.success(), "{ended:?}");
+        let written = String::from_utf8(ended.stderr).unwrap();
+        let lines: Vec<&str> = written.lines().collect();
+        let [line] = lines[..] else {
+            panic!("{written:?}");
+        };
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(line["level"], "ERROR");
+        let message = line["message"].as_str().unwrap();
+        assert!(message.contains("infra/src/telemetry.rs:"), "{message:?}");
+        assert!(message.contains(HOSTILE), "{message:?}");
     }
 
     #[test]
