@@ -11,6 +11,7 @@ mod open_access;
 mod open_files;
 mod origin;
 mod pages;
+mod places;
 mod readiness;
 
 use std::net::SocketAddr;
@@ -32,6 +33,7 @@ pub use hosts::Hosts;
 pub use open_access::{is_loopback, tell_of_open_access};
 pub use origin::Origin;
 pub use pages::Pages;
+pub use places::bucket_of;
 pub use readiness::Readiness;
 
 use crate::telemetry;

@@ -22,8 +22,9 @@ pub struct Config {
     /// Threads that serve requests; 0: half of the processors, at most 8. One thread does the most
     /// for each processor second (`WEIR_INGEST__THREADS`).
     pub threads: usize,
-    /// Connections open at once; beyond it new ones wait, and idle ones are closed after
-    /// `header_timeout` (`WEIR_INGEST__CONNECTIONS_MAX`).
+    /// Connections open at once; beyond it new ones wait, idle ones are closed after
+    /// `header_timeout`, and the address that holds most gives way to others
+    /// (`WEIR_INGEST__CONNECTIONS_MAX`).
     pub connections_max: usize,
     /// A request's head has this long to arrive, and so has the first one of a connection;
     /// otherwise the connection is closed (`WEIR_INGEST__HEADER_TIMEOUT=10s`).

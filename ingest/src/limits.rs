@@ -21,8 +21,9 @@ use serde::{Deserialize, Serialize};
 
 pub use address::ForwardedHeader;
 
-pub(crate) use address::{Proxies, bucket_of};
+pub(crate) use address::Proxies;
 use buckets::{Buckets, Nanos};
+pub(crate) use infra::http::bucket_of;
 
 /// The `ingest.rate_limits` section.
 #[derive(Debug, Clone, Serialize, Deserialize)]

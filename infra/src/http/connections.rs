@@ -1,6 +1,7 @@
-//! Accepting connections and serving HTTP/1.1 on them, within bounds: how many are open, how long
-//! a request's head may take, how long a connection may idle.
+//! Accepting connections and serving HTTP/1.1 on them, within bounds: how many are open and whose,
+//! how long a request's head may take, how long a connection may idle.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -18,27 +19,31 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::{JoinError, JoinSet};
+use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tower::Service;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::activity::{Activity, Phase, Watched};
 use super::open_files;
+use super::places::Places;
 
 /// A request's line and headers; beyond it the answer is 431.
 const HEAD_BYTES_MAX: usize = 64 << 10;
 /// What cannot be accepted for want of file descriptors or memory is tried again after this long.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Want of file descriptors lasts; once in this time is often enough to hear of it.
+/// Want of file descriptors or places lasts; once in this time is often enough to log it.
 const ACCEPT_TOLD_EVERY: Duration = Duration::from_secs(10);
+/// This part of the places may wait for one.
+const WAITING: usize = 8;
 
 /// What connections may have.
 #[derive(Debug, Clone, Copy)]
 pub struct ConnectionLimits {
-    /// Open at once. Beyond it new ones wait in the listener's backlog, and idle ones have only
-    /// `header_timeout` left, so that those who send nothing cannot keep out those who would.
+    /// Open at once. Beyond it new ones wait, an eighth as many, and idle ones have only
+    /// `header_timeout` left, so that those who send nothing cannot keep out those who would. A new
+    /// one of an address that holds fewer than another gets a place of the latter's at once.
     pub open_max: usize,
     /// From a connection's begin, or a request's first byte, to the end of the request's head.
     pub header_timeout: Duration,
@@ -85,6 +90,10 @@ pub(super) struct Connections<S> {
     limits: ConnectionLimits,
     slots: Arc<Semaphore>,
     open: JoinSet<()>,
+    places: Places,
+    /// Accepted, and without a slot so far.
+    waiting: VecDeque<(TcpStream, SocketAddr)>,
+    waiting_max: usize,
     stop: CancellationToken,
     told_at: Option<Instant>,
 }
@@ -110,6 +119,9 @@ impl<S: Answers> Connections<S> {
             limits,
             slots: Arc::new(Semaphore::new(open_max.min(Semaphore::MAX_PERMITS))),
             open: JoinSet::new(),
+            places: Places::default(),
+            waiting: VecDeque::new(),
+            waiting_max: (open_max / WAITING).max(1),
             stop,
             told_at: None,
         }
@@ -117,46 +129,83 @@ impl<S: Answers> Connections<S> {
 
     /// Accepts what comes, one at a time. To be called again and again; cancel-safe.
     pub(super) async fn accept(&mut self) {
-        let slots = self.slots.clone();
-        let listener = &self.listener;
-        let accepting = async {
-            let Ok(slot) = slots.acquire_owned().await else {
-                return std::future::pending().await;
-            };
-            (listener.accept().await, slot)
-        };
         tokio::select! {
-            (accepted, slot) = accepting => match accepted {
-                Ok((stream, peer)) => self.open(stream, peer, slot),
+            accepted = self.listener.accept() => match accepted {
+                Ok((stream, peer)) => self.admit(stream, peer),
                 Err(error) if is_the_clients(error.kind()) => {}
                 Err(error) => self.pause(&error).await,
             },
-            Some(ended) = self.open.join_next() => told(ended),
+            Some(ended) = self.open.join_next_with_id() => self.ended(ended),
+        }
+    }
+
+    fn admit(&mut self, stream: TcpStream, peer: SocketAddr) {
+        if self.waiting.is_empty()
+            && let Ok(slot) = self.slots.clone().try_acquire_owned()
+        {
+            self.open(stream, peer, slot);
+        } else if self.places.make_room(peer.ip()) {
+            // The slot is free when the other's task has ended.
+            self.waiting.push_front((stream, peer));
+        } else if self.waiting.len() < self.waiting_max {
+            self.waiting.push_back((stream, peer));
+        } else if self.is_told() {
+            warn!(
+                client.address = %peer,
+                "refused a connection, since {} are open and {} wait for one to end (connections_max)",
+                self.open.len(),
+                self.waiting.len()
+            );
+        }
+    }
+
+    fn ended(&mut self, ended: Result<(Id, ()), JoinError>) {
+        self.places.leave(match &ended {
+            Ok((id, ())) => *id,
+            Err(error) => error.id(),
+        });
+        told(ended);
+        while !self.waiting.is_empty()
+            && let Ok(slot) = self.slots.clone().try_acquire_owned()
+            && let Some((stream, peer)) = self.waiting.pop_front()
+        {
+            self.open(stream, peer, slot);
         }
     }
 
     fn open(&mut self, stream: TcpStream, peer: SocketAddr, slot: OwnedSemaphorePermit) {
         // Only a connection that is gone refuses, and that is seen soon enough.
         let _ = stream.set_nodelay(true);
+        let activity = Activity::new();
         let connection = Connection {
             stream,
             peer,
+            activity: activity.clone(),
             service: self.service.clone(),
             limits: self.limits,
             slots: self.slots.clone(),
             stop: self.stop.clone(),
         };
-        self.open.spawn(async move {
+        let task = self.open.spawn(async move {
             connection.serve().await;
             drop(slot);
         });
+        self.places.take(peer.ip(), activity, task);
+    }
+
+    /// Whether a line that may repeat is due.
+    fn is_told(&mut self) -> bool {
+        let now = Instant::now();
+        let due = self.told_at.is_none_or(|at| now - at >= ACCEPT_TOLD_EVERY);
+        if due {
+            self.told_at = Some(now);
+        }
+        due
     }
 
     /// File descriptors or memory ran out, and every other try would fail as well.
     async fn pause(&mut self, error: &std::io::Error) {
-        let now = Instant::now();
-        if self.told_at.is_none_or(|at| now - at >= ACCEPT_TOLD_EVERY) {
-            self.told_at = Some(now);
+        if self.is_told() {
             error!("connections cannot be accepted at the moment: {error}");
         }
         tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -165,8 +214,8 @@ impl<S: Answers> Connections<S> {
     /// Accepts no more and waits for the open requests. Idle connections have been told to close.
     pub(super) async fn finish(self) {
         let mut open = self.open;
-        drop(self.listener);
-        while let Some(ended) = open.join_next().await {
+        drop((self.listener, self.waiting));
+        while let Some(ended) = open.join_next_with_id().await {
             told(ended);
         }
     }
@@ -183,7 +232,7 @@ fn is_the_clients(kind: ErrorKind) -> bool {
     )
 }
 
-fn told(ended: Result<(), JoinError>) {
+fn told(ended: Result<(Id, ()), JoinError>) {
     if let Err(panic) = ended
         && panic.is_panic()
     {
@@ -194,6 +243,7 @@ fn told(ended: Result<(), JoinError>) {
 struct Connection<S> {
     stream: TcpStream,
     peer: SocketAddr,
+    activity: Activity,
     service: S,
     limits: ConnectionLimits,
     slots: Arc<Semaphore>,
@@ -205,12 +255,12 @@ impl<S: Answers> Connection<S> {
         let Self {
             stream,
             peer,
+            activity,
             service,
             limits,
             slots,
             stop,
         } = self;
-        let activity = Activity::new();
         let io = TokioIo::new(Watched::new(stream, activity.clone()));
         let answers = service_fn(|mut request: Request<Incoming>| {
             activity.enter(Phase::Answer);

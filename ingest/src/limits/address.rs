@@ -106,15 +106,6 @@ fn address(text: &str) -> Option<IpAddr> {
     parsed.map(|address| address.to_canonical())
 }
 
-/// What shares a bucket: an IPv4 address, or an IPv6 network of 64 bits, which is the least that
-/// one customer is given.
-pub(crate) fn bucket_of(address: IpAddr) -> IpAddr {
-    match address {
-        IpAddr::V4(_) => address,
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -177,14 +168,6 @@ mod tests {
             "2001:db8::7"
         );
         assert_eq!(client(forwarded, "10.1.1.1", &["for=unknown"]), "10.1.1.1");
-    }
-
-    #[test]
-    fn ipv6_shares_a_bucket_by_64_bits() {
-        let bucket = |text: &str| bucket_of(text.parse().unwrap());
-        assert_eq!(bucket("2001:db8:1:2:3::4"), bucket("2001:db8:1:2:ffff::"));
-        assert_ne!(bucket("2001:db8:1:2::"), bucket("2001:db8:1:3::"));
-        assert_ne!(bucket("1.1.1.1"), bucket("1.1.1.2"));
     }
 
     #[test]

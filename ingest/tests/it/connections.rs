@@ -1,9 +1,10 @@
 //! Connections: slow, idle, too many, pipelined, and not HTTP at all.
 
+use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::support::{DEADLINE, Edge, GOOD};
 
@@ -135,6 +136,47 @@ async fn beyond_the_most_connections_new_ones_wait_and_idle_ones_make_room() {
     assert!(waited > config.header_timeout / 2, "{waited:?}");
     assert!(waited < config.idle_timeout / 2, "{waited:?}");
     edge.is_unharmed().await;
+    edge.stop().await;
+}
+
+async fn connect_from(address: &str, edge: &Edge) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket
+        .bind(format!("{address}:0").parse().unwrap())
+        .unwrap();
+    socket.connect(edge.address).await.unwrap()
+}
+
+#[tokio::test]
+async fn one_address_with_slow_bodies_in_all_places_gives_way_to_another() {
+    let config = ingest::Config {
+        connections_max: 20,
+        ..ingest::Config::default()
+    };
+    let (edge, _broker) = Edge::ready_with(config.clone()).await;
+    let mut slow = Vec::new();
+    for _ in 0..40 {
+        let mut stream = connect_from("127.0.0.2", &edge).await;
+        let half = "POST /event HTTP/1.1\r\nhost: weir\r\ncontent-length: 100\r\n\r\n{";
+        stream.write_all(half.as_bytes()).await.unwrap();
+        slow.push(stream);
+    }
+    let begun_at = Instant::now();
+    let mut others = Vec::new();
+    for _ in 0..5 {
+        let mut other = connect(&edge).await;
+        is_answered(&mut other).await;
+        others.push(other);
+    }
+    let waited = begun_at.elapsed();
+    assert!(waited < config.header_timeout / 2, "{waited:?}");
+    let is_open = |stream: &&TcpStream| {
+        let read = stream.try_read(&mut [0; 1]);
+        read.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+    };
+    let left = slow.iter().filter(is_open).count();
+    assert!(left >= 14, "{left} are left, fewer than need be");
+    drop(others);
     edge.stop().await;
 }
 
