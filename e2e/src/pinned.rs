@@ -44,8 +44,7 @@ impl Wish {
     }
 }
 
-/// What `install` made; none, with a word to whoever runs the tests, where that was not wished or
-/// not possible.
+/// What `install` made; none, with a line on stderr, where it was not asked for or not possible.
 ///
 /// # Panics
 /// If it is not possible and `variable` says `require`.

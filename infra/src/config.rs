@@ -19,8 +19,8 @@ pub const FILE: &str = "weir.toml";
 #[error("{}", .0.join("\n"))]
 pub struct ConfigError(Vec<String>);
 
-/// A setting that an earlier weir had and this one has not. Whoever still sets it is told what to
-/// set now.
+/// A setting that an earlier weir had and this one has not. Where it is still set, the start names it
+/// and what to set now.
 #[derive(Debug, Clone, Copy)]
 pub struct Gone {
     /// `section.field` as in `weir.toml`, or a section that is gone as a whole.

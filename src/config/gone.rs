@@ -1,4 +1,4 @@
-//! Settings of earlier versions: whoever still has one is told at the start what to set now.
+//! Settings of earlier versions. One that is still set is named at the start with its successor.
 
 use infra::config::Gone;
 

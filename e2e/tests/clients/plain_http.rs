@@ -1,4 +1,4 @@
-//! Plain HTTP, as curl and whoever writes a client of their own send it.
+//! Plain HTTP, as curl and clients written by hand send it.
 
 use e2e::{Weir, eventually};
 use reqwest::{Client, Response};

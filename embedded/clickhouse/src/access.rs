@@ -46,7 +46,7 @@ impl Access {
         Ok(Some(access))
     }
 
-    /// Nobody is to send a password to where no engine listens any more.
+    /// Removes it: no password must be sent to a port where the engine no longer listens.
     pub(crate) fn remove(data_dir: &Path) {
         // One that stays behind is replaced by the next start.
         let _ = fs::remove_file(path(data_dir));

@@ -159,7 +159,7 @@ fn analyst_xml(job: &Job) -> String {
     text
 }
 
-/// What the settings say in the place of what stands in the file above, which they cannot exceed.
+/// The limits that the settings give. They replace those of the file above.
 fn limits_xml(job: &Job) -> String {
     let limits = job.limits;
     // The other half is the service's, whatever analysts do.

@@ -1,5 +1,5 @@
 //! What the parent process asks of the child: one line of JSON on its standard input. That
-//! stays open for as long as the child is to live. Nothing of it stands in arguments or in the
+//! stays open for as long as the child is to live. Nothing of it is in arguments or in the
 //! environment, which others may read. Standard input, output and error are sockets: a pipe could
 //! be opened again, by `SELECT file('/proc/self/fd/0')`, which would then wait for as long.
 

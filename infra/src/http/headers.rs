@@ -1,5 +1,5 @@
-//! What browsers are told with every answer, errors included: to take it for nothing but what it
-//! says it is, and to keep it from pages of other origins.
+//! Headers of every answer, errors included: browsers must not guess its type and must not give it to
+//! pages of other origins.
 
 use axum::Router;
 use axum::http::header::{

@@ -232,7 +232,7 @@ mod tests {
             "example.com",
             "x.stats.example.com",
         ] {
-            // The one label that Kubernetes' names are told by is a short name by itself.
+            // The label that marks Kubernetes' names is itself a short name.
             assert_eq!(hosts().has(other), other == "svc", "{other}");
         }
         assert!(hosts().has(&"a".repeat(LABEL_BYTES_MAX)));

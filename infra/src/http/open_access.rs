@@ -1,4 +1,4 @@
-//! Who listens where others reach it, and asks nobody for a key or a password, says so.
+//! A service that others can reach without a key or a password says so.
 
 use std::net::{IpAddr, SocketAddr};
 

@@ -24,7 +24,7 @@ use crate::{
 /// A journal smaller than this is not worth rewriting.
 const COMPACT_FROM_BYTES: u64 = 4 << 20;
 
-/// A journal this many times larger than what is worth rewriting is rewritten by whoever commits next.
+/// A journal this many times larger than what is worth rewriting is rewritten by the next commit.
 const OVERDUE: u64 = 4;
 
 #[derive(Debug, thiserror::Error)]
