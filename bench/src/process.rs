@@ -499,7 +499,6 @@ mod tests {
         let mut server = Server::run("sh", folder.path(), command, Signal::KILL).unwrap();
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(server.address()).unwrap();
-        assert!(server.cpu_time().unwrap() < Duration::from_millis(900));
         assert!(server.cpu_time().unwrap() >= Duration::from_millis(900));
     }
 
