@@ -82,9 +82,10 @@ impl Server {
                 "this kernel does not confine the ClickHouse engine (it needs Landlock, Linux 5.13 or newer, and engine.landlock): who may send it statements may read this user's files; it listens on loopback alone"
             );
         }
-        if config.password.is_none() && !config.listen.ip().is_loopback() {
+        let is_open = config.password.is_none() || config.reader_password.is_none();
+        if is_open && !config.listen.ip().is_loopback() {
             warn!(
-                "anybody who reaches {} can read and write ClickHouse's tables: WEIR_CLICKHOUSE__PASSWORD and WEIR_ENGINE__READER_PASSWORD set passwords",
+                "anyone who reaches {} can ask ClickHouse without a password: WEIR_CLICKHOUSE__PASSWORD and WEIR_ENGINE__READER_PASSWORD set passwords",
                 config.listen
             );
         }
