@@ -111,6 +111,18 @@ async fn passwords_are_found_in_the_data_folder_and_nowhere_else() {
         refused.stderr
     );
     assert!(!refused.stderr.contains("top-secret"), "{}", refused.stderr);
+
+    // One that somebody else has put there is not read. Only root may give a file away.
+    std::fs::write(&access, text).unwrap();
+    if std::os::unix::fs::chown(&access, Some(65_534), None).is_ok() {
+        let refused = sql(up.folder(), &["SELECT 1"]);
+        assert_eq!(refused.code, Some(1));
+        assert!(
+            refused.stderr.contains("belongs to user 65534"),
+            "{}",
+            refused.stderr
+        );
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
@@ -26,12 +26,20 @@ impl Access {
     /// What the engine that last started in `data_dir` can be reached by; None where none did.
     ///
     /// # Errors
-    /// If the file cannot be read, or names an address beyond loopback: passwords are not sent to
-    /// where a file points.
+    /// If the file cannot be read, is another user's, or names an address beyond loopback: passwords
+    /// are not sent to where a file points.
     pub fn find(data_dir: &Path) -> anyhow::Result<Option<Self>> {
         let path = path(data_dir);
-        let text = match fs::read(&path) {
-            Ok(text) => text,
+        let text = match fs::metadata(&path).and_then(|found| Ok((found.uid(), fs::read(&path)?))) {
+            Ok((owner, text)) => {
+                // In a folder such as /tmp somebody else could have put it there.
+                ensure!(
+                    owner == rustix::process::geteuid().as_raw(),
+                    "{} belongs to user {owner}: run weir as that user, or set WEIR_CLICKHOUSE__URL",
+                    path.display()
+                );
+                text
+            }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error).with_context(|| format!("read {}", path.display())),
         };

@@ -1,7 +1,6 @@
 //! The ports that an engine is to open. ClickHouse cannot report a port that the system chose, so
 //! a free one is chosen here; should somebody take it meanwhile, the start is tried again.
 
-use std::io;
 use std::net::{SocketAddr, TcpListener};
 
 use anyhow::Context as _;
@@ -20,8 +19,12 @@ impl Ports {
         let mut native = listen;
         native.set_port(native_port);
         // Both held until both are known, or the second could be given the first's.
-        let http = bind(listen).with_context(|| match_in_use(listen))?;
-        let native = match bind(native) {
+        let http = TcpListener::bind(listen).with_context(|| {
+            format!(
+                "ClickHouse cannot listen on {listen}: stop what listens there, or set engine.listen to another address"
+            )
+        })?;
+        let native = match TcpListener::bind(native) {
             Ok(free) => Some(free),
             Err(error) => {
                 warn!(
@@ -35,14 +38,4 @@ impl Ports {
             native: native.map(|free| free.local_addr()).transpose()?,
         })
     }
-}
-
-fn bind(address: SocketAddr) -> io::Result<TcpListener> {
-    TcpListener::bind(address)
-}
-
-fn match_in_use(address: SocketAddr) -> String {
-    format!(
-        "ClickHouse cannot listen on {address}: stop what listens there, or set engine.listen to another address"
-    )
 }
