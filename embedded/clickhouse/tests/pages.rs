@@ -47,6 +47,9 @@ async fn a_page_of_another_origin_is_refused() {
         &[("host", "user@evil.example")],
         &[("host", "[::1].evil.example")],
         &[("host", "svc.evil.example")],
+        // Anybody can register a name below which this one is.
+        &[("host", "clickhouse.svc.evil.example")],
+        &[("host", "clickhouse.svc.evil-local")],
         &[("host", "evil.example.")],
         // Any credentials are good for a user without a password.
         &[
