@@ -53,7 +53,7 @@ impl<'p> Reader<'p> {
             pairs,
             faults: unknown(pairs),
         };
-        // A wrong value is told with all other faults; a right one, by `asks_for_raw_cells`.
+        // A wrong value is reported with all other faults; a right one is read by `asks_for_raw_cells`.
         reader.flag(RAW_CELLS);
         reader
     }

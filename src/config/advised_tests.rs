@@ -119,7 +119,7 @@ fn what_people_read_of_a_program_is_its_texts_without_those_of_its_tests() {
     );
 }
 
-/// Every setting that people are told of, as `section.field`, and the files that do.
+/// Every setting that a message or a document names, as `section.field`, and the files that name it.
 fn advised() -> BTreeMap<String, BTreeSet<PathBuf>> {
     let mut advised: BTreeMap<String, BTreeSet<PathBuf>> = BTreeMap::new();
     let mut add = |file: &Path, text: &str| {

@@ -16,7 +16,7 @@ pub(crate) struct Csv {
 /// A value of a line.
 pub(crate) enum Cell<'v> {
     /// As a client sent it. To stand first in its line: where a spreadsheet separates by another
-    /// character than the comma, quotes hold a value together at the begin of a line alone.
+    /// character than the comma, quotes hold a value together only at the start of a line.
     Sent(&'v str),
     /// Made here: a number, a day, a time.
     Own(&'v dyn Display),

@@ -1,4 +1,4 @@
-//! Pages in browsers: what those of other origins may do, and what is told of every answer.
+//! Pages in browsers: what those of other origins may do, and the headers of every answer.
 
 use infra::keys::hash;
 use query::{Config, ReadKeys, Service};
@@ -249,7 +249,7 @@ async fn a_page_that_has_a_key_may_read_with_it() {
             assert_eq!(status(&world, path, &key).await, 200, "{path}");
             let found = reader(&world, "GET", path, &key).await;
             assert_eq!(found.as_deref(), Some(OTHER), "{path}");
-            // It is told why it may not.
+            // The answer says why it may not.
             let wrong = with(&[page, ("authorization", "Bearer another")]);
             assert_eq!(status(&world, path, &wrong).await, 403, "{path}");
             let found = reader(&world, "GET", path, &wrong).await;
