@@ -98,7 +98,11 @@ async fn a_clean_stop_exits_with_success_and_loses_nothing() {
         .ask("CREATE TABLE weir.t (a UInt64) ENGINE = MergeTree ORDER BY a")
         .await;
     engine.ask("INSERT INTO weir.t VALUES (1)").await;
+    let access = folder.path().join("access.json");
+    assert!(access.exists());
     assert_eq!(engine.stop().code(), Some(0));
+    // Or a command would send a password to whatever listens there next.
+    assert!(!access.exists());
     assert_eq!(
         Engine::start(folder.path())
             .ask("SELECT a FROM weir.t")
