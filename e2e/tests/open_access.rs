@@ -169,3 +169,35 @@ fn what_clickhouse_repeats_of_a_clients_words_cannot_forge_a_line_of_the_log() {
         assert!(!line.contains('\u{1b}'), "{line:?}");
     }
 }
+
+#[test]
+fn a_clickhouse_that_others_reach_or_the_kernel_does_not_confine_says_so() {
+    for (settings, parts) in [
+        (
+            [
+                ("WEIR_ENGINE__LISTEN", "0.0.0.0:0"),
+                ("WEIR_ENGINE__ALLOW_OPEN_ACCESS", "true"),
+            ],
+            [
+                "anyone who reaches 0.0.0.0:0",
+                "WEIR_ENGINE__READER_PASSWORD",
+            ],
+        ),
+        (
+            [
+                ("WEIR_ENGINE__LISTEN", "127.0.0.1:0"),
+                ("WEIR_ENGINE__LANDLOCK", "false"),
+            ],
+            ["does not confine", "engine.landlock"],
+        ),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut clickhouse = command(folder.path());
+        clickhouse.args(["clickhouse", "--data-dir", "engine"]);
+        clickhouse.envs(settings);
+        let mut running = Running::start(clickhouse);
+        let line = running.line_with(parts[0]);
+        assert!(line.contains(parts[1]), "{line}");
+        running.line_with("ClickHouse listens on");
+    }
+}
