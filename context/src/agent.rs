@@ -1,0 +1,1 @@
+//! Browser, system, device and bots, by the user agent.

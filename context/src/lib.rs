@@ -1,0 +1,7 @@
+//! What is known of an event beside what its client says: the page it is of, where its visitor came
+//! from, what they use and where they are.
+
+pub mod agent;
+pub mod page;
+pub mod place;
+pub mod visitor;

@@ -1,0 +1,1 @@
+//! Country, region and city, by the address.

@@ -1,0 +1,1 @@
+//! Visitors without cookies: a keyed hash of site, address and user agent.
