@@ -57,10 +57,16 @@ pub struct InvalidEvent {
 const QUOTED_BYTES_MAX: usize = 64;
 
 pub(crate) fn quoted(key: &str) -> String {
-    let mut end = key.len().min(QUOTED_BYTES_MAX);
-    while !key.is_char_boundary(end) {
-        end -= 1;
-    }
+    let end = whole_chars(key, QUOTED_BYTES_MAX);
     let ellipsis = if end < key.len() { "..." } else { "" };
     format!("{}{ellipsis}", key[..end].escape_debug())
+}
+
+/// How many bytes of a text, `bytes_max` at most, are whole characters.
+pub(crate) fn whole_chars(text: &str, bytes_max: usize) -> usize {
+    let mut end = text.len().min(bytes_max);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    end
 }

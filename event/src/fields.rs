@@ -102,7 +102,8 @@ impl FromStr for EventType {
     }
 }
 
-/// The part of a URL before `?` and `#`, at most 2048 bytes. Empty where the client sent none.
+/// The part of a URL that names a page, at most 2048 bytes: without query and fragment, except
+/// where these make the page. Empty where the client sent none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Path<T = String>(T);
 
@@ -127,10 +128,27 @@ impl<'t> Path<&'t str> {
         Ok(Self(path))
     }
 
+    /// A path in its form: what looks like a query or a fragment is part of it.
+    ///
+    /// # Errors
+    /// [`Fault::Path`]
+    pub fn normal(text: &'t str) -> Result<Self, Fault> {
+        if text.len() > PATH_BYTES_MAX {
+            return Err(Fault::Path);
+        }
+        Ok(Self(text))
+    }
+
     /// The path of a view is never empty: no path of its own means the site's root.
     #[must_use]
     pub(crate) fn or_root(self) -> Self {
         if self.0.is_empty() { Self("/") } else { self }
+    }
+}
+
+impl From<Path<&str>> for Path {
+    fn from(path: Path<&str>) -> Self {
+        path.kept()
     }
 }
 

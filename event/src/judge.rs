@@ -11,10 +11,11 @@ use crate::limits::{
     CLOCK_SKEW_MAX, PROPS_BYTES_MAX, PROPS_KEYS_MAX, REFERRER_BYTES_MAX, TIMESTAMP_MIN,
     USER_ID_BYTES_MAX,
 };
-use crate::model::{Event, EventRef, Props};
+use crate::model::{Context, Event, EventRef, Props};
 use crate::request::{EventRequest, Scalar, Value};
 
-/// Judges a request. `edge_id` makes the id of an event that brought none.
+/// Judges a request. `edge_id` makes the id of an event that brought none. The event has no context
+/// yet: that depends on who sent it.
 ///
 /// # Errors
 /// [`InvalidEvent`] with every rule the request breaks.
@@ -43,6 +44,9 @@ pub fn judge<'r>(
     let id = faults.take(judge_id(&request.event_id, site_id));
     let referrer = faults.take(bounded(&request.referrer, "referrer", REFERRER_BYTES_MAX));
     let props = judge_props(&request.props, &mut faults);
+    for (detail, value) in &request.details {
+        faults.take(optional(value, detail.name()));
+    }
 
     let (
         Some(site_id),
@@ -69,6 +73,7 @@ pub fn judge<'r>(
         received_at,
         referrer,
         props,
+        context: Context::default(),
     })
 }
 

@@ -15,9 +15,9 @@ pub mod wire;
 pub use fault::{Fault, InvalidEvent};
 pub use fields::{EventId, EventType, IdOrigin, Path, SiteId};
 pub use judge::{judge, parse};
-pub use model::{Event, EventRef};
+pub use model::{Context, Event, EventRef, UserOrigin};
 pub use referrer::ReferrerPart;
-pub use request::EventRequest;
+pub use request::{Detail, EventRequest};
 
 /// Event types that count as views unless configured otherwise.
 pub const VIEW_TYPES: [&str; 3] = ["page_view", "pageview", "view"];
@@ -32,6 +32,8 @@ pub mod limits {
     pub const USER_ID_BYTES_MAX: usize = 256;
     pub const EVENT_ID_BYTES_MAX: usize = 128;
     pub const REFERRER_BYTES_MAX: usize = 2048;
+    /// One text of an event's context: seven values of 255 bytes with a tab between.
+    pub const CONTEXT_BYTES_MAX: usize = 7 * 255 + 6;
     pub const PROPS_KEYS_MAX: usize = 30;
     /// Keys and values together, as they are stored.
     pub const PROPS_BYTES_MAX: usize = 64 * 1024;

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use chrono::{DateTime, Utc};
 
 use crate::fields::{EventId, EventType, Path, SiteId};
+use crate::limits::CONTEXT_BYTES_MAX;
 use crate::request::Scalar;
 
 /// An event that obeys every rule of the contract. Times are whole milliseconds.
@@ -25,6 +26,96 @@ pub struct Event {
     /// At most 30 pairs, each key once, in the order sent. Numbers and booleans stand as JSON
     /// writes them; a key whose value was null is left out.
     pub props: Vec<(String, String)>,
+    pub context: Context,
+}
+
+/// What is known of an event beside its client's words. A text is empty where nothing is known, and
+/// at most [`CONTEXT_BYTES_MAX`] bytes long.
+///
+/// Those of several values have them in one order, with a tab between: so many columns would cost
+/// more than the event itself, and few of their combinations occur.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Context<T = String> {
+    /// Host of the page.
+    pub hostname: T,
+    /// Channel, source, and the campaign: utm_source, utm_medium, utm_campaign, utm_term and
+    /// utm_content.
+    pub source: T,
+    /// Browser, its major version, system, device, bot.
+    pub agent: T,
+    /// Country, region, city.
+    pub place: T,
+    /// `en` or `en-US`.
+    pub language: T,
+    /// `small`, `medium`, `large` or `wide`.
+    pub screen: T,
+    pub user_origin: UserOrigin,
+}
+
+/// Who made an event's user_id.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum UserOrigin {
+    #[default]
+    Client,
+    /// A keyed hash, made at the edge.
+    Edge,
+}
+
+impl<T: AsRef<str>> Context<T> {
+    /// The same in borrowed texts.
+    pub fn as_deref(&self) -> Context<&str> {
+        Context {
+            hostname: self.hostname.as_ref(),
+            source: self.source.as_ref(),
+            agent: self.agent.as_ref(),
+            place: self.place.as_ref(),
+            language: self.language.as_ref(),
+            screen: self.screen.as_ref(),
+            user_origin: self.user_origin,
+        }
+    }
+
+    fn kept(&self) -> Context {
+        let Context {
+            hostname,
+            source,
+            agent,
+            place,
+            language,
+            screen,
+            user_origin,
+        } = self.as_deref();
+        Context {
+            hostname: hostname.to_owned(),
+            source: source.to_owned(),
+            agent: agent.to_owned(),
+            place: place.to_owned(),
+            language: language.to_owned(),
+            screen: screen.to_owned(),
+            user_origin,
+        }
+    }
+}
+
+impl<'t> Context<&'t str> {
+    /// Its texts, in the order in which they are written.
+    pub(crate) fn texts(&self) -> [(&'static str, &'t str); 6] {
+        [
+            ("hostname", self.hostname),
+            ("source", self.source),
+            ("agent", self.agent),
+            ("place", self.place),
+            ("language", self.language),
+            ("screen", self.screen),
+        ]
+    }
+
+    /// The name of a text that is too long.
+    pub(crate) fn too_long(&self) -> Option<&'static str> {
+        let mut texts = self.texts().into_iter();
+        let too_long = texts.find(|(_, text)| text.len() > CONTEXT_BYTES_MAX);
+        too_long.map(|(name, _)| name)
+    }
 }
 
 /// The same in texts of others: of the request that it was judged from, or of an [`Event`].
@@ -39,6 +130,7 @@ pub struct EventRef<'t> {
     pub received_at: DateTime<Utc>,
     pub referrer: &'t str,
     pub(crate) props: Props<'t>,
+    pub context: Context<&'t str>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -82,6 +174,7 @@ impl<'t> From<&'t Event> for EventRef<'t> {
             received_at: event.received_at,
             referrer: &event.referrer,
             props: Props::Kept(&event.props),
+            context: event.context.as_deref(),
         }
     }
 }
@@ -102,6 +195,7 @@ impl From<EventRef<'_>> for Event {
             received_at: event.received_at,
             referrer: event.referrer.to_owned(),
             props,
+            context: event.context.kept(),
         }
     }
 }

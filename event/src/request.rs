@@ -5,7 +5,8 @@ mod plain;
 
 use std::borrow::Cow;
 
-use crate::fault::Fault;
+use crate::fault::{Fault, whole_chars};
+use crate::limits::REFERRER_BYTES_MAX;
 use crate::referrer::ReferrerPart;
 use plain::Plain;
 
@@ -23,6 +24,69 @@ pub struct EventRequest<'a> {
     pub(crate) event_id: Value<'a>,
     pub(crate) referrer: Value<'a>,
     pub(crate) props: Value<'a>,
+    /// What else it said, in the order sent.
+    pub(crate) details: Vec<(Detail, Value<'a>)>,
+}
+
+/// A field that says where an event happened: the edge makes the event's
+/// [`Context`](crate::Context) of these. All are texts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Detail {
+    /// The page's address.
+    Url,
+    Hostname,
+    Ref,
+    Source,
+    UtmSource,
+    UtmMedium,
+    UtmCampaign,
+    UtmTerm,
+    UtmContent,
+    Country,
+    Region,
+    City,
+    Browser,
+    BrowserVersion,
+    System,
+    Device,
+    Language,
+    Screen,
+    /// The visitor's address. Used, never stored.
+    Ip,
+    /// The visitor's user agent. Used, never stored.
+    UserAgent,
+}
+
+impl Detail {
+    /// Each with its name.
+    pub const ALL: [(&'static str, Self); 20] = [
+        ("url", Self::Url),
+        ("hostname", Self::Hostname),
+        ("ref", Self::Ref),
+        ("source", Self::Source),
+        ("utm_source", Self::UtmSource),
+        ("utm_medium", Self::UtmMedium),
+        ("utm_campaign", Self::UtmCampaign),
+        ("utm_term", Self::UtmTerm),
+        ("utm_content", Self::UtmContent),
+        ("country", Self::Country),
+        ("region", Self::Region),
+        ("city", Self::City),
+        ("browser", Self::Browser),
+        ("browser_version", Self::BrowserVersion),
+        ("system", Self::System),
+        ("device", Self::Device),
+        ("language", Self::Language),
+        ("screen", Self::Screen),
+        ("ip", Self::Ip),
+        ("user_agent", Self::UserAgent),
+    ];
+
+    /// Its name in a request.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        Self::ALL[self as usize].0
+    }
 }
 
 /// A JSON value. JSON null reads as absent.
@@ -95,7 +159,7 @@ impl<'a> EventRequest<'a> {
         pairs: impl IntoIterator<Item = (Cow<'a, str>, Cow<'a, str>)>,
     ) -> Result<Self, Fault> {
         let mut request = Self::default();
-        let mut seen = 0_u8;
+        let mut seen = 0_u32;
         for (name, value) in pairs {
             let (bit, name, field) = match request.field(&name) {
                 None | Some((_, "props", _)) => continue,
@@ -120,11 +184,42 @@ impl<'a> EventRequest<'a> {
                 Cow::Borrowed(text) => part.of(text),
                 Cow::Owned(text) => Cow::Owned(part.of(&text).into_owned()),
             };
+            if referrer.len() > REFERRER_BYTES_MAX {
+                let end = whole_chars(referrer, REFERRER_BYTES_MAX);
+                *referrer = match std::mem::take(referrer) {
+                    Cow::Borrowed(text) => Cow::Borrowed(&text[..end]),
+                    Cow::Owned(mut text) => {
+                        text.truncate(end);
+                        Cow::Owned(text)
+                    }
+                };
+            }
         }
+    }
+
+    /// The path as it was sent, with all that follows it.
+    #[must_use]
+    pub fn path(&self) -> Option<&str> {
+        self.path.text()
+    }
+
+    /// What it says of a detail, if that is a text.
+    #[must_use]
+    pub fn detail(&self, wanted: Detail) -> Option<&str> {
+        let mut details = self.details.iter();
+        let found = details.find(|(detail, _)| *detail == wanted);
+        found.and_then(|(_, value)| value.text())
+    }
+
+    /// Whether it has any.
+    #[must_use]
+    pub fn has_details(&self) -> bool {
+        !self.details.is_empty()
     }
 
     /// As new, but for the room of its props.
     fn clear(&mut self) -> Props<'a> {
+        self.details.clear();
         let props = std::mem::take(&mut self.props);
         for text in [
             &mut self.site_id,
@@ -157,7 +252,22 @@ impl<'a> EventRequest<'a> {
             "event_id" => (5, "event_id", &mut self.event_id),
             "referrer" => (6, "referrer", &mut self.referrer),
             "props" => (7, "props", &mut self.props),
-            _ => return None,
+            _ => {
+                let mut all = Detail::ALL.into_iter();
+                let (name, detail) = all.find(|(known, _)| *known == name)?;
+                self.details.push((detail, Value::Absent));
+                let (_, value) = self.details.last_mut()?;
+                (8 + detail as u8, name, value)
+            }
         })
+    }
+}
+
+impl Value<'_> {
+    fn text(&self) -> Option<&str> {
+        match self {
+            Self::String(text) => Some(text),
+            _ => None,
+        }
     }
 }

@@ -9,7 +9,7 @@ use prost::encoding::{WireType, encode_varint, encoded_len_varint};
 use uuid::Uuid;
 
 use crate::fields::IdOrigin;
-use crate::model::{Event, EventRef};
+use crate::model::{Event, EventRef, UserOrigin};
 pub use read::{BatchRef, DecodeError, EventBatch, decode, read};
 
 /// `event.proto`, as published.
@@ -79,9 +79,29 @@ fn put_event(value: &mut Vec<u8>, event: &EventRef<'_>) {
         put_text(value, 1, key);
         put_text(value, 2, text);
     });
+    let context = &event.context;
+    put_text(value, 11, context.hostname);
+    put_text(value, 12, context.source);
+    put_text(value, 13, context.agent);
+    put_text(value, 14, context.place);
+    put_text(value, 15, context.language);
+    if !context.screen.is_empty() {
+        put_key_above_15(value, 16, WireType::LengthDelimited);
+        encode_varint(context.screen.len() as u64, value);
+        value.extend_from_slice(context.screen.as_bytes());
+    }
+    if context.user_origin == UserOrigin::Edge {
+        put_key_above_15(value, 17, WireType::Varint);
+        value.push(1);
+    }
 }
 
-/// The key and the length of something with a length. Tags here are below 16, so a key is a byte.
+/// The key of a tag from 16 to 2047.
+fn put_key_above_15(value: &mut Vec<u8>, tag: u32, wire_type: WireType) {
+    encode_varint((tag << 3 | wire_type as u32).into(), value);
+}
+
+/// The key and the length of something with a length. The tag is below 16, so its key is a byte.
 #[inline]
 fn put_head(value: &mut Vec<u8>, tag: u8, bytes: usize) {
     let key = tag << 3 | WireType::LengthDelimited as u8;

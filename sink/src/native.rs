@@ -9,7 +9,7 @@ use std::borrow::Cow;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use dictionary::Dictionary;
-use event::{EventRef, IdOrigin};
+use event::{EventRef, IdOrigin, UserOrigin};
 
 /// A column of the block.
 pub(crate) struct Column {
@@ -33,7 +33,7 @@ enum Values {
 
 /// The columns, in order. Plain strings stand for the keys of `props`, of which ClickHouse builds a
 /// dictionary itself: sent as one they cost it as much.
-pub(crate) const COLUMNS: [Column; 16] = {
+pub(crate) const COLUMNS: [Column; 23] = {
     const fn texts(name: &'static str, texts: fn(&Columns) -> &Dictionary) -> Column {
         column(name, "LowCardinality(String)", Values::Texts(texts))
     }
@@ -66,6 +66,17 @@ pub(crate) const COLUMNS: [Column; 16] = {
         plain("_partition", "UInt16", |columns| &columns.partition),
         plain("_offset", "UInt64", |columns| &columns.offset),
         plain("_index", "UInt16", |columns| &columns.index),
+        texts("hostname", |columns| &columns.hostname),
+        texts("_source", |columns| &columns.source),
+        texts("_agent", |columns| &columns.agent),
+        texts("_place", |columns| &columns.place),
+        texts("language", |columns| &columns.language),
+        texts("screen", |columns| &columns.screen),
+        plain(
+            "user_origin",
+            "Enum8('client' = 0, 'edge' = 1)",
+            |columns| &columns.user_origin,
+        ),
         column("_log", "UInt32", Values::Log),
         column("_owner", "UInt64", Values::Owner),
     ]
@@ -94,6 +105,13 @@ pub(crate) struct Columns {
     partition: Vec<u8>,
     offset: Vec<u8>,
     index: Vec<u8>,
+    hostname: Dictionary,
+    source: Dictionary,
+    agent: Dictionary,
+    place: Dictionary,
+    language: Dictionary,
+    screen: Dictionary,
+    user_origin: Vec<u8>,
 }
 
 impl Columns {
@@ -129,6 +147,17 @@ impl Columns {
         self.partition.put_u16_le(partition);
         self.offset.put_u64_le(offset);
         self.index.put_u16_le(index);
+        let context = &event.context;
+        self.hostname.push(context.hostname);
+        self.source.push(context.source);
+        self.agent.push(context.agent);
+        self.place.push(context.place);
+        self.language.push(context.language);
+        self.screen.push(context.screen);
+        self.user_origin.put_u8(match context.user_origin {
+            UserOrigin::Client => 0,
+            UserOrigin::Edge => 1,
+        });
         self.rows += 1;
     }
 
@@ -167,6 +196,12 @@ impl Columns {
             &mut self.event_type,
             &mut self.path,
             &mut self.referrer,
+            &mut self.hostname,
+            &mut self.source,
+            &mut self.agent,
+            &mut self.place,
+            &mut self.language,
+            &mut self.screen,
         ] {
             texts.clear();
         }
@@ -183,18 +218,30 @@ impl Columns {
             &mut self.partition,
             &mut self.offset,
             &mut self.index,
+            &mut self.user_origin,
         ] {
             column.clear();
         }
         self
     }
 
-    fn dictionaries(&self) -> [&Dictionary; 4] {
-        [&self.site_id, &self.event_type, &self.path, &self.referrer]
+    fn dictionaries(&self) -> [&Dictionary; 10] {
+        [
+            &self.site_id,
+            &self.event_type,
+            &self.path,
+            &self.referrer,
+            &self.hostname,
+            &self.source,
+            &self.agent,
+            &self.place,
+            &self.language,
+            &self.screen,
+        ]
     }
 
     /// Those whose bytes are sent as they are.
-    fn plain(&self) -> [&Vec<u8>; 11] {
+    fn plain(&self) -> [&Vec<u8>; 12] {
         [
             &self.user_id,
             &self.timestamp,
@@ -207,6 +254,7 @@ impl Columns {
             &self.partition,
             &self.offset,
             &self.index,
+            &self.user_origin,
         ]
     }
 }

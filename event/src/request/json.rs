@@ -38,7 +38,7 @@ impl<'de> Visitor<'de> for RequestVisitor {
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Self::Value, A::Error> {
         let mut request = EventRequest::default();
-        let mut seen = 0_u8;
+        let mut seen = 0_u32;
         while let Some(BorrowedKey(key)) = entries.next_key()? {
             let Some((bit, name, field)) = request.field(&key) else {
                 entries.next_value::<Ignored>()?;

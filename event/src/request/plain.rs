@@ -25,7 +25,7 @@ impl<'a> Plain<'a> {
     /// Reads the request that stands here into `request`; returns where it ends.
     pub(super) fn read(mut self, request: &mut EventRequest<'a>) -> Option<usize> {
         let mut room = request.clear();
-        let mut seen = 0_u8;
+        let mut seen = 0_u32;
         let mut more = self.opens_object()?;
         while more {
             let key = self.key()?;

@@ -11,8 +11,8 @@ use uuid::Uuid;
 
 use super::{BATCH_EVENTS_MAX, SCHEMA_HEADER, SCHEMA_VERSION};
 use crate::fields::{EventId, EventType, IdOrigin, Path, SiteId};
-use crate::limits::{TIMESTAMP_MAX, TIMESTAMP_MIN};
-use crate::model::{Event, EventRef, Props};
+use crate::limits::{CONTEXT_BYTES_MAX, TIMESTAMP_MAX, TIMESTAMP_MIN};
+use crate::model::{Context, Event, EventRef, Props, UserOrigin};
 
 /// The events of one record.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -152,6 +152,8 @@ struct RawEvent<'r> {
     received_at_ms: i64,
     referrer: &'r str,
     props: Range<usize>,
+    context: Context<&'r str>,
+    user_origin: i32,
 }
 
 impl<'r> RawEvent<'r> {
@@ -167,6 +169,8 @@ impl<'r> RawEvent<'r> {
             received_at_ms: 0,
             referrer: "",
             props: props.len()..props.len(),
+            context: Context::default(),
+            user_origin: 0,
         };
         let mut fields = Fields(message);
         while let Some(field) = fields.next()? {
@@ -182,6 +186,13 @@ impl<'r> RawEvent<'r> {
                 8 => event.received_at_ms = fields.number(&field)?.cast_signed(),
                 9 => event.referrer = fields.text(&field)?,
                 10 => props.push(read_prop(fields.bytes(&field)?)?),
+                11 => event.context.hostname = fields.text(&field)?,
+                12 => event.context.source = fields.text(&field)?,
+                13 => event.context.agent = fields.text(&field)?,
+                14 => event.context.place = fields.text(&field)?,
+                15 => event.context.language = fields.text(&field)?,
+                16 => event.context.screen = fields.text(&field)?,
+                17 => event.user_origin = fields.number(&field)? as i32,
                 _ => fields.skip(&field)?,
             }
         }
@@ -198,16 +209,28 @@ impl<'r> RawEvent<'r> {
             1 => IdOrigin::Client,
             other => return Err(format!("unknown id_origin {other}")),
         };
+        let user_origin = match self.user_origin {
+            0 => UserOrigin::Client,
+            1 => UserOrigin::Edge,
+            other => return Err(format!("unknown user_origin {other}")),
+        };
+        if let Some(name) = self.context.too_long() {
+            return Err(format!("{name} has more than {CONTEXT_BYTES_MAX} bytes"));
+        }
         Ok(EventRef {
             id: EventId { uuid, origin },
             site_id: SiteId::new(self.site_id).map_err(|fault| fault.to_string())?,
             event_type: EventType::new(self.event_type).map_err(|fault| fault.to_string())?,
-            path: Path::of(self.path).map_err(|fault| fault.to_string())?,
+            path: Path::normal(self.path).map_err(|fault| fault.to_string())?,
             user_id: self.user_id,
             timestamp: time("timestamp_ms", self.timestamp_ms)?,
             received_at: time("received_at_ms", self.received_at_ms)?,
             referrer: self.referrer,
             props: Props::Read(&[]),
+            context: Context {
+                user_origin,
+                ..self.context
+            },
         })
     }
 }

@@ -5,8 +5,9 @@ use proptest::prelude::*;
 use prost::Message;
 
 use super::*;
-use crate::fields::{EventId, EventType, SiteId};
+use crate::fields::{EventId, EventType, Path, SiteId};
 use crate::limits::{TIMESTAMP_MAX, TIMESTAMP_MIN};
+use crate::model::Context;
 
 impl From<&Event> for proto::Event {
     fn from(event: &Event) -> Self {
@@ -31,6 +32,16 @@ impl From<&Event> for proto::Event {
                     value: value.clone(),
                 })
                 .collect(),
+            hostname: event.context.hostname.clone(),
+            source: event.context.source.clone(),
+            agent: event.context.agent.clone(),
+            place: event.context.place.clone(),
+            language: event.context.language.clone(),
+            screen: event.context.screen.clone(),
+            user_origin: match event.context.user_origin {
+                UserOrigin::Client => proto::UserOrigin::Client.into(),
+                UserOrigin::Edge => proto::UserOrigin::Edge.into(),
+            },
         }
     }
 }
@@ -50,25 +61,57 @@ fn some_event() -> impl Strategy<Value = Event> {
         ),
         text(),
         proptest::collection::vec((text(), text()), 0..4),
+        some_context(),
     )
         .prop_map(
-            |(id, is_client, site, event_type, path, user_id, times, referrer, props)| Event {
-                id: EventId {
-                    uuid: Uuid::from_u128(id),
-                    origin: if is_client {
-                        IdOrigin::Client
-                    } else {
-                        IdOrigin::Edge
+            |(id, is_client, site, event_type, path, user_id, times, referrer, props, context)| {
+                Event {
+                    id: EventId {
+                        uuid: Uuid::from_u128(id),
+                        origin: if is_client {
+                            IdOrigin::Client
+                        } else {
+                            IdOrigin::Edge
+                        },
                     },
+                    site_id: site.parse().unwrap(),
+                    event_type: event_type.parse().unwrap(),
+                    path: path.parse().unwrap(),
+                    user_id,
+                    timestamp: DateTime::from_timestamp_millis(times.0).unwrap(),
+                    received_at: DateTime::from_timestamp_millis(times.1).unwrap(),
+                    referrer,
+                    props,
+                    context,
+                }
+            },
+        )
+}
+
+fn some_context() -> impl Strategy<Value = Context> {
+    let text = || "[a-z\t\u{e9}]{0,3}";
+    (
+        text(),
+        text(),
+        text(),
+        text(),
+        text(),
+        text(),
+        any::<bool>(),
+    )
+        .prop_map(
+            |(hostname, source, agent, place, language, screen, is_edge)| Context {
+                hostname,
+                source,
+                agent,
+                place,
+                language,
+                screen,
+                user_origin: if is_edge {
+                    UserOrigin::Edge
+                } else {
+                    UserOrigin::Client
                 },
-                site_id: site.parse().unwrap(),
-                event_type: event_type.parse().unwrap(),
-                path: path.parse().unwrap(),
-                user_id,
-                timestamp: DateTime::from_timestamp_millis(times.0).unwrap(),
-                received_at: DateTime::from_timestamp_millis(times.1).unwrap(),
-                referrer,
-                props,
             },
         )
 }
@@ -110,7 +153,11 @@ fn record(events: &[Event]) -> Vec<u8> {
 
 /// A change of a record that may well leave it one: bytes that mean something to protobuf.
 fn mutation() -> impl Strategy<Value = (proptest::sample::Index, bool, Vec<u8>)> {
-    let heads = (0_u8..12, 0_u8..8).prop_map(|(tag, wire_type)| vec![tag << 3 | wire_type]);
+    let heads = (0_u64..19, 0_u64..8).prop_map(|(tag, wire_type)| {
+        let mut key = Vec::new();
+        encode_varint(tag << 3 | wire_type, &mut key);
+        key
+    });
     let bytes = prop_oneof![
         heads.clone(),
         (0_u8..24).prop_map(|length| vec![length]),
@@ -136,6 +183,7 @@ fn a_field_that_is_there_again_counts_as_prost_takes_it() {
         received_at: TIMESTAMP_MIN,
         referrer: String::new(),
         props: Vec::new(),
+        context: Context::default(),
     };
     let later = TIMESTAMP_MIN.timestamp_millis() as u64 + 1;
     let number = |tag: u8, number: u64| {
@@ -156,12 +204,16 @@ fn a_field_that_is_there_again_counts_as_prost_takes_it() {
         number(2, (1 << 32) + 1),
         number(7, later),
         number(8, later),
-        // Unknown: a number, eight bytes, a text, a group, four bytes.
-        number(11, 300),
-        vec![12 << 3 | 1, 1, 2, 3, 4, 5, 6, 7, 8],
-        vec![13 << 3 | 2, 1, b'x'],
-        vec![14 << 3 | 3, 1 << 3, 5, 14 << 3 | 4],
-        vec![15 << 3 | 5, 1, 2, 3, 4],
+        vec![11 << 3 | 2, 1, b'h'],
+        vec![15 << 3 | 2, 2, b'e', b'n'],
+        vec![0x82, 1, 1, b'w'],
+        vec![0x88, 1, 1],
+        // Unknown, tags 18 to 22: a number, eight bytes, a text, a group, four bytes.
+        vec![0x90, 1, 0xac, 2],
+        vec![0x99, 1, 1, 2, 3, 4, 5, 6, 7, 8],
+        vec![0xa2, 1, 1, b'x'],
+        vec![0xab, 1, 1 << 3, 5, 0xac, 1],
+        vec![0xb5, 1, 1, 2, 3, 4],
     ];
     let plain = encode(&event);
     for field in fields {
@@ -234,6 +286,27 @@ mod proto {
         pub(super) referrer: String,
         #[prost(message, repeated, tag = "10")]
         pub(super) props: Vec<Prop>,
+        #[prost(string, tag = "11")]
+        pub(super) hostname: String,
+        #[prost(string, tag = "12")]
+        pub(super) source: String,
+        #[prost(string, tag = "13")]
+        pub(super) agent: String,
+        #[prost(string, tag = "14")]
+        pub(super) place: String,
+        #[prost(string, tag = "15")]
+        pub(super) language: String,
+        #[prost(string, tag = "16")]
+        pub(super) screen: String,
+        #[prost(enumeration = "UserOrigin", tag = "17")]
+        pub(super) user_origin: i32,
+    }
+
+    #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
+    #[repr(i32)]
+    pub(super) enum UserOrigin {
+        Client = 0,
+        Edge = 1,
     }
 
     #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, prost::Enumeration)]
@@ -264,11 +337,18 @@ impl TryFrom<proto::Event> for Event {
             Ok(proto::IdOrigin::Client) => IdOrigin::Client,
             Err(_) => return Err(format!("unknown id_origin {}", event.id_origin)),
         };
+        let user_origin = match proto::UserOrigin::try_from(event.user_origin) {
+            Ok(proto::UserOrigin::Client) => UserOrigin::Client,
+            Ok(proto::UserOrigin::Edge) => UserOrigin::Edge,
+            Err(_) => return Err(format!("unknown user_origin {}", event.user_origin)),
+        };
         Ok(Self {
             id: EventId { uuid, origin },
             site_id: SiteId::new(event.site_id).map_err(|fault| fault.to_string())?,
             event_type: EventType::new(event.event_type).map_err(|fault| fault.to_string())?,
-            path: event.path.parse().map_err(|fault| format!("{fault}"))?,
+            path: Path::normal(&event.path)
+                .map_err(|fault| fault.to_string())?
+                .into(),
             user_id: event.user_id,
             timestamp: time("timestamp_ms", event.timestamp_ms)?,
             received_at: time("received_at_ms", event.received_at_ms)?,
@@ -278,6 +358,15 @@ impl TryFrom<proto::Event> for Event {
                 .into_iter()
                 .map(|prop| (prop.key, prop.value))
                 .collect(),
+            context: Context {
+                hostname: event.hostname,
+                source: event.source,
+                agent: event.agent,
+                place: event.place,
+                language: event.language,
+                screen: event.screen,
+                user_origin,
+            },
         })
     }
 }

@@ -1,6 +1,7 @@
 //! `event.proto` as published describes what is written, field by field.
 
 use event::wire::{BatchEncoder, PROTO, encode};
+use event::{Context, Event, UserOrigin};
 use prost_reflect::{
     DescriptorPool, DynamicMessage, Kind, MessageDescriptor, ReflectMessage, Value,
 };
@@ -34,6 +35,18 @@ fn a_reader_generated_from_event_proto_reads_every_field() {
         .to_string(),
     )
     .unwrap();
+    let event = Event {
+        context: Context {
+            hostname: "shop.example".to_owned(),
+            source: "Referral\tx.example\t\t\t\t\t".to_owned(),
+            agent: "Firefox\t145\tLinux\tdesktop\t".to_owned(),
+            place: "DE\t\t".to_owned(),
+            language: "de-DE".to_owned(),
+            screen: "wide".to_owned(),
+            user_origin: UserOrigin::Edge,
+        },
+        ..event
+    };
     let batch_id = Uuid::from_u128(7);
     let mut encoder = BatchEncoder::new(batch_id);
     encoder.push(&encode(&event));
@@ -62,6 +75,13 @@ fn a_reader_generated_from_event_proto_reads_every_field() {
             Value::I64(received_at().timestamp_millis()),
         ),
         ("referrer", text("https://x.example/")),
+        ("hostname", text("shop.example")),
+        ("source", text("Referral\tx.example\t\t\t\t\t")),
+        ("agent", text("Firefox\t145\tLinux\tdesktop\t")),
+        ("place", text("DE\t\t")),
+        ("language", text("de-DE")),
+        ("screen", text("wide")),
+        ("user_origin", Value::EnumNumber(1)),
     ] {
         assert_eq!(*field(event, name), value, "{name}");
     }

@@ -5,7 +5,7 @@ use event::limits::{
     CLOCK_SKEW_MAX, EVENT_ID_BYTES_MAX, EVENT_TYPE_BYTES_MAX, PATH_BYTES_MAX, PROPS_BYTES_MAX,
     PROPS_KEYS_MAX, REFERRER_BYTES_MAX, SITE_ID_BYTES_MAX, TIMESTAMP_MIN, USER_ID_BYTES_MAX,
 };
-use event::{EventRequest, IdOrigin};
+use event::{Detail, EventRequest, IdOrigin, ReferrerPart};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
@@ -501,4 +501,39 @@ fn pairs_are_the_same_request_as_an_object_of_strings() {
     }
     let empty = pairs(&[("site_id", "")]).unwrap().unwrap_err();
     assert_eq!(empty.faults.len(), 2);
+}
+
+#[test]
+fn a_detail_is_a_text_and_any_text_is_one() {
+    for (name, detail) in Detail::ALL {
+        assert_eq!(detail.name(), name);
+        let fault = format!("{name} must be a string");
+        assert_eq!(refused(name, 5), fault);
+        assert_eq!(refused(name, json!({"a": {}})), fault);
+        with(name, Value::Null).unwrap();
+        with(name, text_of(100_000)).unwrap();
+        let body = json!({"site_id": "s", "event_type": "e", name: "x\ny"}).to_string();
+        let request = EventRequest::from_json(&body).unwrap();
+        assert_eq!(request.detail(detail), Some("x\ny"));
+        assert!(request.has_details());
+        let twice = format!(r#"{{"site_id":"s","event_type":"e","{name}":"a","{name}":"b"}}"#);
+        let refused = EventRequest::from_json(&twice).unwrap_err().to_string();
+        assert!(refused.contains("given twice"), "{refused}");
+    }
+}
+
+#[test]
+fn a_referrer_that_is_too_long_is_cut() {
+    let long = format!(
+        "https://r.example/{}\u{e9}",
+        "x".repeat(REFERRER_BYTES_MAX - 19)
+    );
+    assert_eq!(long.len(), REFERRER_BYTES_MAX + 1);
+    for escape in ["", "\\/"] {
+        let body = format!(r#"{{"site_id":"s","event_type":"e","referrer":"{long}{escape}"}}"#);
+        let mut request = EventRequest::from_json(&body).unwrap();
+        request.cut_referrer(ReferrerPart::Path);
+        let event = event::parse(&request, received_at(), || EDGE_ID).unwrap();
+        assert_eq!(event.referrer, long[..REFERRER_BYTES_MAX - 1]);
+    }
 }

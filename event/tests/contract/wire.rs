@@ -1,5 +1,7 @@
 //! The encoding: what is written is read back, and what is not a record errs and never panics.
 
+use event::Path;
+use event::limits::CONTEXT_BYTES_MAX;
 use event::wire::{
     BATCH_EVENTS_MAX, BatchEncoder, DecodeError, EventBatch, SCHEMA_VERSION, decode, encode,
     partition_of,
@@ -123,6 +125,23 @@ fn an_event_that_breaks_the_contract_names_its_index_and_its_fault() {
     };
     assert_eq!(index, 1);
     assert!(reason.starts_with("site_id"), "{reason}");
+}
+
+#[test]
+fn a_text_of_the_context_has_a_limit() {
+    for (bytes, is_good) in [(CONTEXT_BYTES_MAX, true), (CONTEXT_BYTES_MAX + 1, false)] {
+        let mut batch = one();
+        batch.events[0].context.source = "x".repeat(bytes);
+        let decoded = decode(SCHEMA, Some(&record(&batch)));
+        assert_eq!(decoded == Ok(batch), is_good);
+    }
+}
+
+#[test]
+fn a_path_is_read_as_it_was_written() {
+    let mut batch = one();
+    batch.events[0].path = Path::normal("/?p=12#/about").unwrap().into();
+    assert_eq!(decode(SCHEMA, Some(&record(&batch))), Ok(batch));
 }
 
 #[test]

@@ -40,6 +40,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "no statistics of columns",
         sql: include_str!("../../clickhouse/0006_no_statistics.sql"),
     },
+    Migration {
+        version: 7,
+        name: "context of events",
+        sql: include_str!("../../clickhouse/0007_context_of_events.sql"),
+    },
 ];
 
 /// Stands for the database's name where a statement must not depend on who runs it.

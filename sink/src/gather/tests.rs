@@ -31,6 +31,7 @@ fn event(id: u128, origin: IdOrigin) -> Event {
         received_at: time,
         referrer: String::new(),
         props: Vec::new(),
+        context: event::Context::default(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The encoder against a decoder that knows the format from its description alone.
 
 use chrono::DateTime;
-use event::{Event, EventId};
+use event::{Context, Event, EventId};
 use proptest::prelude::*;
 use uuid::Uuid;
 
@@ -10,12 +10,13 @@ use super::*;
 /// A row as ClickHouse would show it.
 #[derive(Debug, Clone, PartialEq)]
 struct Row {
-    texts: [String; 5],
+    texts: [String; 11],
     timestamp: i64,
     props: Vec<(String, String)>,
     event_id: Uuid,
     origin: u8,
     lag_ms: i64,
+    user_origin: u8,
     place: (u16, u64, u16),
     log: u32,
     owner: u64,
@@ -117,6 +118,10 @@ fn decode(block: &[u8]) -> Option<Vec<Row>> {
     let mut integers = Vec::new();
     for (column, Column { kind, .. }) in COLUMNS.into_iter().enumerate().skip(7) {
         head(&mut reader, column)?;
+        if kind == "LowCardinality(String)" {
+            texts.push(reader.low_cardinality(rows)?);
+            continue;
+        }
         integers.push(match kind {
             "Int64" | "UInt64" => reader.integers::<8>(rows)?,
             "UInt32" => reader.integers::<4>(rows)?,
@@ -149,8 +154,9 @@ fn decode(block: &[u8]) -> Option<Vec<Row>> {
                 integers[5][row] as u64,
                 integers[6][row] as u16,
             ),
-            log: integers[7][row] as u32,
-            owner: integers[8][row] as u64,
+            user_origin: integers[7][row] as u8,
+            log: integers[8][row] as u32,
+            owner: integers[9][row] as u64,
         }
     };
     Some((0..rows).map(row).collect())
@@ -168,7 +174,10 @@ prop_compose! {
         millis in 946_684_800_000_i64..7_258_118_400_000,
         lag in 0..1_000_000_i64,
         props in proptest::collection::vec((".{0,10}", ".{0,10}"), 0..4),
+        context in proptest::collection::vec(".{0,10}", 6),
+        user_by_edge in any::<bool>(),
     ) -> Event {
+        let [hostname, source, agent, place, language, screen] = context.try_into().unwrap();
         let uuid = Uuid::from_u128(id);
         let origin = if client { IdOrigin::Client } else { IdOrigin::Edge };
         Event {
@@ -181,6 +190,15 @@ prop_compose! {
             received_at: DateTime::from_timestamp_millis(millis + lag).unwrap(),
             referrer,
             props,
+            context: Context {
+                hostname,
+                source,
+                agent,
+                place,
+                language,
+                screen,
+                user_origin: if user_by_edge { UserOrigin::Edge } else { UserOrigin::Client },
+            },
         }
     }
 }
@@ -192,6 +210,12 @@ fn expected(event: &Event, place: (u16, u64, u16)) -> Row {
         event.path.as_str(),
         &event.user_id,
         &event.referrer,
+        &event.context.hostname,
+        &event.context.source,
+        &event.context.agent,
+        &event.context.place,
+        &event.context.language,
+        &event.context.screen,
     ];
     Row {
         texts: texts.map(str::to_owned),
@@ -201,6 +225,7 @@ fn expected(event: &Event, place: (u16, u64, u16)) -> Row {
         origin: u8::from(event.id.origin == IdOrigin::Client),
         lag_ms: (event.received_at - event.timestamp).num_milliseconds(),
         place,
+        user_origin: u8::from(event.context.user_origin == UserOrigin::Edge),
         log: LOG,
         owner: u64::from(place.0) + 100,
     }
@@ -289,6 +314,7 @@ fn columns_whose_memory_was_mostly_unused_are_not_kept() {
         received_at: time,
         referrer: String::new(),
         props: Vec::new(),
+        context: Context::default(),
     };
     let mut columns = Columns::default();
     let fill = |columns: &mut Columns, rows| {

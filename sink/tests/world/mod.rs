@@ -335,6 +335,7 @@ pub(crate) fn event(number: u64) -> Event {
         received_at: time("2025-11-16T10:00:00Z"),
         referrer: "https://example.com/".to_owned(),
         props: vec![("plan".to_owned(), "free".to_owned())],
+        context: event::Context::default(),
     }
 }
 
