@@ -1,6 +1,7 @@
-//! Reaching ClickHouse: the `clickhouse` section, the client, the migrations.
+//! Reaching ClickHouse: the `clickhouse` section, the client, the migrations, the rollups.
 
 mod migrations;
+pub mod rollups;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use chrono::NaiveDate;
 use clickhouse::Row;
+use infra::clickhouse::rollups::{self, Grain};
 use serde::Deserialize;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -145,9 +146,8 @@ impl Part {
     fn of(row: &PartRow) -> Option<Self> {
         const DAY: u32 = 86_400;
         let of_months = match row.table.as_str() {
-            "stats_month" | "paths_month" => true,
-            "events" | "stats_day" | "stats_quarter_hour" | "paths_day" => false,
-            _ => return None,
+            "events" => false,
+            table => rollups::named(table)?.grain == Grain::Month,
         };
         let days = match (row.max_time, row.max_date) {
             // It does not tell: any.

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use clickhouse::Client;
+use infra::clickhouse::rollups;
 use infra::http::Readiness;
 use infra::retry::Backoff;
 use tokio::time::{sleep, timeout};
@@ -72,7 +73,12 @@ async fn ask(client: &Client, database: &str, months_are_filled: bool) -> Result
 }
 
 async fn holds(client: &Client, database: &str, sql: &str) -> Result<bool, String> {
-    let asked = client.query(sql).param("database", database);
+    let rollups = rollups::ALL.iter().map(|rollup| rollup.table);
+    let tables: Vec<_> = rollups.chain(["events"]).collect();
+    let asked = client
+        .query(sql)
+        .param("database", database)
+        .param("tables", tables.as_slice());
     match timeout(ASK_TIMEOUT, asked.fetch_one::<bool>()).await {
         Err(_) => Err(format!("ClickHouse did not answer in {ASK_TIMEOUT:?}")),
         Ok(Err(error)) => Err(format!("ClickHouse cannot be asked: {error}")),

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 use chrono::{DateTime, Datelike, NaiveDate, TimeDelta};
 use clickhouse::{Client, Row};
+use infra::clickhouse::rollups::{self, Grain, Partition, Rollup, STATS_MONTH, Source};
 use serde::Deserialize;
 use tracing::{info, warn};
 use uuid::Uuid;
@@ -69,87 +70,30 @@ pub(crate) struct Mends {
     pub(crate) is_active: bool,
 }
 
-/// A table that views fill.
-struct Rollup {
-    table: &'static str,
-    /// The number of the partition a row is in.
-    partition: &'static str,
-    /// The day a row is of, since 1970.
-    day: &'static str,
-    unit: Unit,
-    /// Its rows, from `events`.
-    rows: &'static str,
+/// The partition of a rollup that a day is in, and the day, or the first of the month, that is made
+/// anew for it.
+fn place(rollup: &Rollup, day: NaiveDate) -> (u32, NaiveDate) {
+    let year = day.year().cast_unsigned();
+    let partition = match rollup.partition {
+        Partition::Month => year * 100 + day.month(),
+        Partition::Year => year,
+    };
+    let first = match rollup.grain {
+        Grain::QuarterHour | Grain::Day => day,
+        Grain::Month => day - TimeDelta::days(i64::from(day.day0())),
+    };
+    (partition, first)
 }
 
-/// What a rollup is partitioned by, and what is made anew at a time.
-#[derive(Clone, Copy)]
-enum Unit {
-    DaysOfMonth,
-    DaysOfYear,
-    MonthsOfYear,
-}
-
-const STATS_MONTH: Rollup = Rollup {
-    table: "stats_month",
-    partition: "toYear(month)",
-    day: "toUInt16(month)",
-    unit: Unit::MonthsOfYear,
-    rows: include_str!("../sql/mend/stats_month.sql"),
-};
-
-const ROLLUPS: [Rollup; 5] = [
-    Rollup {
-        table: "stats_quarter_hour",
-        partition: "toYYYYMM(time)",
-        day: "toUInt16(toDate(time))",
-        unit: Unit::DaysOfMonth,
-        rows: include_str!("../sql/mend/stats_quarter_hour.sql"),
-    },
-    Rollup {
-        table: "stats_day",
-        partition: "toYear(date)",
-        day: "toUInt16(date)",
-        unit: Unit::DaysOfYear,
-        rows: include_str!("../sql/mend/stats_day.sql"),
-    },
-    STATS_MONTH,
-    Rollup {
-        table: "paths_day",
-        partition: "toYYYYMM(date)",
-        day: "toUInt16(date)",
-        unit: Unit::DaysOfMonth,
-        rows: include_str!("../sql/mend/paths_day.sql"),
-    },
-    Rollup {
-        table: "paths_month",
-        partition: "toYear(month)",
-        day: "toUInt16(month)",
-        unit: Unit::MonthsOfYear,
-        rows: include_str!("../sql/mend/paths_month.sql"),
-    },
-];
-
-impl Unit {
-    /// The partition a day is in, and the day (or first of the month) that is made anew for it.
-    fn place(self, day: NaiveDate) -> (u32, NaiveDate) {
-        let year = day.year().cast_unsigned();
-        match self {
-            Self::DaysOfMonth => (year * 100 + day.month(), day),
-            Self::DaysOfYear => (year, day),
-            Self::MonthsOfYear => (year, day - TimeDelta::days(i64::from(day.day0()))),
-        }
+/// What is to be made anew, per partition, in days since 1970.
+fn places(rollup: &Rollup, days: &BTreeSet<u16>) -> BTreeMap<u32, BTreeSet<u16>> {
+    let mut places: BTreeMap<u32, BTreeSet<u16>> = BTreeMap::new();
+    for day in days {
+        let (partition, first) = place(rollup, date(*day));
+        let number = first.signed_duration_since(date(0)).num_days();
+        places.entry(partition).or_default().insert(number as u16);
     }
-
-    /// What is to be made anew, per partition, in days since 1970.
-    fn places(self, days: &BTreeSet<u16>) -> BTreeMap<u32, BTreeSet<u16>> {
-        let mut places: BTreeMap<u32, BTreeSet<u16>> = BTreeMap::new();
-        for day in days {
-            let (partition, first) = self.place(date(*day));
-            let number = first.signed_duration_since(date(0)).num_days();
-            places.entry(partition).or_default().insert(number as u16);
-        }
-        places
-    }
+    places
 }
 
 /// The date of a day since 1970.
@@ -219,7 +163,7 @@ impl Mender {
 
     /// Makes `days` of every rollup anew.
     pub(crate) async fn mend(&self, days: &BTreeSet<u16>, reason: &str) -> anyhow::Result<()> {
-        let work = async |id| self.make_anew(id, &ROLLUPS, days, None, reason).await;
+        let work = async |id| self.make_anew(id, &rollups::ALL, days, None, reason).await;
         self.alone(reason, work).await
     }
 
@@ -247,7 +191,7 @@ impl Mender {
                 differing.len(),
                 days.len()
             );
-            self.make_anew(id, &ROLLUPS, &differing, Some(owner), reason)
+            self.make_anew(id, &rollups::ALL, &differing, Some(owner), reason)
                 .await
         };
         self.alone(reason, work).await
@@ -270,7 +214,7 @@ impl Mender {
                 return Ok(());
             }
             filled = months.len();
-            self.make_anew(id, &[STATS_MONTH], &months, None, reason)
+            self.make_anew(id, &[&STATS_MONTH], &months, None, reason)
                 .await
         };
         self.alone(reason, work).await?;
@@ -336,7 +280,7 @@ impl Mender {
     async fn make_anew(
         &self,
         id: Uuid,
-        rollups: &[Rollup],
+        rollups: &[&Rollup],
         days: &BTreeSet<u16>,
         keep: Option<u64>,
         reason: &str,
@@ -349,7 +293,7 @@ impl Mender {
         self.fences.shut_takeovers_out(keep).await?;
         self.fences.drain(Instant::now()).await?;
         for rollup in rollups {
-            for (partition, days) in rollup.unit.places(days) {
+            for (partition, days) in places(rollup, days) {
                 self.rebuild(id, rollup, partition, &days, gate).await?;
             }
         }
@@ -371,23 +315,16 @@ impl Mender {
         days: &BTreeSet<u16>,
         gate: u64,
     ) -> anyhow::Result<()> {
-        let Rollup {
-            table,
-            partition: number,
-            day,
-            rows,
-            ..
-        } = rollup;
+        let table = rollup.table;
         let new = Draft::unfinished(id, table);
         let days: Vec<u16> = days.iter().copied().collect();
         let context = || format!("make partition {partition} of {table} anew");
+        let insert = |sql| rollup.sql(sql, Source::Events).replace("{draft}", &new);
         for statement in [
             format!("DROP TABLE IF EXISTS {new} SYNC"),
             format!("CREATE TABLE {new} AS {table}"),
-            format!(
-                "INSERT INTO {new} SELECT * FROM {table} WHERE {number} = {{partition:UInt32}} AND NOT has({{days:Array(UInt16)}}, {day})"
-            ),
-            format!("INSERT INTO {new} {rows}"),
+            insert(include_str!("../sql/rollup/keep.sql")),
+            insert(include_str!("../sql/rollup/rebuild.sql")),
         ] {
             self.client
                 .query(&statement)
@@ -405,7 +342,7 @@ impl Mender {
             mend: id,
             gate,
             partition,
-            table: (*table).to_owned(),
+            table: table.to_owned(),
         };
         // What was inserted since it was read would be swapped out.
         if !self
@@ -441,7 +378,7 @@ impl Mender {
     /// Leaves nothing half done, and nothing that could be swapped in later; says that it ended, and
     /// lets the sinks go on unless another mend is being made.
     async fn put_away(&self, id: Uuid) -> anyhow::Result<()> {
-        let tables = ROLLUPS.map(|rollup| rollup.table);
+        let tables = rollups::ALL.map(|rollup| rollup.table);
         self.drafts.put_away(id, &tables).await?;
         self.note(id, Duration::ZERO, &BTreeSet::new(), "ended")
             .await?;
@@ -471,17 +408,17 @@ mod tests {
     fn days_are_made_anew_within_the_partitions_they_are_in() {
         // 2024-12-31 and 2025-01-01.
         let days = BTreeSet::from([20_088, 20_089]);
-        let partitions = |unit: Unit| unit.places(&days).into_iter().collect::<Vec<_>>();
+        let partitions = |rollup: &Rollup| places(rollup, &days).into_iter().collect::<Vec<_>>();
         assert_eq!(
-            partitions(Unit::DaysOfMonth),
+            partitions(&rollups::PATHS_DAY),
             [(202_412, [20_088].into()), (202_501, [20_089].into())]
         );
         assert_eq!(
-            partitions(Unit::DaysOfYear),
+            partitions(&rollups::STATS_DAY),
             [(2024, [20_088].into()), (2025, [20_089].into())]
         );
         assert_eq!(
-            partitions(Unit::MonthsOfYear),
+            partitions(&STATS_MONTH),
             [(2024, [20_058].into()), (2025, [20_089].into())],
             "the first days of the months"
         );

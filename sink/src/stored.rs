@@ -4,10 +4,13 @@
 use std::collections::{BTreeSet, HashSet};
 
 use anyhow::Context;
+use chrono::Datelike;
 use clickhouse::{Client, Row};
+use infra::clickhouse::rollups;
 use serde::Deserialize;
 use uuid::Uuid;
 
+use crate::mend::date;
 use crate::plan::Range;
 use crate::window::{self, Memory, Window};
 
@@ -296,17 +299,26 @@ impl Stored {
         &self,
         days: &BTreeSet<u16>,
     ) -> anyhow::Result<BTreeSet<u16>> {
-        let days: Vec<u16> = days.iter().copied().collect();
+        let compared = include_str!("../sql/rollup/compared.sql").replace(
+            "{wanted}",
+            "toDate(period) IN (SELECT toStartOfInterval(toDate(arrayJoin({days:Array(UInt16)})), INTERVAL 1 {unit})::Date)",
+        );
+        let sql = include_str!("../sql/rollup/differing_days.sql").replace("{compared}", &compared);
+        let listed: Vec<u16> = days.iter().copied().collect();
         let differing = self
             .client
-            .query(include_str!("../sql/differing_days.sql"))
-            .param("days", days.as_slice())
+            .query(&rollups::union_all(&sql))
+            .param("days", listed.as_slice())
             .with_setting("max_bytes_before_external_group_by", "200000000")
             .with_setting("max_threads", "2")
             .fetch_all::<u16>()
             .await
             .context("compare rollups with the rows")?;
-        Ok(differing.into_iter().collect())
+        // A month stands for its first day among them.
+        let month = |day: u16| date(day).with_day(1);
+        let of_month = |first: u16| days.iter().find(|day| month(**day) == month(first));
+        let named = |day: u16| days.get(&day).or_else(|| of_month(day)).copied();
+        Ok(differing.into_iter().filter_map(named).collect())
     }
 
     /// Months, as their first day since 1970, of which `stats_month` does not hold the events that

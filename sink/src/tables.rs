@@ -2,17 +2,13 @@
 
 use anyhow::{Context, bail};
 use clickhouse::Client;
+use infra::clickhouse::rollups;
 
-/// Rows go through all of these, and the ledger: a block sent again must be dropped by each.
-const TABLES: [&str; 7] = [
-    "events",
-    "stats_quarter_hour",
-    "stats_day",
-    "stats_month",
-    "paths_day",
-    "paths_month",
-    "ledger",
-];
+/// Rows go through all of these: a block sent again must be dropped by each.
+fn all() -> Vec<&'static str> {
+    let rollups = rollups::ALL.iter().map(|rollup| rollup.table);
+    ["events", "ledger"].into_iter().chain(rollups).collect()
+}
 
 /// The least window that [`check`] lets pass, in blocks.
 pub(crate) const BLOCKS_REMEMBERED: u64 = 10_000;
@@ -83,17 +79,15 @@ async fn missing(client: &Client) -> anyhow::Result<Vec<String>> {
         Err(error) if format!("{error:#}").contains("Code: 81") => Vec::new(),
         Err(error) => return Err(error),
     };
-    Ok(TABLES
-        .iter()
-        .filter(|table| !present.iter().any(|name| name == *table))
-        .map(|table| (*table).to_owned())
-        .collect())
+    let is_missing = |table: &&str| !present.iter().any(|name| name == table);
+    let missing = all().into_iter().filter(is_missing);
+    Ok(missing.map(str::to_owned).collect())
 }
 
 async fn names(client: &Client, sql: &str) -> anyhow::Result<Vec<String>> {
     client
         .query(sql)
-        .param("tables", TABLES.as_slice())
+        .param("tables", all().as_slice())
         .fetch_all::<String>()
         .await
         .context("look at the tables")

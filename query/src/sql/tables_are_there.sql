@@ -1,4 +1,3 @@
-SELECT count() = 6
+SELECT count() = length({tables:Array(String)})
 FROM system.tables
-WHERE database = {database:String}
-  AND name IN ('events', 'stats_day', 'stats_quarter_hour', 'stats_month', 'paths_day', 'paths_month')
+WHERE database = {database:String} AND name IN {tables:Array(String)}

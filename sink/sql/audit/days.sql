@@ -5,15 +5,7 @@ FROM
 (
     SELECT toUInt16(toDate(timestamp)) AS day, count() AS found, false AS is_month FROM events GROUP BY day
     UNION ALL
-    SELECT toUInt16(toDate(time)) AS day, count() AS found, false AS is_month FROM stats_quarter_hour GROUP BY day
-    UNION ALL
-    SELECT toUInt16(date) AS day, count() AS found, false AS is_month FROM stats_day GROUP BY day
-    UNION ALL
-    SELECT toUInt16(date) AS day, count() AS found, false AS is_month FROM paths_day GROUP BY day
-    UNION ALL
-    SELECT toUInt16(month) AS day, count() AS found, true AS is_month FROM stats_month GROUP BY day
-    UNION ALL
-    SELECT toUInt16(month) AS day, count() AS found, true AS is_month FROM paths_month GROUP BY day
+{of_rollups}
 )
 GROUP BY day
 ORDER BY day

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 use chrono::{Datelike, NaiveDate};
+use infra::clickhouse::rollups::{Grain, named};
 
 pub use report::{Fault, Finding, Key, Kind, Offsets, Partition, Report, Rollup, Subject, Wrong};
 
@@ -191,7 +192,7 @@ pub(crate) async fn differing_days(
         else {
             continue;
         };
-        if key.table.ends_with("_month") {
+        if named(key.table).is_some_and(|rollup| rollup.grain == Grain::Month) {
             months.insert(day);
         } else {
             days.insert(day);

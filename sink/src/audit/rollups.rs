@@ -6,61 +6,20 @@ use std::collections::BTreeMap;
 use anyhow::Context;
 use chrono::{Datelike, NaiveDate};
 use clickhouse::Row;
+use infra::clickhouse::rollups::{self, Figures as Counted, Grain, Rollup, Source};
 use serde::Deserialize;
 
 use super::Options;
-use super::report::{Finding, Findings, Key, Kind, Rollup, Subject};
+use super::report::{self, Finding, Findings, Key, Kind, Subject};
 use super::tables::{Patience, Tables};
 use crate::mend::date;
 
 /// A difference that stays the same over so many further looks is none that is on its way.
 const STEADY_LOOKS: u32 = 2;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Period {
-    Day,
-    Month,
-}
-
-struct Comparison {
-    table: &'static str,
-    period: Period,
-    has_path: bool,
-    sql: &'static str,
-}
-
-const COMPARISONS: [Comparison; 5] = [
-    Comparison {
-        table: "stats_quarter_hour",
-        period: Period::Day,
-        has_path: false,
-        sql: include_str!("../../sql/audit/stats_quarter_hour.sql"),
-    },
-    Comparison {
-        table: "stats_day",
-        period: Period::Day,
-        has_path: false,
-        sql: include_str!("../../sql/audit/stats_day.sql"),
-    },
-    Comparison {
-        table: "stats_month",
-        period: Period::Month,
-        has_path: false,
-        sql: include_str!("../../sql/audit/stats_month.sql"),
-    },
-    Comparison {
-        table: "paths_day",
-        period: Period::Day,
-        has_path: true,
-        sql: include_str!("../../sql/audit/paths_day.sql"),
-    },
-    Comparison {
-        table: "paths_month",
-        period: Period::Month,
-        has_path: true,
-        sql: include_str!("../../sql/audit/paths_month.sql"),
-    },
-];
+/// The keys that a query compares.
+const WANTED: &str = "toDate(period) BETWEEN toDate({from:UInt16}) AND toDate({to:UInt16})
+        AND cityHash64(site, page) % {shares:UInt64} = {share:UInt64}";
 
 /// A day, and the most rows that a table has of it.
 #[derive(Debug, Clone, Copy, Row, Deserialize)]
@@ -107,75 +66,64 @@ pub(super) struct Comparing<'a> {
 }
 
 impl Comparing<'_> {
-    pub(super) async fn run(mut self) -> anyhow::Result<Vec<Rollup>> {
+    pub(super) async fn run(mut self) -> anyhow::Result<Vec<report::Rollup>> {
         (self.progress)("look which days there are");
         let days = self.days().await?;
-        let mut rollups = Vec::with_capacity(COMPARISONS.len());
-        for comparison in &COMPARISONS {
-            rollups.push(self.rollup(comparison, &days).await?);
+        let mut results = Vec::with_capacity(rollups::ALL.len());
+        for rollup in rollups::ALL {
+            results.push(self.rollup(rollup, &days).await?);
         }
-        Ok(rollups)
+        Ok(results)
     }
 
     /// Every day that `events` or a rollup knows.
     async fn days(&self) -> anyhow::Result<Vec<Day>> {
-        let days: Vec<Day> = self
-            .tables
-            .client()
-            .query(include_str!("../../sql/audit/days.sql"))
-            .fetch_all()
-            .await
-            .context("look which days there are")?;
-        Ok(days)
+        let of_rollups = rollups::union_all(include_str!("../../sql/rollup/days.sql"));
+        let sql = include_str!("../../sql/audit/days.sql").replace("{of_rollups}", &of_rollups);
+        let days = self.tables.client().query(&sql).fetch_all().await;
+        days.context("look which days there are")
     }
 
-    async fn rollup(&mut self, comparison: &Comparison, days: &[Day]) -> anyhow::Result<Rollup> {
-        let periods = periods(
-            days,
-            comparison.period,
-            (self.options.from, self.options.to),
-        );
-        let period = match comparison.period {
-            Period::Day => "day",
-            Period::Month => "month",
-        };
-        let mut rollup = Rollup {
-            table: comparison.table,
+    async fn rollup(&mut self, rollup: &Rollup, days: &[Day]) -> anyhow::Result<report::Rollup> {
+        let bounds = (self.options.from, self.options.to);
+        let periods = periods(days, rollup.grain, bounds);
+        let mut result = report::Rollup {
+            table: rollup.table,
             periods: 0,
-            period,
+            period: rollup.unit(),
             keys: 0,
             events: 0,
             keys_differing: 0,
             sound: true,
         };
         for span in spans(&periods, self.options.rows_at_once) {
-            rollup.periods += span.periods;
+            result.periods += span.periods;
             let (first, all) = (date(span.from), periods.len());
-            let done = rollup.periods;
-            let step = format!("{}: {first}, {period} {done} of {all}", comparison.table);
+            let (done, period) = (result.periods, result.period);
+            let step = format!("{}: {first}, {period} {done} of {all}", rollup.table);
             (self.progress)(&step);
             for share in 0..span.shares {
-                self.span(comparison, span, share, &mut rollup).await?;
+                self.span(rollup, span, share, &mut result).await?;
             }
         }
-        rollup.sound = rollup.keys_differing == 0;
-        Ok(rollup)
+        result.sound = result.keys_differing == 0;
+        Ok(result)
     }
 
     /// Compares a span. A reader may see raw rows some milliseconds before their rollups, and the
     /// sink goes on: what differs is looked at again until it does not, or stays as it is.
     async fn span(
         &mut self,
-        comparison: &Comparison,
+        rollup: &Rollup,
         span: Span,
         share: u64,
-        rollup: &mut Rollup,
+        result: &mut report::Rollup,
     ) -> anyhow::Result<()> {
-        let mut compared = self.compare(comparison, span, share).await?;
+        let mut compared = self.compare(rollup, span, share).await?;
         let mut suspects = suspects(std::mem::take(&mut compared.differences));
         let mut steady = 0;
         while !suspects.is_empty() && steady < STEADY_LOOKS && self.patience.wait().await {
-            compared = self.compare(comparison, span, share).await?;
+            compared = self.compare(rollup, span, share).await?;
             let now = self::suspects(std::mem::take(&mut compared.differences));
             let count = suspects.len();
             let is_same = |(key, figures): (&KeyOf, &Figures)| {
@@ -188,28 +136,25 @@ impl Comparing<'_> {
                 .filter(|(key, _)| suspects.contains_key(key))
                 .collect();
         }
-        rollup.keys += compared.keys;
-        rollup.events += compared.events;
+        result.keys += compared.keys;
+        result.events += compared.events;
         if suspects.is_empty() {
             return Ok(());
         }
-        rollup.keys_differing += compared.differing;
+        result.keys_differing += compared.differing;
         self.findings.omitted += compared.differing.saturating_sub(suspects.len() as u64);
         for (key, figures) in suspects {
-            self.findings.push(finding(comparison, key, figures));
+            self.findings.push(finding(rollup, key, figures));
         }
         Ok(())
     }
 
-    async fn compare(
-        &self,
-        comparison: &Comparison,
-        span: Span,
-        share: u64,
-    ) -> anyhow::Result<Compared> {
+    async fn compare(&self, rollup: &Rollup, span: Span, share: u64) -> anyhow::Result<Compared> {
+        let compared = include_str!("../../sql/rollup/compared.sql").replace("{wanted}", WANTED);
+        let sql = include_str!("../../sql/rollup/audit.sql").replace("{compared}", &compared);
         self.tables
             .client()
-            .query(comparison.sql)
+            .query(&rollup.sql(&sql, Source::Events))
             .param("from", span.from)
             .param("to", span.to)
             .param("shares", span.shares)
@@ -218,10 +163,7 @@ impl Comparing<'_> {
             .await
             .with_context(|| {
                 let (from, to) = (date(span.from), date(span.to));
-                format!(
-                    "compare {} from {from} to {to} with events",
-                    comparison.table
-                )
+                format!("compare {} from {from} to {to} with events", rollup.table)
             })
     }
 }
@@ -250,10 +192,11 @@ fn suspects(differences: Vec<Difference>) -> BTreeMap<KeyOf, Figures> {
     differences.into_iter().map(suspect).collect()
 }
 
-fn finding(comparison: &Comparison, key: KeyOf, figures: Figures) -> Finding {
+fn finding(rollup: &Rollup, key: KeyOf, figures: Figures) -> Finding {
     let (site_id, time, event_type, path) = key;
     let Figures { events, users } = figures;
-    let table = comparison.table;
+    let table = rollup.table;
+    let has_path = rollup.figures == Counted::Paths;
     let what = if events.0 == 0 {
         format!("{} events that are not in events", events.1)
     } else if events.0 != events.1 {
@@ -261,12 +204,12 @@ fn finding(comparison: &Comparison, key: KeyOf, figures: Figures) -> Finding {
     } else {
         format!("{} users instead of {}", users.1, users.0)
     };
-    let named = if comparison.has_path {
+    let named = if has_path {
         format!("{site_id} {event_type} {path:?}")
     } else {
         format!("{site_id} {event_type}")
     };
-    let users = (!comparison.has_path).then_some(users);
+    let users = (!has_path).then_some(users);
     Finding {
         kind: Kind::Rollup,
         text: format!("{table}, {time}, {named}: {what}"),
@@ -275,7 +218,7 @@ fn finding(comparison: &Comparison, key: KeyOf, figures: Figures) -> Finding {
             site_id,
             time,
             event_type,
-            path: comparison.has_path.then_some(path),
+            path: has_path.then_some(path),
             events_expected: events.0,
             events_found: events.1,
             users_expected: users.map(|users| users.0),
@@ -288,17 +231,17 @@ fn finding(comparison: &Comparison, key: KeyOf, figures: Figures) -> Finding {
 /// that the bounds cut is taken whole.
 fn periods(
     days: &[Day],
-    period: Period,
+    grain: Grain,
     (from, to): (Option<NaiveDate>, Option<NaiveDate>),
 ) -> BTreeMap<u16, (u16, u64)> {
     let mut periods: BTreeMap<u16, (u16, u64)> = BTreeMap::new();
     for day in days {
         let at = date(day.day);
         let mut rows = day.rows;
-        let (first, last) = match period {
-            Period::Day if rows == 0 => continue,
-            Period::Day => (at, at),
-            Period::Month => {
+        let (first, last) = match grain {
+            Grain::QuarterHour | Grain::Day if rows == 0 => continue,
+            Grain::QuarterHour | Grain::Day => (at, at),
+            Grain::Month => {
                 rows = rows.max(day.month_rows);
                 let first = at.with_day(1).unwrap_or(at);
                 let next = first.checked_add_months(chrono::Months::new(1));
@@ -392,10 +335,10 @@ mod tests {
         );
         let november = (day("2025-11-01"), (day("2025-11-30"), 14));
         assert_eq!(
-            periods(&days, Period::Month, bounds),
+            periods(&days, Grain::Month, bounds),
             BTreeMap::from([november])
         );
         let last = (day("2025-11-30"), (day("2025-11-30"), 3));
-        assert_eq!(periods(&days, Period::Day, bounds), BTreeMap::from([last]));
+        assert_eq!(periods(&days, Grain::Day, bounds), BTreeMap::from([last]));
     }
 }
