@@ -43,6 +43,9 @@ const ROLLUPS: [Rollup; 5] = [
     },
 ];
 
+/// Whether a raw row is of a bot: its agent ends with the bot's name.
+const OF_A_BOT: &str = r"_agent != '' AND _agent NOT LIKE '%\t'";
+
 /// The tables that a block passes through, raw rows first.
 pub const TABLES: [&str; 6] = [
     "events",
@@ -102,6 +105,7 @@ impl Rollup {
             key_of_row,
             has_users,
         } = self;
+        let (key, key_of_row) = (format!("{key}, bot"), format!("{key_of_row}, {OF_A_BOT}"));
         let (raw_users, rolled_users) = if *has_users {
             (
                 "uniqExactIf(user_id, user_id != '')",

@@ -153,7 +153,7 @@ async fn analysts_read_and_do_not_write() {
     })
     .await;
     for refused in [
-        "INSERT INTO weir.paths_day VALUES ('s', today(), 't', '/', 1)",
+        "INSERT INTO weir.paths_day VALUES ('s', today(), 't', '/', 0, 1)",
         "SELECT * FROM file('/etc/passwd', 'LineAsString')",
         "SELECT * FROM url('http://127.0.0.1:1/', 'LineAsString')",
         "DROP TABLE weir.events",

@@ -142,14 +142,14 @@ async fn roll_up(world: &World, table: &str, users: &str) {
     let users = format!("uniqCombined64StateIf(17)(user_id, {users})");
     let columns = match table {
         "stats_quarter_hour" => {
-            format!("toStartOfFifteenMinutes(timestamp) AS time, event_type, count(), {users}")
+            format!("toStartOfFifteenMinutes(timestamp) AS time, event_type, 0, count(), {users}")
         }
-        "stats_day" => format!("toDate(timestamp) AS date, event_type, count(), {users}"),
+        "stats_day" => format!("toDate(timestamp) AS date, event_type, 0, count(), {users}"),
         "stats_month" => {
-            format!("toStartOfMonth(timestamp) AS month, event_type, count(), {users}")
+            format!("toStartOfMonth(timestamp) AS month, event_type, 0, count(), {users}")
         }
-        "paths_day" => "toDate(timestamp) AS date, event_type, path, count()".to_owned(),
-        _ => "toStartOfMonth(timestamp) AS month, event_type, path, count()".to_owned(),
+        "paths_day" => "toDate(timestamp) AS date, event_type, path, 0, count()".to_owned(),
+        _ => "toStartOfMonth(timestamp) AS month, event_type, path, 0, count()".to_owned(),
     };
     sql(world, &format!("TRUNCATE TABLE {table}")).await;
     let insert = format!("INSERT INTO {table} SELECT site_id, {columns} FROM events GROUP BY ALL");
@@ -530,6 +530,64 @@ async fn a_damaged_count_is_told_in_each_rollup() {
     }
 }
 
+/// As many events and users, of another kind.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_of_a_bot_that_counts_as_one_of_a_person_is_told_and_mended_by_a_seal() {
+    let world = stored().await;
+    sql(
+        &world,
+        r"ALTER TABLE events UPDATE _agent = '\t\t\t\tGooglebot' WHERE path = '/page/3'",
+    )
+    .await;
+    let people = world.number("SELECT countIf(bot = '') FROM events").await;
+    let bots = world.number("SELECT countIf(bot != '') FROM events").await;
+    assert!(people > 0 && bots > 0, "{people} people, {bots} bots");
+    let found = findings(&world).await;
+    let told: Vec<_> = found.iter().map(|finding| finding.text.as_str()).collect();
+    let all = people + bots;
+    let of_types = |key: &str| {
+        [
+            format!("{key}, site-abc-123 page_view: {all} events instead of {people}"),
+            format!("{key}, site-abc-123 page_view of bots: 0 events instead of {bots}"),
+        ]
+    };
+    let of_paths = |key: &str| {
+        [
+            format!(
+                "{key}, site-abc-123 page_view \"/page/3\": {bots} events that are not in events"
+            ),
+            format!(
+                "{key}, site-abc-123 page_view \"/page/3\" of bots: 0 events instead of {bots}"
+            ),
+        ]
+    };
+    let expected = [
+        of_types("stats_quarter_hour, 2025-11-15 10:00:00"),
+        of_types("stats_day, 2025-11-15"),
+        of_types("stats_month, 2025-11-01"),
+        of_paths("paths_day, 2025-11-15"),
+        of_paths("paths_month, 2025-11-01"),
+    ];
+    assert_eq!(told, expected.concat());
+
+    let day = "2025-11-15".parse().unwrap();
+    sink::seal::seal(&world.config, &world.clickhouse, day, day)
+        .await
+        .unwrap();
+    let found = findings(&world).await;
+    assert!(found.is_empty(), "{found:#?}");
+    for table in [
+        "stats_quarter_hour",
+        "stats_day",
+        "stats_month",
+        "paths_day",
+        "paths_month",
+    ] {
+        let counted = format!("SELECT sumIf(events, bot = 1) FROM {table}");
+        assert_eq!(world.number(&counted).await, bots, "{table}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_user_that_is_missing_in_a_state_is_told() {
     let tables = ["stats_quarter_hour", "stats_day", "stats_month"];
@@ -560,7 +618,7 @@ async fn a_key_without_rows_and_rows_without_a_key_are_told() {
     let world = stored().await;
     sql(
         &world,
-        "INSERT INTO paths_day SELECT 'nobody', toDate('1999-12-31'), 'view', '/', 3",
+        "INSERT INTO paths_day SELECT 'nobody', toDate('1999-12-31'), 'view', '/', 0, 3",
     )
     .await;
     sql(&world, "TRUNCATE TABLE stats_quarter_hour").await;

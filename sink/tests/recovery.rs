@@ -144,6 +144,7 @@ async fn a_rollup_that_holds_as_many_other_events_is_made_anew() {
         "arrayReduce('uniqCombined64State(17)', emptyArrayString()) AS users",
         "finalizeAggregation(users) = 0",
     );
+    const BOTS: (&str, &str) = ("toUInt8(1) AS bot", "bot = 1");
     for (table, (swapped_in, is_swapped_in)) in [
         ("stats_quarter_hour", OTHERS),
         ("stats_day", OTHERS),
@@ -153,6 +154,9 @@ async fn a_rollup_that_holds_as_many_other_events_is_made_anew() {
         ("stats_quarter_hour", NO_USERS),
         ("stats_day", NO_USERS),
         ("stats_month", NO_USERS),
+        ("stats_quarter_hour", BOTS),
+        ("stats_month", BOTS),
+        ("paths_day", BOTS),
     ] {
         let world = stored(1).await;
         world.send(0, &events(0..20)).await;

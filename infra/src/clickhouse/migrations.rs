@@ -45,6 +45,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "context of events",
         sql: include_str!("../../clickhouse/0007_context_of_events.sql"),
     },
+    Migration {
+        version: 8,
+        name: "bots in rollups",
+        sql: include_str!("../../clickhouse/0008_bots_in_rollups.sql"),
+    },
 ];
 
 /// Stands for the database's name where a statement must not depend on who runs it.
@@ -184,26 +189,33 @@ mod tests {
                     .lines()
                     .find(|line| !line.is_empty() && !line.starts_with("--"))
                     .unwrap();
-                let adds = |line: &str| line.contains("ADD ");
                 // How a column is packed, not what it is.
                 let packs = |line: &str| {
                     let change = line.strip_prefix("MODIFY COLUMN ");
                     let change = change.and_then(|change| change.split_once(' '));
                     change.is_some_and(|(_, change)| change.starts_with("CODEC("))
                 };
+                // What is set may be set twice.
                 let sets = |line: &str| {
-                    let line = line.trim_start();
                     let starts = ["COMMENT COLUMN", "MODIFY COMMENT", "MODIFY SETTING"];
                     starts.iter().any(|start| line.starts_with(start)) || packs(line)
                 };
-                let is_repeatable = if code.starts_with("ALTER TABLE") {
-                    let mut added = statement.lines().filter(|line| adds(line)).peekable();
-                    let mut changes = statement.lines().skip_while(|line| *line != code).skip(1);
-                    // What is set may be set twice.
-                    let only_sets = changes.all(sets);
-                    only_sets
-                        || added.peek().is_some()
-                            && added.all(|line| line.contains("IF NOT EXISTS"))
+                let adds =
+                    |line: &str| line.starts_with("ADD ") && line.contains(" IF NOT EXISTS ");
+                let is_repeatable = if code.ends_with("_mv MODIFY QUERY") {
+                    code.starts_with("ALTER TABLE ")
+                } else if code.starts_with("ALTER TABLE ") {
+                    let changes = statement.lines().skip_while(|line| *line != code).skip(1);
+                    let changes: Vec<_> = changes.map(str::trim_start).collect();
+                    match changes.as_slice() {
+                        // A key grows by a column that the same statement adds, or not at all.
+                        [column, key] if key.starts_with("MODIFY ORDER BY (") => {
+                            let name = column.strip_prefix("ADD COLUMN IF NOT EXISTS ");
+                            let name = name.and_then(|column| column.split_once(' '));
+                            name.is_some_and(|(name, _)| key.ends_with(&format!(", {name})")))
+                        }
+                        changes => changes.iter().all(|line| sets(line) || adds(line)),
+                    }
                 } else {
                     code.starts_with("CREATE OR REPLACE VIEW")
                         || code.starts_with("CREATE") && code.contains("IF NOT EXISTS")

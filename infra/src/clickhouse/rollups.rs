@@ -24,7 +24,7 @@ pub enum Grain {
     Month,
 }
 
-/// What is counted, by what beside site and time.
+/// What is counted, by what beside site and time; bots and people apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Figures {
     /// Events and users, by type.
@@ -129,8 +129,9 @@ impl Rollup {
     /// `{key}` and all `{columns}`, its `{path}`, which is empty where it has none, and `{rows}`,
     /// the columns of its rows as expressions of `events`.
     ///
-    /// Its figures, counted from `{source}`: when a row's `{period}` begins, `{events}` and
-    /// `{users}`, which are 0 where it counts none; `{own_users}` are those that it holds itself.
+    /// Its figures, counted from `{source}`: when a row's `{period}` begins, whether it is of a
+    /// `{bot}`, `{events}` and `{users}`, which are 0 where it counts none; `{own_users}` are those
+    /// that it holds itself.
     #[must_use]
     pub fn sql(&self, template: &str, source: Source) -> String {
         let time = self.time();
@@ -138,9 +139,12 @@ impl Rollup {
             Users => ("''", "", ", users", USERS_OF_EVENTS),
             Paths => ("path", ", path", "", ""),
         };
-        let keyed = |time: &str| format!("site_id, {time}, event_type{by_path}");
-        let key = keyed(time);
-        let rows = keyed(&format!("{} AS {time}", self.period(Source::Events)));
+        let keyed = |time: &str, bot: &str| format!("site_id, {time}, event_type{by_path}, {bot}");
+        let key = keyed(time, "bot");
+        let rows = keyed(
+            &format!("{} AS {time}", self.period(Source::Events)),
+            &format!("{IS_BOT} AS bot"),
+        );
         let partition = match self.partition {
             Partition::Month => "toYYYYMM",
             Partition::Year => "toYear",
@@ -156,6 +160,7 @@ impl Rollup {
             ("{rows}", &format!("{rows}, count() AS events{states}")),
             ("{source}", source.table()),
             ("{period}", &self.period(source)),
+            ("{bot}", source.bot()),
             ("{events}", source.events()),
             ("{users}", source.users(self.figures)),
             (
@@ -181,6 +186,8 @@ impl Rollup {
     }
 }
 
+/// Whether a row of `events` is of a bot: the last text of its agent is then a name.
+pub const IS_BOT: &str = r"(_agent != '' AND NOT endsWith(_agent, '\t'))";
 const USERS_OF_EVENTS: &str = ", uniqCombined64StateIf(17)(user_id, user_id != '') AS users";
 
 impl Source {
@@ -188,6 +195,13 @@ impl Source {
         match self {
             Self::Events => "events",
             Self::Rollup(rollup) => rollup.table,
+        }
+    }
+
+    fn bot(self) -> &'static str {
+        match self {
+            Self::Events => IS_BOT,
+            Self::Rollup(_) => "bot",
         }
     }
 

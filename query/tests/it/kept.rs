@@ -79,7 +79,7 @@ async fn what_is_asked_again_is_counted_again_only_if_its_days_changed() {
     for (delete, left) in [
         ("DELETE FROM stats_day WHERE date = '2025-11-15'", 0),
         (
-            "INSERT INTO stats_day SELECT site_id, '2025-11-15', event_type, events, users FROM stats_day WHERE date = '2025-11-16'",
+            "INSERT INTO stats_day SELECT site_id, '2025-11-15', event_type, bot, events, users FROM stats_day WHERE date = '2025-11-16'",
             1,
         ),
     ] {

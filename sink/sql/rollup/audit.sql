@@ -4,7 +4,7 @@ SELECT
     sum(raw_events) AS events,
     countIf(differs) AS differing,
     groupArrayIf(1000)(
-        (toString(site), toString(period), toString(type), toString(page), raw_events, rolled_events, raw_users, rolled_users),
+        (toString(site), toString(period), toString(type), toString(page), of_bots = 1, raw_events, rolled_events, raw_users, rolled_users),
         differs
     ) AS differences
 FROM

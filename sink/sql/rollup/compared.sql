@@ -6,6 +6,7 @@ SELECT
     period,
     type,
     page,
+    of_bots,
     sum(raw.1) AS raw_events,
     sum(rolled.1) AS rolled_events,
     sum(raw.2) AS raw_users,
@@ -18,21 +19,23 @@ FROM
         {period} AS period,
         event_type AS type,
         {path} AS page,
+        {bot} AS of_bots,
         ({events}, {users}) AS raw,
         (toUInt64(0), toUInt64(0)) AS rolled
     FROM {source}
     WHERE {wanted}
-    GROUP BY site, period, type, page
+    GROUP BY site, period, type, page, of_bots
     UNION ALL
     SELECT
         site_id AS site,
         {time} AS period,
         event_type AS type,
         {path} AS page,
+        bot AS of_bots,
         (toUInt64(0), toUInt64(0)) AS raw,
         (sum(events), {own_users}) AS rolled
     FROM {table}
     WHERE {wanted}
-    GROUP BY site, period, type, page
+    GROUP BY site, period, type, page, of_bots
 )
-GROUP BY site, period, type, page
+GROUP BY site, period, type, page, of_bots

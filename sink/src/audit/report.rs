@@ -186,6 +186,8 @@ pub struct Key {
     pub event_type: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
+    /// Whether it counts events of bots.
+    pub bot: bool,
     pub events_expected: u64,
     pub events_found: u64,
     #[serde(skip_serializing_if = "Option::is_none")]

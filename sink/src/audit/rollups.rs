@@ -52,9 +52,9 @@ struct Compared {
     differences: Vec<Difference>,
 }
 
-/// Site, time, type, path; events expected and found, users expected and found.
-type Difference = (String, String, String, String, u64, u64, u64, u64);
-type KeyOf = (String, String, String, String);
+/// Site, time, type, path, whether of bots; events expected and found, users expected and found.
+type Difference = (String, String, String, String, bool, u64, u64, u64, u64);
+type KeyOf = (String, String, String, String, bool);
 
 /// Compares all rollups.
 pub(super) struct Comparing<'a> {
@@ -182,18 +182,18 @@ impl Figures {
 }
 
 fn suspects(differences: Vec<Difference>) -> BTreeMap<KeyOf, Figures> {
-    let suspect = |(site, time, kind, path, events, events_found, users, users_found)| {
+    let suspect = |(site, time, kind, path, bot, events, events_found, users, users_found)| {
         let figures = Figures {
             events: (events, events_found),
             users: (users, users_found),
         };
-        ((site, time, kind, path), figures)
+        ((site, time, kind, path, bot), figures)
     };
     differences.into_iter().map(suspect).collect()
 }
 
 fn finding(rollup: &Rollup, key: KeyOf, figures: Figures) -> Finding {
-    let (site_id, time, event_type, path) = key;
+    let (site_id, time, event_type, path, bot) = key;
     let Figures { events, users } = figures;
     let table = rollup.table;
     let has_path = rollup.figures == Counted::Paths;
@@ -204,11 +204,14 @@ fn finding(rollup: &Rollup, key: KeyOf, figures: Figures) -> Finding {
     } else {
         format!("{} users instead of {}", users.1, users.0)
     };
-    let named = if has_path {
-        format!("{site_id} {event_type} {path:?}")
-    } else {
-        format!("{site_id} {event_type}")
-    };
+    let path = has_path.then_some(path);
+    let mut named = format!("{site_id} {event_type}");
+    if let Some(path) = &path {
+        named.push_str(&format!(" {path:?}"));
+    }
+    if bot {
+        named.push_str(" of bots");
+    }
     let users = (!has_path).then_some(users);
     Finding {
         kind: Kind::Rollup,
@@ -218,7 +221,8 @@ fn finding(rollup: &Rollup, key: KeyOf, figures: Figures) -> Finding {
             site_id,
             time,
             event_type,
-            path: has_path.then_some(path),
+            path,
+            bot,
             events_expected: events.0,
             events_found: events.1,
             users_expected: users.map(|users| users.0),
