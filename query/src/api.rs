@@ -20,7 +20,7 @@ use crate::kept::{self, Kept};
 use crate::keys::KeyRing;
 use crate::params::{Pairs, asks_for_raw_cells};
 use crate::question::{
-    BreakdownQuestion, Faults, SeriesQuestion, SitesQuestion, Slice, StatsQuestion,
+    BreakdownQuestion, Faults, NowQuestion, SeriesQuestion, SitesQuestion, Slice, StatsQuestion,
 };
 use crate::realtime::Live;
 use crate::{breakdown, realtime, sites, stats, timeseries};
@@ -49,7 +49,7 @@ pub(crate) enum Question {
     Series(SeriesQuestion),
     Breakdown(BreakdownQuestion),
     Sites(SitesQuestion),
-    Now(SiteId),
+    Now(NowQuestion),
 }
 
 impl Api {
@@ -143,7 +143,7 @@ impl Question {
 
     fn site(&self) -> Option<&SiteId> {
         match self {
-            Self::Now(site) => Some(site),
+            Self::Now(question) => Some(&question.site_id),
             _ => self.slice().map(|slice| &slice.site_id),
         }
     }
@@ -194,7 +194,7 @@ impl Question {
                 written(&breakdown::answer(figures, &question).await?, format)
             }
             Self::Sites(question) => written(&sites::answer(figures, &question).await?, format),
-            Self::Now(site) => written(&realtime::answer(figures, &site).await?, format),
+            Self::Now(question) => written(&realtime::answer(figures, &question).await?, format),
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::api::{Api, Figures, Question};
 use crate::database::Failure;
 use crate::days::Span;
 use crate::filter::Property;
-use crate::openapi::{BreakdownAnswers, BreakdownPage, Common, Compared, CsvCells};
+use crate::openapi::{BreakdownAnswers, BreakdownPage, Common, Compared, CountedBots, CsvCells};
 use crate::question::BreakdownQuestion;
 use crate::select::{Among, Select};
 use crate::uniques;
@@ -79,7 +79,7 @@ struct Total {
     get,
     path = "/stats/breakdown",
     tag = "stats",
-    params(Common, Compared, BreakdownPage, CsvCells),
+    params(Common, CountedBots, Compared, BreakdownPage, CsvCells),
     responses(BreakdownAnswers)
 )]
 pub(crate) async fn get_breakdown(

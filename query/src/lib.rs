@@ -2,6 +2,7 @@
 
 mod answer;
 mod api;
+mod bots;
 mod breakdown;
 mod buckets;
 mod config;

@@ -10,7 +10,8 @@ pub(crate) use answers::{
     BreakdownAnswers, RealtimeAnswers, SeriesAnswers, SitesAnswers, StatsAnswers,
 };
 pub(crate) use parameters::{
-    BreakdownPage, Common, Compared, CsvCells, LimitOfTen, RealtimeSite, SeriesInterval, SitesPage,
+    BreakdownPage, Common, Compared, CountedBots, CsvCells, LimitOfTen, RealtimeSite,
+    SeriesInterval, SitesPage,
 };
 
 #[derive(OpenApi)]

@@ -4,6 +4,7 @@ use chrono::NaiveDate;
 use chrono_tz::Tz;
 use event::SiteId;
 
+use crate::bots::Bots;
 use crate::days::{DAY_MAX, DAY_MIN};
 use crate::filter::{FILTERS_MAX, Filter, Property};
 use crate::question::{Asked, Compare, Slice};
@@ -15,7 +16,7 @@ pub(crate) const PAGE_MAX: u32 = 1_000_000;
 const SHOWN_CHARS_MAX: usize = 64;
 
 /// All names that some endpoint reads.
-const NAMES: [&str; 15] = [
+const NAMES: [&str; 16] = [
     "site_id",
     "date",
     "start_date",
@@ -25,6 +26,7 @@ const NAMES: [&str; 15] = [
     "path",
     "filter",
     "exact",
+    "bots",
     "compare",
     "limit",
     "page",
@@ -173,13 +175,20 @@ impl<'p> Reader<'p> {
         filters.sort();
         filters.dedup();
         let exact = self.flag("exact");
+        let bots = self.bots();
         Some(Slice {
             site_id: site_id?,
             days,
             zone: zone.unwrap_or(Tz::UTC),
             filters,
             exact,
+            bots,
         })
+    }
+
+    pub(crate) fn bots(&mut self) -> Bots {
+        self.word("bots", Bots::NAMES, Bots::parse)
+            .unwrap_or_default()
     }
 
     fn filters(&mut self) -> Vec<Filter> {

@@ -4,6 +4,7 @@ mod slice;
 
 use event::SiteId;
 
+use crate::bots::Bots;
 use crate::buckets::Interval;
 use crate::filter::{PROPERTIES, Property};
 use crate::params::{LIMIT_DEFAULT, Pairs, Reader, shown};
@@ -41,8 +42,16 @@ pub(crate) struct BreakdownQuestion {
 pub(crate) struct SitesQuestion {
     /// None: all of them.
     pub(crate) among: Option<Vec<SiteId>>,
+    pub(crate) bots: Bots,
     pub(crate) limit: u16,
     pub(crate) page: u32,
+}
+
+/// `GET /stats/realtime`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct NowQuestion {
+    pub(crate) site_id: SiteId,
+    pub(crate) bots: Bots,
 }
 
 /// Every fault, a sentence each, naming the parameter.
@@ -127,21 +136,25 @@ impl SitesQuestion {
     pub(crate) fn parse(pairs: &Pairs) -> Result<Self, Faults> {
         const LIMIT_DEFAULT: u16 = 100;
         let mut reader = Reader::new(pairs);
+        let bots = reader.bots();
         let limit = reader.limit(LIMIT_DEFAULT);
         let page = reader.page();
         reader.finish(Some(Self {
             among: None,
+            bots,
             limit,
             page,
         }))
     }
 }
 
-/// The site that `GET /stats/realtime` asks for.
-pub(crate) fn parse_site(pairs: &Pairs) -> Result<SiteId, Faults> {
-    let mut reader = Reader::new(pairs);
-    let site = reader.site();
-    reader.finish(site)
+impl NowQuestion {
+    pub(crate) fn parse(pairs: &Pairs) -> Result<Self, Faults> {
+        let mut reader = Reader::new(pairs);
+        let site = reader.site();
+        let bots = reader.bots();
+        reader.finish(site.map(|site_id| Self { site_id, bots }))
+    }
 }
 
 #[cfg(test)]

@@ -7,7 +7,6 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use clickhouse::Row;
-use event::SiteId;
 use infra::http::error;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
@@ -15,8 +14,8 @@ use tokio::time::Instant;
 use crate::answer::{Answer, Cell, Csv, wants_events};
 use crate::api::{Api, Figures, Question, count};
 use crate::database::Failure;
-use crate::openapi::{CsvCells, RealtimeAnswers, RealtimeSite};
-use crate::question::parse_site;
+use crate::openapi::{CountedBots, CsvCells, RealtimeAnswers, RealtimeSite};
+use crate::question::NowQuestion;
 use crate::statement::{Parameters, Reads, Statement};
 pub(crate) use live::Live;
 
@@ -53,7 +52,7 @@ struct RealtimeRow {
     get,
     path = "/stats/realtime",
     tag = "stats",
-    params(RealtimeSite, CsvCells),
+    params(RealtimeSite, CountedBots, CsvCells),
     responses(RealtimeAnswers)
 )]
 pub(crate) async fn get_realtime(
@@ -61,16 +60,16 @@ pub(crate) async fn get_realtime(
     headers: HeaderMap,
     Query(pairs): Query<Vec<(String, String)>>,
 ) -> Response {
-    let site = parse_site(&pairs);
+    let question = NowQuestion::parse(&pairs);
     if !wants_events(&headers) {
-        let question = site.map(Question::Now);
+        let question = question.map(Question::Now);
         return api.respond(ROUTE, &headers, &pairs, question).await;
     }
     let asked_at = Instant::now();
-    let response = match site {
+    let response = match question {
         Err(faults) => error(axum::http::StatusCode::BAD_REQUEST, faults),
-        Ok(site) => match api.keys.open(&headers, &site) {
-            Ok(()) => api.live.listen(site),
+        Ok(question) => match api.keys.open(&headers, &question.site_id) {
+            Ok(()) => api.live.listen(question),
             Err(refusal) => *refusal,
         },
     };
@@ -78,11 +77,15 @@ pub(crate) async fn get_realtime(
     response
 }
 
-pub(crate) async fn answer(figures: &Figures, site: &SiteId) -> Result<RealtimeAnswer, Failure> {
+pub(crate) async fn answer(
+    figures: &Figures,
+    question: &NowQuestion,
+) -> Result<RealtimeAnswer, Failure> {
     let now = Utc::now();
     let before = |minutes| (now - TimeDelta::minutes(minutes)).timestamp_millis();
     let mut parameters = Parameters::default();
-    parameters.text("site_id", site.as_str());
+    parameters.text("site_id", question.site_id.as_str());
+    parameters.ints("bots", question.bots.flags());
     parameters.texts("event_types", &figures.view_types);
     parameters.int("since_5m_ms", before(5));
     parameters.int("since_30m_ms", before(30));
@@ -94,7 +97,7 @@ pub(crate) async fn answer(figures: &Figures, site: &SiteId) -> Result<RealtimeA
     };
     let row: RealtimeRow = figures.database.fetch_one(&statement).await?;
     Ok(RealtimeAnswer {
-        site_id: site.as_str().to_owned(),
+        site_id: question.site_id.as_str().to_owned(),
         at: text(now),
         visitors_5m: row.visitors_5m,
         views_5m: row.views_5m,

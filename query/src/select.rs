@@ -7,6 +7,7 @@ mod source;
 
 use event::SiteId;
 
+use crate::bots::Bots;
 use crate::days::Span;
 use crate::filter::{Filter, Op, Property};
 use crate::question::Slice;
@@ -29,6 +30,7 @@ pub(crate) struct Select<'q> {
     /// The types to keep to where no filter names any; none: all.
     pub(crate) view_types: Option<&'q [String]>,
     pub(crate) exact: bool,
+    pub(crate) bots: Bots,
     /// Whether users are asked for; views alone can be had from more rollups.
     pub(crate) users: bool,
 }
@@ -50,6 +52,7 @@ impl<'q> Select<'q> {
             filters: &slice.filters,
             view_types: Some(view_types),
             exact: slice.exact,
+            bots: slice.bots,
             users: true,
         }
     }
@@ -208,7 +211,12 @@ impl<'q> Select<'q> {
         parameters: &mut Parameters,
     ) -> From {
         let wanted = self.conditions(parameters);
-        let relations = source.relations(self.span, bounds, &wanted, parameters);
+        let mut relations = source.relations(self.span, bounds, &wanted, parameters);
+        for relation in &mut relations {
+            if let Some(counts) = self.bots.condition(relation.table) {
+                relation.condition.push_str(&format!(" AND {counts}"));
+            }
+        }
         From::of(&relations, columns)
     }
 

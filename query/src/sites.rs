@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::answer::{Answer, Cell, Csv};
 use crate::api::{Api, Figures, Question};
 use crate::database::Failure;
-use crate::openapi::{CsvCells, SitesAnswers, SitesPage};
+use crate::openapi::{CountedBots, CsvCells, SitesAnswers, SitesPage};
 use crate::question::SitesQuestion;
 use crate::statement::{Parameters, Reads, Statement};
 
@@ -33,10 +33,10 @@ pub(crate) struct Site {
     /// Events of the view types, of all time.
     #[schema(example = 1450)]
     total_views: u64,
-    /// Day in UTC of the first event of any type.
+    /// Day in UTC of the first event of any type, of a person or a bot.
     #[schema(format = Date, example = "2025-11-14")]
     first_date: String,
-    /// Day in UTC of the last event of any type.
+    /// Day in UTC of the last event of any type, of a person or a bot.
     #[schema(format = Date, example = "2025-11-15")]
     last_date: String,
 }
@@ -62,7 +62,7 @@ struct Total {
     get,
     path = "/sites",
     tag = "sites",
-    params(SitesPage, CsvCells),
+    params(SitesPage, CountedBots, CsvCells),
     responses(SitesAnswers)
 )]
 pub(crate) async fn get_sites(
@@ -89,6 +89,7 @@ pub(crate) async fn answer(
         reads: Reads::Rollups,
     };
     parameters.texts("event_types", &figures.view_types);
+    parameters.ints("bots", question.bots.flags());
     parameters.int("limit", question.limit.into());
     let before = (i64::from(question.page) - 1) * i64::from(question.limit);
     parameters.int("offset", before);

@@ -12,7 +12,7 @@ use crate::api::{Api, Figures, Question};
 use crate::database::Failure;
 use crate::days::DayRange;
 use crate::filter::{Filter, Op, Property};
-use crate::openapi::{Common, Compared, CsvCells, LimitOfTen, StatsAnswers};
+use crate::openapi::{Common, Compared, CountedBots, CsvCells, LimitOfTen, StatsAnswers};
 use crate::question::{Asked, StatsQuestion};
 use crate::select::Select;
 use crate::uniques;
@@ -89,7 +89,7 @@ struct TopRow {
     get,
     path = "/stats",
     tag = "stats",
-    params(Common, Compared, LimitOfTen, CsvCells),
+    params(Common, CountedBots, Compared, LimitOfTen, CsvCells),
     responses(StatsAnswers)
 )]
 pub(crate) async fn get_stats(
@@ -106,7 +106,7 @@ pub(crate) async fn get_stats(
     get,
     path = "/stats/aggregated",
     tag = "stats",
-    params(Common, Compared, LimitOfTen, CsvCells),
+    params(Common, CountedBots, Compared, LimitOfTen, CsvCells),
     responses(StatsAnswers)
 )]
 pub(crate) async fn get_stats_aggregated(

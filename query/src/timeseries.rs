@@ -13,7 +13,7 @@ use crate::answer::{Answer, Cell, Csv};
 use crate::api::{Api, Figures, Question};
 use crate::database::Failure;
 use crate::days::{DayRange, Span};
-use crate::openapi::{Common, Compared, CsvCells, SeriesAnswers, SeriesInterval};
+use crate::openapi::{Common, Compared, CountedBots, CsvCells, SeriesAnswers, SeriesInterval};
 use crate::question::{Asked, SeriesQuestion, Slice, too_many_points};
 use crate::select::Select;
 use crate::statement::{Parameters, Reads, Statement};
@@ -78,7 +78,7 @@ struct BucketRow {
     get,
     path = "/stats/timeseries",
     tag = "stats",
-    params(Common, Compared, SeriesInterval, CsvCells),
+    params(Common, CountedBots, Compared, SeriesInterval, CsvCells),
     responses(SeriesAnswers)
 )]
 pub(crate) async fn get_timeseries(

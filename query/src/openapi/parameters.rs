@@ -42,6 +42,15 @@ pub(crate) struct Common {
     exact: Option<bool>,
 }
 
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct CountedBots {
+    /// Whether events of bots are counted: `exclude` leaves them out, `include` counts them with those
+    /// of people, `only` counts them alone. Events from before bots were labelled are of people.
+    #[param(default = "exclude", example = "exclude", nullable = false)]
+    bots: Option<String>,
+}
+
 /// The days to compare with.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]

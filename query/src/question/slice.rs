@@ -4,6 +4,7 @@ use chrono::{Datelike, Days, NaiveDate};
 use chrono_tz::Tz;
 use event::SiteId;
 
+use crate::bots::Bots;
 use crate::days::{DAY_MAX, DAY_MIN, DayRange, Span};
 use crate::filter::Filter;
 
@@ -17,6 +18,7 @@ pub(crate) struct Slice {
     pub(crate) filters: Vec<Filter>,
     /// Whether users are counted one by one, from the raw rows.
     pub(crate) exact: bool,
+    pub(crate) bots: Bots,
 }
 
 /// The days asked for, as the client put it.

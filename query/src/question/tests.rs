@@ -72,6 +72,7 @@ fn each_bad_parameter_is_named() {
         ("limit", "-1"),
         ("limit", "ten"),
         ("exact", "yes"),
+        ("bots", "yes"),
         ("compare", "last_week"),
         ("compare", "previous_year"),
         ("filter", "path"),

@@ -1,4 +1,5 @@
-//! Those who listen to a site share one question in five seconds, however many they are.
+//! Those who listen to a site for the same figures share one query in five seconds, however many they
+//! are.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -7,7 +8,6 @@ use std::time::Duration;
 
 use axum::response::sse::{Event, Sse};
 use axum::response::{IntoResponse, Response};
-use event::SiteId;
 use futures_util::Stream;
 use futures_util::stream::unfold;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
@@ -18,6 +18,7 @@ use tracing::debug;
 
 use crate::answer::unavailable;
 use crate::api::Figures;
+use crate::question::NowQuestion;
 
 const ASK_EVERY: Duration = Duration::from_secs(5);
 
@@ -35,7 +36,7 @@ pub(crate) struct Live(Arc<Hub>);
 
 struct Hub {
     figures: Figures,
-    sites: Mutex<HashMap<SiteId, watch::Sender<News>>>,
+    asked: Mutex<HashMap<NowQuestion, watch::Sender<News>>>,
     places: Arc<Semaphore>,
     asking: TaskTracker,
     shutdown: CancellationToken,
@@ -45,7 +46,7 @@ impl Live {
     pub(crate) fn new(figures: Figures, listeners_max: usize, shutdown: CancellationToken) -> Self {
         Self(Arc::new(Hub {
             figures,
-            sites: Mutex::default(),
+            asked: Mutex::default(),
             places: Arc::new(Semaphore::new(listeners_max.min(Semaphore::MAX_PERMITS))),
             asking: TaskTracker::new(),
             shutdown,
@@ -53,11 +54,11 @@ impl Live {
     }
 
     /// A stream of events, until the client leaves or the service ends.
-    pub(crate) fn listen(&self, site: SiteId) -> Response {
+    pub(crate) fn listen(&self, question: NowQuestion) -> Response {
         let Ok(place) = self.0.places.clone().try_acquire_owned() else {
             return unavailable("too many listen already");
         };
-        let news = self.subscribe(site);
+        let news = self.subscribe(question);
         Sse::new(events(news, place, self.0.shutdown.clone())).into_response()
     }
 
@@ -67,18 +68,18 @@ impl Live {
         self.0.asking.wait().await;
     }
 
-    fn subscribe(&self, site: SiteId) -> watch::Receiver<News> {
-        let mut sites = self.0.sites();
-        if let Some(sender) = sites.get(&site) {
+    fn subscribe(&self, question: NowQuestion) -> watch::Receiver<News> {
+        let mut asked = self.0.asked();
+        if let Some(sender) = asked.get(&question) {
             return sender.subscribe();
         }
         let (sender, receiver) = watch::channel(News::NotYet);
-        sites.insert(site.clone(), sender.clone());
+        asked.insert(question.clone(), sender.clone());
         let hub = self.0.clone();
         self.0.asking.spawn(async move {
             let shutdown = hub.shutdown.clone();
             shutdown
-                .run_until_cancelled(hub.ask_for(site, sender))
+                .run_until_cancelled(hub.ask_for(question, sender))
                 .await;
         });
         receiver
@@ -87,9 +88,9 @@ impl Live {
 
 impl Hub {
     /// Asks as long as anybody listens.
-    async fn ask_for(&self, site: SiteId, sender: watch::Sender<News>) {
+    async fn ask_for(&self, question: NowQuestion, sender: watch::Sender<News>) {
         loop {
-            let answer = super::answer(&self.figures, &site).await;
+            let answer = super::answer(&self.figures, &question).await;
             let news = match answer {
                 Ok(answer) => match serde_json::to_string(&answer) {
                     Ok(text) => News::Figures(text.into()),
@@ -107,17 +108,17 @@ impl Hub {
                 () = sender.closed() => {}
             }
             // Under the lock nobody joins meanwhile.
-            let mut sites = self.sites();
+            let mut asked = self.asked();
             if sender.receiver_count() == 0 {
-                sites.remove(&site);
+                asked.remove(&question);
                 return;
             }
         }
     }
 
-    fn sites(&self) -> MutexGuard<'_, HashMap<SiteId, watch::Sender<News>>> {
+    fn asked(&self) -> MutexGuard<'_, HashMap<NowQuestion, watch::Sender<News>>> {
         // A map is whole at every step that can panic, so a poisoned one is still right.
-        self.sites.lock().unwrap_or_else(PoisonError::into_inner)
+        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -32,6 +32,7 @@ fn asking<T>(zone: Tz, filters: &[Filter], ask: impl FnOnce(Select<'_>) -> T) ->
         filters,
         view_types: Some(&types),
         exact: false,
+        bots: Bots::Exclude,
         users: true,
     })
 }

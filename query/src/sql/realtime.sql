@@ -7,5 +7,6 @@ SELECT
 FROM events
 WHERE site_id = {site_id:String}
   AND event_type IN {event_types:Array(String)}
+  AND has({bots:Array(UInt8)}, _agent != '' AND NOT endsWith(_agent, '\t'))
   AND timestamp > fromUnixTimestamp64Milli({since_30m_ms:Int64}, 'UTC')
   AND timestamp <= fromUnixTimestamp64Milli({now_ms:Int64}, 'UTC')

@@ -1,6 +1,6 @@
 SELECT
     toString(site_id) AS site_id,
-    sumIf(events, event_type IN {event_types:Array(String)}) AS total_views,
+    sumIf(events, event_type IN {event_types:Array(String)} AND has({bots:Array(UInt8)}, bot)) AS total_views,
     toString(min(date)) AS first_date,
     toString(max(date)) AS last_date,
     count() OVER () AS total

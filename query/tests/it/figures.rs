@@ -273,6 +273,7 @@ fn rows() -> Vec<EventRow> {
                 referrer: String::new(),
                 props: Vec::new(),
                 timestamp: first + quarters + within,
+                _agent: String::new(),
             });
         }
     }

@@ -7,7 +7,7 @@ use query::Config;
 use serde_json::Value;
 use tokio::time::timeout;
 
-use crate::world::{DEADLINE, EventRow, World, row};
+use crate::world::{BOT, DEADLINE, EventRow, World, row};
 
 const SITE: [(&str, &str); 1] = [("site_id", "s")];
 const EVENTS: [(&str, &str); 1] = [("accept", "text/event-stream")];
@@ -77,6 +77,30 @@ async fn views_and_visitors_of_the_last_minutes_are_told_once_or_again_and_again
         None,
         "a listener is told of the end"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn listeners_hear_of_people_or_of_bots_as_they_asked() {
+    let world = World::new().await;
+    let bot = EventRow {
+        _agent: BOT.to_owned(),
+        ..ago(1, "view", "b")
+    };
+    world.insert(&[ago(1, "view", "a"), bot.clone(), bot]).await;
+    let mut listening = Vec::new();
+    for (bots, visitors, views) in [(None, 1, 1), (Some("include"), 2, 3), (Some("only"), 1, 2)] {
+        let asked: Vec<_> = SITE
+            .into_iter()
+            .chain(bots.map(|bots| ("bots", bots)))
+            .collect();
+        let mut events = world.get_with("/stats/realtime", &asked, &EVENTS).await;
+        let (_, told) = next(&mut events).await.unwrap();
+        assert_figures(&told, [visitors; 2], [views; 2]);
+        // Who comes next joins those who asked for the same, and no others.
+        listening.push(events);
+    }
+    drop(listening);
+    world.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,6 +1,7 @@
 //! The query service against the real engine.
 #![expect(clippy::unwrap_used, reason = "tests, and the helpers they share")]
 
+mod bots;
 mod dice;
 mod differential;
 mod engine;

@@ -39,7 +39,7 @@ async fn months_that_an_upgrade_left_empty_are_told_until_they_are_filled() {
     let world = filled.beside().await;
     world.wait_until_ready_is(503, "weir migrate").await;
     sql(
-        "INSERT INTO stats_month SELECT site_id, toStartOfMonth(date), event_type, events, users FROM stats_day",
+        "INSERT INTO stats_month SELECT site_id, toStartOfMonth(date), event_type, bot, events, users FROM stats_day",
     )
     .await;
     world.wait_until_ready_is(200, "ready").await;
@@ -147,7 +147,7 @@ async fn the_description_of_the_api_holds() {
     let (status, document) = world.json("/openapi.json", &[]).await;
     assert_eq!(status, 200);
     assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
-    const COMMON: [&str; 10] = [
+    const COMMON: [&str; 11] = [
         "site_id",
         "date",
         "start_date",
@@ -157,6 +157,7 @@ async fn the_description_of_the_api_holds() {
         "path",
         "filter",
         "exact",
+        "bots",
         "compare",
     ];
     for (path, common, own) in [
@@ -164,8 +165,8 @@ async fn the_description_of_the_api_holds() {
         ("/stats/aggregated", &COMMON, &["limit"]),
         ("/stats/timeseries", &COMMON, &["interval"]),
         ("/stats/breakdown", &COMMON, &["property", "limit", "page"]),
-        ("/stats/realtime", &["site_id"], &[]),
-        ("/sites", &[], &["limit", "page"]),
+        ("/stats/realtime", &["site_id", "bots"], &[]),
+        ("/sites", &[], &["limit", "page", "bots"]),
     ] {
         let operation = &document["paths"][path]["get"];
         let parameters = operation["parameters"].as_array().unwrap();

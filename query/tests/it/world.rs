@@ -27,6 +27,10 @@ pub(crate) struct World {
     task: JoinHandle<anyhow::Result<()>>,
 }
 
+/// Browser, its version, system, device and bot.
+pub(crate) const PERSON: &str = "Chrome\t130\tLinux\tdesktop\t";
+pub(crate) const BOT: &str = "\t\t\t\tGooglebot";
+
 /// The columns of `events` that the figures depend on.
 #[derive(Debug, Clone, Row, Serialize)]
 pub(crate) struct EventRow {
@@ -38,6 +42,8 @@ pub(crate) struct EventRow {
     pub(crate) props: Vec<(String, String)>,
     /// Milliseconds.
     pub(crate) timestamp: i64,
+    /// As [`PERSON`] and [`BOT`]; empty: not known.
+    pub(crate) _agent: String,
 }
 
 pub(crate) fn row(site: &str, kind: &str, path: &str, user: &str, time: &str) -> EventRow {
@@ -50,6 +56,7 @@ pub(crate) fn row(site: &str, kind: &str, path: &str, user: &str, time: &str) ->
         referrer: String::new(),
         props: Vec::new(),
         timestamp: time.timestamp_millis(),
+        _agent: String::new(),
     }
 }
 

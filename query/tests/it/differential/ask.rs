@@ -22,6 +22,8 @@ const ZONES: [&str; 14] = [
     "Pacific/Chatham",
 ];
 
+const BOTS: [Option<&str>; 5] = [None, None, Some("exclude"), Some("include"), Some("only")];
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Endpoint {
     Stats,
@@ -50,6 +52,7 @@ pub(super) struct Asked {
     pub(super) property: String,
     pub(super) compare: Option<&'static str>,
     pub(super) exact: bool,
+    pub(super) bots: Option<&'static str>,
     pub(super) limit: usize,
     pub(super) page: usize,
 }
@@ -116,6 +119,7 @@ impl Asked {
             compare: (closed && some(dice, 3))
                 .then(|| dice.pick(&["previous_period", "previous_year"])),
             exact: some(dice, 5),
+            bots: BOTS[dice.roll(BOTS.len())],
             limit: [1, 3, 10, 1000][dice.roll(4)],
             page: [1, 1, 1, 2, 4][dice.roll(5)],
         }
@@ -135,6 +139,7 @@ impl Asked {
             property: String::new(),
             compare: None,
             exact: false,
+            bots: Some("include"),
             limit: 10,
             page: 1,
         }
@@ -151,6 +156,7 @@ impl Asked {
 
     pub(super) fn parameters(&self) -> Vec<(&'static str, String)> {
         let mut parameters = vec![("limit", self.limit.to_string())];
+        parameters.extend(self.bots.map(|bots| ("bots", bots.to_owned())));
         if matches!(self.endpoint, Endpoint::Sites) {
             parameters.push(("page", self.page.to_string()));
             return parameters;

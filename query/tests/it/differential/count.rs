@@ -7,7 +7,7 @@ use chrono_tz::Tz;
 use serde_json::{Value, json};
 
 use super::ask::{Asked, Condition, Endpoint};
-use crate::world::EventRow;
+use crate::world::{BOT, EventRow};
 
 const VIEW_TYPES: [&str; 3] = ["page_view", "pageview", "view"];
 
@@ -75,6 +75,7 @@ impl Rows {
             || (asked.endpoint == Endpoint::Breakdown && asked.property == "event_type");
         self.rows.iter().zip(local).filter(move |(row, time)| {
             row.site_id == asked.site
+                && counts(asked, row)
                 && (first..=last).contains(&time.date_naive())
                 && (typed || VIEW_TYPES.contains(&row.event_type.as_str()))
                 && asked.event_type.is_none_or(|kind| row.event_type == kind)
@@ -106,6 +107,15 @@ fn value_of<'r>(row: &'r EventRow, property: &str) -> &'r str {
             let found = row.props.iter().find(|(name, _)| name == key);
             found.map_or("", |(_, value)| value)
         }
+    }
+}
+
+fn counts(asked: &Asked, row: &EventRow) -> bool {
+    match asked.bots {
+        None | Some("exclude") => row._agent != BOT,
+        Some("include") => true,
+        Some("only") => row._agent == BOT,
+        Some(other) => panic!("{other}"),
     }
 }
 
@@ -324,7 +334,8 @@ fn sites(rows: &Rows, asked: &Asked, answer: &Value, told: &str) -> u64 {
         let time = DateTime::from_timestamp_millis(row.timestamp).unwrap();
         let day = time.date_naive();
         let (views, first, last) = sites.entry(&row.site_id).or_insert((0, day, day));
-        *views += u64::from(VIEW_TYPES.contains(&row.event_type.as_str()));
+        let is_view = VIEW_TYPES.contains(&row.event_type.as_str());
+        *views += u64::from(is_view && counts(asked, row));
         *first = day.min(*first);
         *last = day.max(*last);
     }

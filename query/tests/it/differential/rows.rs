@@ -3,7 +3,7 @@
 use chrono::NaiveDate;
 
 use crate::dice::Dice;
-use crate::world::EventRow;
+use crate::world::{BOT, EventRow, PERSON};
 
 pub(super) const SITES: [&str; 5] = ["a", "b", "b.", "crowd", "nobody"];
 pub(super) const TYPES: [&str; 6] = ["page_view", "pageview", "view", "signup", "click", "views"];
@@ -17,6 +17,9 @@ pub(super) const REFERRERS: [&str; 5] = [
 ];
 pub(super) const KEYS: [&str; 3] = ["plan", "a.b", "x' OR '1'='1"];
 pub(super) const VALUES: [&str; 4] = ["", "free", "pro", "pro plus"];
+
+/// A third of the events are of bots; some users have events of both kinds.
+const AGENTS: [&str; 3] = ["", PERSON, BOT];
 
 /// First days, and how many: around changes of clocks in many zones, around the day that Samoa
 /// left out, around the ends of months and a leap day.
@@ -63,5 +66,6 @@ fn row(dice: &mut Dice, nth: usize) -> EventRow {
         referrer: dice.pick(&REFERRERS).to_owned(),
         props,
         timestamp: first.timestamp_millis() + quarters + within,
+        _agent: dice.pick(&AGENTS).to_owned(),
     }
 }
