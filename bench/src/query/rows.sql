@@ -6,7 +6,7 @@
 -- probability in proportion to ln((k + 1) / k). A site's users come from a window of ids that moves
 -- on by a few every day; low ids within it are drawn more often, so some come daily and most rarely.
 INSERT INTO events
-    (site_id, event_type, path, user_id, timestamp, referrer, props, _id_delta, _id_low, _lag_ms, _partition, _offset, _index)
+    (site_id, event_type, path, user_id, timestamp, referrer, props, _agent, _id_delta, _id_low, _lag_ms, _partition, _offset, _index)
 SETTINGS insert_deduplicate = 0, max_insert_threads = 1, max_partitions_per_insert_block = 100
 WITH
     number AS n,
@@ -23,6 +23,7 @@ WITH
     toUInt64(day * site_per_day * 0.1 + pow(draw('user'), 2) * (1 + 3 * site_per_day)) AS user,
     draw('type') AS type,
     draw('referrer') AS referred,
+    draw('agent') AS agent,
     cityHash64('id', n, {seed:UInt64}) AS id
 SELECT
     concat('site-', leftPad(toString(site), 2, '0')) AS site_id,
@@ -32,6 +33,8 @@ SELECT
     fromUnixTimestamp64Milli(toInt64({start_ms:Int64} + 86400000 * day), 'UTC') AS timestamp,
     if(referred < 0.6, '', concat('https://source-', toString(toUInt64(floor(exp((referred - 0.6) / 0.4 * ln(301))))), '.example/')) AS referrer,
     CAST(if(id % 10 = 0, [('campaign', concat('c', toString(id % 7)))], []), 'Map(LowCardinality(String), String)') AS props,
+    -- Browser, its version, system, device and bot: every twentieth event is a bot's.
+    if(agent < 0.05, '\t\t\t\tGooglebot', concat(['Chrome', 'Safari', 'Firefox'][1 + id % 3], '\t', toString(100 + id % 40), '\tWindows\tdesktop\t')) AS _agent,
     bitAnd(intHash64(n), 4095) AS _id_delta,
     bitOr(bitAnd(id, 4611686018427387903), 9223372036854775808) AS _id_low,
     20 + bitAnd(bitShiftRight(id, 20), 255) AS _lag_ms,
