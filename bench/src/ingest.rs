@@ -19,7 +19,7 @@ use tracing::info;
 
 use crate::output::Output;
 use crate::process;
-use bodies::Requests;
+use bodies::{Requests, Shape};
 use load::{Load, Pace, Tally};
 use report::{Conditions, OpenLoop, Ratios, Report, Saturation, Scenario, Spread, Variant};
 use world::{Measurable, World};
@@ -36,10 +36,10 @@ const FIND_AGAIN_AFTER: Duration = Duration::from_secs(2);
 
 /// Measured when nothing else is asked for.
 const LOADS: [Kind; 4] = [
-    Kind::new(64, 1, false),
-    Kind::new(16, 1, false),
-    Kind::new(16, 100, false),
-    Kind::new(16, 100, true),
+    Kind::new(64, 1, Shape::Full),
+    Kind::new(16, 1, Shape::Full),
+    Kind::new(16, 100, Shape::Full),
+    Kind::new(16, 100, Shape::Small),
 ];
 
 /// A kind of load.
@@ -47,15 +47,15 @@ const LOADS: [Kind; 4] = [
 struct Kind {
     connections: usize,
     events_per_request: usize,
-    small_events: bool,
+    shape: Shape,
 }
 
 impl Kind {
-    const fn new(connections: usize, events_per_request: usize, small_events: bool) -> Self {
+    const fn new(connections: usize, events_per_request: usize, shape: Shape) -> Self {
         Self {
             connections,
             events_per_request,
-            small_events,
+            shape,
         }
     }
 }
@@ -64,7 +64,7 @@ impl Kind {
 #[derive(Debug, Clone, clap::Args, Serialize)]
 pub struct Options {
     /// Connections, each with one request under way [default: 64]; without this,
-    /// --events-per-request and --small-events, four kinds of load are measured: one event a
+    /// --events-per-request, --small-events and --tracker, four kinds of load are measured: one event a
     /// request at 64 and at 16 connections, a hundred at 16, and a hundred small ones at 16.
     #[arg(long, value_name = "COUNT")]
     connections: Option<usize>,
@@ -75,6 +75,10 @@ pub struct Options {
     /// how many they are.
     #[arg(long)]
     small_events: bool,
+    /// Page views as the tracker sends them, of 500 different user agents, of which ingest derives
+    /// visitor, source, place and device.
+    #[arg(long, conflicts_with = "small_events")]
+    tracker: bool,
     /// How long each round of each server is measured, after half a second of warm-up.
     #[arg(long, default_value_t = 2.5)]
     seconds: f64,
@@ -126,11 +130,16 @@ enum Rate {
 
 impl Options {
     fn plan(&self) -> anyhow::Result<Plan> {
+        let shape = match (self.small_events, self.tracker) {
+            (true, _) => Shape::Small,
+            (false, true) => Shape::Tracker,
+            (false, false) => Shape::Full,
+        };
         let loads = match (self.connections, self.events_per_request) {
-            (None, None) if !self.small_events => LOADS.to_vec(),
+            (None, None) if shape == Shape::Full => LOADS.to_vec(),
             (connections, events) => {
                 let (connections, events) = (connections.unwrap_or(64), events.unwrap_or(1));
-                vec![Kind::new(connections, events, self.small_events)]
+                vec![Kind::new(connections, events, shape)]
             }
         };
         for kind in &loads {
@@ -280,14 +289,14 @@ async fn measure_scenario(plan: &Plan, kind: Kind) -> anyhow::Result<Scenario> {
     let Kind {
         connections,
         events_per_request,
-        small_events,
+        shape,
     } = kind;
     info!("{connections} connections, {events_per_request} events a request: starting servers");
     let mut world = World::start(&plan.folder, &plan.settings).await?;
     let requests = Arc::new(Requests::prepare(
         events_per_request,
         plan.client_ids,
-        small_events,
+        shape,
     ));
     let load = |pace| Load {
         requests: requests.clone(),
@@ -501,10 +510,13 @@ mod tests {
     fn without_options_four_kinds_of_load_are_measured_and_with_them_one() {
         let loads = |arguments: &[&str]| plan(arguments).unwrap().loads;
         assert_eq!(loads(&[]), LOADS);
-        assert_eq!(loads(&["--connections", "8"]), [Kind::new(8, 1, false)]);
+        assert_eq!(
+            loads(&["--connections", "8"]),
+            [Kind::new(8, 1, Shape::Full)]
+        );
         let batches = loads(&["--events-per-request", "10"]);
-        assert_eq!(batches, [Kind::new(64, 10, false)]);
-        assert_eq!(loads(&["--small-events"]), [Kind::new(64, 1, true)]);
+        assert_eq!(batches, [Kind::new(64, 10, Shape::Full)]);
+        assert_eq!(loads(&["--small-events"]), [Kind::new(64, 1, Shape::Small)]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use tracing::info;
 
 use super::report::{Accepted, Accepting, Sides};
-use crate::ingest::bodies::Requests;
+use crate::ingest::bodies::{Requests, Shape};
 use crate::ingest::load::{Load, Pace, Tally};
 use crate::ingest::report::Spread;
 use crate::process::{Server, cpu_tick};
@@ -45,7 +45,11 @@ pub(super) async fn measure(
     doors: &Sides<Door<'_>>,
 ) -> anyhow::Result<Accepting> {
     // Without referrer and props, which the Node design has no columns for.
-    let requests = Arc::new(Requests::prepare(kind.events_per_request, false, true));
+    let requests = Arc::new(Requests::prepare(
+        kind.events_per_request,
+        false,
+        Shape::Small,
+    ));
     let load = Load {
         requests: requests.clone(),
         connections: kind.connections,

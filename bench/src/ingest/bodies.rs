@@ -33,13 +33,13 @@ pub(crate) struct Request {
 }
 
 impl Requests {
-    /// Requests of `events_per_request` events. `client_ids`: each event brings an id of its own.
-    /// `small`: the events have neither referrer nor props.
-    pub(crate) fn prepare(events_per_request: usize, client_ids: bool, small: bool) -> Self {
+    /// Requests of `events_per_request` events. `client_ids`: each event brings an id of its own,
+    /// as those of the tracker always do.
+    pub(crate) fn prepare(events_per_request: usize, client_ids: bool, shape: Shape) -> Self {
         let kind = Kind {
             events: events_per_request,
             client_ids,
-            small,
+            shape,
             pick: Random::below,
         };
         Self::of(kind, EVENTS)
@@ -51,7 +51,7 @@ impl Requests {
         let kind = Kind {
             events: events_per_request,
             client_ids,
-            small: false,
+            shape: Shape::Full,
             pick: Random::skewed,
         };
         Self::of(kind, VARIED_EVENTS)
@@ -87,21 +87,43 @@ impl Requests {
 struct Kind {
     events: usize,
     client_ids: bool,
-    small: bool,
+    shape: Shape,
     /// Which of so many sites, pages and visitors.
     pick: fn(&mut Random, usize) -> usize,
 }
 
+/// What an event says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shape {
+    /// With referrer and props, as servers send them.
+    Full,
+    /// With neither.
+    Small,
+    /// As the tracker sends it from a page, under one of [`AGENTS`] user agents.
+    Tracker,
+}
+
+/// Different user agents of the tracker's requests.
+const AGENTS: usize = 500;
+
 impl Request {
     fn prepare(random: &mut Random, kind: Kind) -> Self {
-        let events: Vec<String> = (0..kind.events).map(|_| page_view(random, kind)).collect();
+        let event = match kind.shape {
+            Shape::Tracker => view_of_a_page,
+            Shape::Full | Shape::Small => page_view,
+        };
+        let events: Vec<String> = (0..kind.events).map(|_| event(random, kind)).collect();
         let event_bytes = events.iter().map(String::len).sum();
         let (path, body) = match events.as_slice() {
             [event] => ("/event", event.clone()),
             events => ("/events", format!("[{}]", events.join(","))),
         };
+        let head = match kind.shape {
+            Shape::Tracker => head_of_a_page(random),
+            Shape::Full | Shape::Small => "content-type: application/json\r\n".to_owned(),
+        };
         let text = format!(
-            "POST {path} HTTP/1.1\r\nhost: weir\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+            "POST {path} HTTP/1.1\r\nhost: weir\r\n{head}content-length: {}\r\n\r\n{body}",
             body.len()
         );
         let id_places = text.match_indices(ID_PLACE).map(|(at, _)| at).collect();
@@ -147,6 +169,56 @@ impl Ids {
     }
 }
 
+/// What a browser sends with the tracker's events, and matters.
+fn head_of_a_page(random: &mut Random) -> String {
+    const LANGUAGES: [&str; 4] = ["en-US,en;q=0.9", "de-DE,de;q=0.9", "fr-FR", "pt-BR,pt"];
+    let agent = random.below(AGENTS);
+    let version = 100 + agent / 4;
+    let agent = match agent % 4 {
+        0 => format!(
+            "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{version}.0.0.0 Safari/537.36"
+        ),
+        1 => format!(
+            "Mozilla/5.0 (iPhone; CPU iPhone OS 17_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/{version}.6 Mobile/15E148 Safari/604.1"
+        ),
+        2 => format!(
+            "Mozilla/5.0 (X11; Linux x86_64; rv:{version}.0) Gecko/20100101 Firefox/{version}.0"
+        ),
+        _ => format!(
+            "Mozilla/5.0 (Linux; Android 14; K) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/{version}.0.0.0 Mobile Safari/537.36"
+        ),
+    };
+    format!(
+        "user-agent: {agent}\r\naccept: */*\r\naccept-language: {}\r\norigin: https://www.shop-{}.example\r\ncontent-type: text/plain;charset=UTF-8\r\n",
+        LANGUAGES[random.below(LANGUAGES.len())],
+        random.below(50)
+    )
+}
+
+fn view_of_a_page(random: &mut Random, kind: Kind) -> String {
+    const REFERRERS: [&str; 5] = [
+        "",
+        "https://www.google.com/",
+        "https://www.shop.example/articles/17",
+        "https://t.co/3jXbQ9v0aF",
+        "https://news.example/today",
+    ];
+    const CAMPAIGNS: [&str; 4] = [
+        "",
+        "",
+        "",
+        "?utm_source=newsletter&utm_medium=email&utm_campaign=spring",
+    ];
+    let (pick, site) = (kind.pick, random.below(50));
+    format!(
+        r#"{{"site_id":"site-{site}","event_type":"page_view","event_id":"{ID_PLACE}","url":"https://www.shop-{site}.example/articles/{page}{campaign}","referrer":"{referrer}","language":"en-US","screen":"{width}"}}"#,
+        page = pick(random, 2000),
+        campaign = CAMPAIGNS[random.below(CAMPAIGNS.len())],
+        referrer = REFERRERS[random.below(REFERRERS.len())],
+        width = 360 + 40 * random.below(40),
+    )
+}
+
 fn page_view(random: &mut Random, kind: Kind) -> String {
     let pick = kind.pick;
     const SECTIONS: [&str; 6] = ["articles", "products", "docs", "blog", "help", "category"];
@@ -157,7 +229,7 @@ fn page_view(random: &mut Random, kind: Kind) -> String {
         "https://duckduckgo.com/",
         "https://t.co/3jXbQ9v0aF",
     ];
-    const AGENTS: [&str; 4] = [
+    const BROWSERS: [&str; 4] = [
         "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/129.0.0.0 Safari/537.36",
         "Mozilla/5.0 (iPhone; CPU iPhone OS 17_6 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.6 Mobile/15E148 Safari/604.1",
         "Mozilla/5.0 (X11; Linux x86_64; rv:131.0) Gecko/20100101 Firefox/131.0",
@@ -179,12 +251,12 @@ fn page_view(random: &mut Random, kind: Kind) -> String {
         visitor = pick(random, 200_000),
     );
     written.expect("a String takes what is written");
-    if !kind.small {
+    if kind.shape == Shape::Full {
         let written = write!(
             json,
             r#","referrer":"{referrer}","props":{{"user_agent":"{agent}","language":"{language}","screen":"{width}x{height}","logged_in":{logged_in}}}"#,
             referrer = REFERRERS[random.below(REFERRERS.len())],
-            agent = AGENTS[random.below(AGENTS.len())],
+            agent = BROWSERS[random.below(BROWSERS.len())],
             language = LANGUAGES[random.below(LANGUAGES.len())],
             width = 360 + 40 * random.below(40),
             height = 640 + 40 * random.below(20),
@@ -247,8 +319,12 @@ mod tests {
 
     #[test]
     fn single_requests_hold_one_good_event_of_the_size_asked_for() {
-        for (small, bytes) in [(false, 250..700), (true, 80..130)] {
-            let requests = Requests::prepare(1, false, small);
+        for (shape, bytes) in [
+            (Shape::Full, 250..700),
+            (Shape::Small, 80..130),
+            (Shape::Tracker, 170..400),
+        ] {
+            let requests = Requests::prepare(1, false, shape);
             assert!(bytes.contains(&requests.event_bytes()));
             for request in &requests.all {
                 let body = body(&request.bytes);
@@ -260,7 +336,7 @@ mod tests {
 
     #[test]
     fn batches_hold_as_many_good_events_as_asked_for() {
-        let requests = Requests::prepare(7, false, false);
+        let requests = Requests::prepare(7, false, Shape::Full);
         for request in &requests.all {
             let events: Vec<EventRequest<'_>> = serde_json::from_str(body(&request.bytes)).unwrap();
             assert_eq!(events.len(), 7);
@@ -272,7 +348,7 @@ mod tests {
 
     #[test]
     fn no_two_events_share_a_clients_id_and_the_length_stays() {
-        let requests = Requests::prepare(3, true, false);
+        let requests = Requests::prepare(3, true, Shape::Full);
         let (mut ids, mut scratch, mut seen) = (Ids::new(), Vec::new(), HashSet::new());
         for number in 0..2000 {
             let sent = requests.get(number).bytes(&mut scratch, || ids.next());
@@ -314,7 +390,7 @@ mod tests {
 
     #[test]
     fn every_run_sends_the_same() {
-        let prepare = || Requests::prepare(1, false, false);
+        let prepare = || Requests::prepare(1, false, Shape::Full);
         let (one, other) = (prepare(), prepare());
         assert!(
             one.all
