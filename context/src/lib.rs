@@ -4,4 +4,5 @@
 pub mod agent;
 pub mod page;
 pub mod place;
+mod text;
 pub mod visitor;
