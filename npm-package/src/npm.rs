@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{FetchError, disk, package::Package, progress};
+use super::{FetchError, Package, disk, progress};
 
 /// A slow line may take its time; a hung npm may not.
 const TIME_MAX: Duration = Duration::from_secs(30 * 60);
@@ -30,7 +30,10 @@ const OFFLINE_CODES: &[&str] = &[
 
 /// Fetches the package's tarball into `folder` and returns its path.
 pub(super) fn pack(npm: &Path, package: &Package, folder: &Path) -> Result<PathBuf, FetchError> {
-    let bar = progress::bytes("fetching the ClickHouse engine, once", package.packed_bytes);
+    let bar = progress::bytes(
+        &format!("fetching {}, once", package.what),
+        package.packed_bytes,
+    );
     let child = Command::new(npm)
         .args(["pack", &package.spec(), "--loglevel=error"])
         .current_dir(folder)
@@ -38,23 +41,32 @@ pub(super) fn pack(npm: &Path, package: &Package, folder: &Path) -> Result<PathB
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
-        .map_err(|_| FetchError::NoNpm(npm.to_owned()))?;
-    let errors = wait(child, || {
+        .map_err(|_| FetchError::NoNpm {
+            npm: npm.to_owned(),
+            what: package.what,
+            instead: package.instead,
+        })?;
+    let errors = wait(package, child, || {
         bar.set_position(tarball(folder).map_or(0, |(_, size)| size))
     })?;
     bar.finish_and_clear();
     match (tarball(folder), errors) {
         (Some((path, _)), None) => Ok(path),
-        (_, Some(errors)) => Err(explain(&errors)),
-        (None, None) => Err(FetchError::Npm(
-            "it left no package; update npm and try again".into(),
+        (_, Some(errors)) => Err(explain(package, &errors)),
+        (None, None) => Err(failed(
+            package,
+            "it left no package; update npm and try again",
         )),
     }
 }
 
 /// Waits for npm and returns what it complained of, if it failed.
-fn wait(mut child: Child, mut tick: impl FnMut()) -> Result<Option<String>, FetchError> {
-    let failed = |error: io::Error| FetchError::Npm(error.to_string());
+fn wait(
+    package: &Package,
+    mut child: Child,
+    mut tick: impl FnMut(),
+) -> Result<Option<String>, FetchError> {
+    let broken = |error: io::Error| failed(package, error.to_string());
     // Read beside the wait, or a talkative npm would block on a full pipe.
     let stderr = child.stderr.take();
     let reader = thread::spawn(move || {
@@ -67,15 +79,15 @@ fn wait(mut child: Child, mut tick: impl FnMut()) -> Result<Option<String>, Fetc
     });
     let deadline = Instant::now() + TIME_MAX;
     let status = loop {
-        if let Some(status) = child.try_wait().map_err(failed)? {
+        if let Some(status) = child.try_wait().map_err(broken)? {
             break status;
         }
         if Instant::now() > deadline {
-            child.kill().and_then(|()| child.wait()).map_err(failed)?;
-            return Err(FetchError::Npm(format!(
-                "it took more than {} minutes",
-                TIME_MAX.as_secs() / 60
-            )));
+            child.kill().and_then(|()| child.wait()).map_err(broken)?;
+            return Err(failed(
+                package,
+                format!("it took more than {} minutes", TIME_MAX.as_secs() / 60),
+            ));
         }
         tick();
         thread::sleep(PAUSE);
@@ -84,8 +96,15 @@ fn wait(mut child: Child, mut tick: impl FnMut()) -> Result<Option<String>, Fetc
     Ok((!status.success()).then_some(errors))
 }
 
+fn failed(package: &Package, reason: impl Into<String>) -> FetchError {
+    FetchError::Npm {
+        what: package.what,
+        reason: reason.into(),
+    }
+}
+
 /// One line out of npm's many.
-fn explain(errors: &str) -> FetchError {
+fn explain(package: &Package, errors: &str) -> FetchError {
     let lines: Vec<&str> = errors
         .lines()
         .filter_map(|line| {
@@ -95,13 +114,17 @@ fn explain(errors: &str) -> FetchError {
         .collect();
     let code = lines.iter().find_map(|line| line.strip_prefix("code "));
     if let Some(code) = code.filter(|code| OFFLINE_CODES.contains(code)) {
-        return FetchError::Offline(code.to_owned());
+        return FetchError::Offline {
+            code: code.to_owned(),
+            what: package.what,
+            instead: package.instead,
+        };
     }
     let reason = lines
         .iter()
         .find(|line| !line.starts_with("code "))
         .or(lines.first());
-    FetchError::Npm((*reason.unwrap_or(&"it gave no reason")).to_owned())
+    failed(package, *reason.unwrap_or(&"it gave no reason"))
 }
 
 fn tarball(folder: &Path) -> Option<(PathBuf, u64)> {

@@ -1,4 +1,4 @@
-//! What a person sees while the engine is fetched: bars on a terminal, single lines elsewhere.
+//! What a person sees while a package is fetched: bars on a terminal, single lines elsewhere.
 
 use std::io::IsTerminal as _;
 

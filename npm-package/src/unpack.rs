@@ -1,4 +1,4 @@
-//! Checks a tarball and moves the library in it into place, whole or not at all.
+//! Checks a tarball and moves the file in it into place, whole or not at all.
 
 use std::{
     fs::{self, File},
@@ -12,11 +12,7 @@ use indicatif::ProgressBar;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha512};
 
-use super::{
-    FetchError, disk,
-    package::{LIBRARY, Package},
-    progress,
-};
+use super::{FetchError, Package, disk, progress};
 
 /// What was installed, kept beside it: a start compares the length, which costs nothing.
 #[derive(Debug, Serialize, Deserialize)]
@@ -25,12 +21,12 @@ struct Receipt {
     sha512: String,
 }
 
-/// Whether the library stands there in the length it was installed with.
-pub(super) fn is_whole(library: &Path) -> bool {
-    let receipt = fs::read(receipt_path(library))
+/// Whether the file is there in the length it was installed with.
+pub(super) fn is_whole(installed: &Path) -> bool {
+    let receipt = fs::read(receipt_path(installed))
         .ok()
         .and_then(|text| serde_json::from_slice::<Receipt>(&text).ok());
-    let length = fs::metadata(library).map(|metadata| metadata.len()).ok();
+    let length = fs::metadata(installed).map(|metadata| metadata.len()).ok();
     receipt.is_some_and(|receipt| Some(receipt.bytes) == length)
 }
 
@@ -38,18 +34,17 @@ pub(super) fn install(
     tarball: &Path,
     package: &Package,
     temporary: &Path,
-    library: &Path,
+    installed: &Path,
 ) -> Result<(), FetchError> {
     check(tarball, package)?;
-    let unpacked = temporary.join(LIBRARY);
+    let unpacked = temporary.join(package.file);
     let receipt = unpack(tarball, package, &unpacked)?;
-    let receipt_file = receipt_path(library);
-    let text =
-        serde_json::to_vec(&receipt).map_err(|error| FetchError::Package(error.to_string()))?;
+    let receipt_file = receipt_path(installed);
+    let text = serde_json::to_vec(&receipt).map_err(|error| damaged(package, error))?;
     write_synced(&receipt_file, &text).map_err(disk("write", &receipt_file))?;
-    // Last: until here the receipt matches nothing, and the engine counts as absent.
-    fs::rename(&unpacked, library).map_err(disk("move the engine to", library))?;
-    if let Some(folder) = library.parent() {
+    // Last: until here the receipt matches nothing, and the file counts as absent.
+    fs::rename(&unpacked, installed).map_err(disk("move the unpacked file to", installed))?;
+    if let Some(folder) = installed.parent() {
         File::open(folder)
             .and_then(|folder| folder.sync_all())
             .map_err(disk("sync", folder))?;
@@ -58,7 +53,7 @@ pub(super) fn install(
 }
 
 fn check(tarball: &Path, package: &Package) -> Result<(), FetchError> {
-    let bar = progress::bytes("checking the engine", package.packed_bytes);
+    let bar = progress::bytes(&format!("checking {}", package.what), package.packed_bytes);
     let file = File::open(tarball).map_err(disk("read", tarball))?;
     let mut digest = Digesting {
         inner: file,
@@ -73,22 +68,25 @@ fn check(tarball: &Path, package: &Package) -> Result<(), FetchError> {
         return Ok(());
     }
     Err(FetchError::Checksum {
+        what: package.what,
         expected: package.integrity.clone(),
         found,
     })
 }
 
 fn unpack(tarball: &Path, package: &Package, target: &Path) -> Result<Receipt, FetchError> {
-    let damaged = |error: io::Error| FetchError::Package(error.to_string());
-    let bar = progress::bytes("unpacking the engine", package.unpacked_bytes);
+    let bar = progress::bytes(
+        &format!("unpacking {}", package.what),
+        package.unpacked_bytes,
+    );
     let file = File::open(tarball).map_err(disk("read", tarball))?;
     let mut archive = tar::Archive::new(GzDecoder::new(file));
-    for entry in archive.entries().map_err(damaged)? {
-        let entry = entry.map_err(damaged)?;
-        let is_library = entry
+    for entry in archive.entries().map_err(|error| damaged(package, error))? {
+        let entry = entry.map_err(|error| damaged(package, error))?;
+        let is_wanted = entry
             .path()
-            .is_ok_and(|path| path == Path::new("package").join(LIBRARY));
-        if !is_library {
+            .is_ok_and(|path| path == Path::new("package").join(package.file));
+        if !is_wanted {
             continue;
         }
         let mut source = Digesting {
@@ -98,17 +96,24 @@ fn unpack(tarball: &Path, package: &Package, target: &Path) -> Result<Receipt, F
         };
         let mut file = File::create(target).map_err(disk("create", target))?;
         let bytes =
-            io::copy(&mut source, &mut file).map_err(disk("unpack the engine to", target))?;
+            io::copy(&mut source, &mut file).map_err(disk("unpack the package to", target))?;
         file.sync_all().map_err(disk("sync", target))?;
         source.bar.finish_and_clear();
         let sha512 = base64::engine::general_purpose::STANDARD.encode(source.digest.finalize());
         return Ok(Receipt { bytes, sha512 });
     }
-    Err(FetchError::Package(format!("it holds no {LIBRARY}")))
+    Err(damaged(package, format!("it holds no {}", package.file)))
 }
 
-fn receipt_path(library: &Path) -> PathBuf {
-    library.with_extension("json")
+fn damaged(package: &Package, fault: impl ToString) -> FetchError {
+    FetchError::Package {
+        what: package.what,
+        fault: fault.to_string(),
+    }
+}
+
+fn receipt_path(installed: &Path) -> PathBuf {
+    installed.with_extension("json")
 }
 
 fn write_synced(path: &Path, text: &[u8]) -> io::Result<()> {
