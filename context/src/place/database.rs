@@ -1,5 +1,6 @@
 //! A file of the MaxMind DB format in memory, and the layouts of records that are understood.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -7,14 +8,13 @@ use std::sync::Arc;
 use maxminddb::{Reader, WithinOptions};
 use quick_cache::sync::Cache;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::{PlaceError, nowhere, pack};
 
 /// Records whose text is kept. A file of countries has 250; one of cities has more than visitors come
 /// from in a while. They take 12 MB at most.
 const TEXTS_MAX: usize = 65_536;
-/// Networks looked at before a file counts as one without countries.
-const NETWORKS_TRIED: usize = 10_000;
 
 pub(super) struct Database {
     reader: Reader<Vec<u8>>,
@@ -51,16 +51,26 @@ impl Database {
     pub(super) fn new(bytes: Vec<u8>) -> Result<Self, Fault> {
         let format = |error: maxminddb::MaxMindDbError| Fault::Format(error.to_string());
         let reader = Reader::from_source(bytes).map_err(format)?;
-        // The whole tree and all records. Without it, a damaged part is found by the first visitor
-        // who lives there.
-        reader.verify().map_err(format)?;
-        let has_countries = reader
-            .networks(WithinOptions::default())
-            .map_err(format)?
-            .take(NETWORKS_TRIED)
-            .filter_map(Result::ok)
-            .filter_map(|found| found.decode::<Record>().ok().flatten())
-            .any(|record| !record.pack().is_empty());
+        // The whole tree and all records: else a damaged part is found by the first visitor who lives
+        // there. (`Reader::verify` also wants a description, which good files lack.)
+        let networks_max = reader.metadata().node_count as usize * 4 + 1024;
+        let mut offsets = HashSet::new();
+        let mut has_countries = false;
+        let options = WithinOptions::default().include_networks_without_data();
+        for (number, found) in reader.networks(options).map_err(format)?.enumerate() {
+            if number > networks_max {
+                return Err(Fault::Format("its tree has loops".into()));
+            }
+            let found = found.map_err(format)?;
+            if let Some(offset) = found.offset()
+                && offsets.insert(offset)
+            {
+                // A record of another layout is no damage.
+                found.decode::<IgnoredAny>().map_err(format)?;
+                let record: Option<Record> = found.decode().ok().flatten();
+                has_countries |= record.is_some_and(|record| !record.pack().is_empty());
+            }
+        }
         if !has_countries {
             return Err(Fault::Kind(reader.metadata().database_type.clone()));
         }

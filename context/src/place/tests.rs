@@ -88,7 +88,7 @@ fn database(kind: &'static str, records: &[Value]) -> Vec<u8> {
         ("binary_format_minor_version", Number(5, 0)),
         ("build_epoch", Number(9, 1_790_000_000)),
         ("database_type", Text(kind)),
-        ("description", Map(vec![("en", Text("a test"))])),
+        ("description", Map(vec![])),
         ("ip_version", Number(5, 4)),
         ("languages", List(vec![Text("en")])),
         ("node_count", Number(6, NODES as u64)),
@@ -311,6 +311,15 @@ fn a_file_that_is_missing_or_of_another_kind_is_refused_by_name() {
 }
 
 #[test]
+fn a_tree_that_runs_in_circles_is_refused() {
+    let mut looped = all_layouts();
+    // Both children of the first node are the node itself.
+    looped[..6].fill(0);
+    let fault = Database::new(looped).err();
+    assert!(matches!(fault, Some(database::Fault::Format(_))));
+}
+
+#[test]
 fn a_file_cut_short_anywhere_is_refused() {
     let whole = all_layouts();
     // Behind the marker of the metadata, a cut may leave a shorter text in a map that is whole.
@@ -378,4 +387,19 @@ fn a_changed_file_is_read_again_and_a_bad_one_keeps_what_was_there() {
     replace(&country("NO"));
     assert!(places.read_if_changed(&path).unwrap());
     assert_eq!(place(&places, "1.2.3.4"), "NO\t\t");
+}
+
+#[test]
+fn a_file_that_cannot_be_fetched_is_said_with_what_to_do() {
+    let cache = tempfile::tempdir().unwrap();
+    let refused = fetched(Some(cache.path()), Path::new("/nowhere/npm")).unwrap_err();
+    let refused = refused.to_string();
+    assert!(
+        refused.contains("to fetch the file of countries"),
+        "{refused}"
+    );
+    assert!(
+        refused.contains("set WEIR_INGEST__GEO__DATABASE"),
+        "{refused}"
+    );
 }
