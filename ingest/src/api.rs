@@ -4,6 +4,7 @@ pub(crate) mod batch;
 mod front;
 mod intake;
 pub(crate) mod pixel;
+pub(crate) mod script;
 pub(crate) mod single;
 
 use std::any::Any;
@@ -14,7 +15,7 @@ use axum::Router;
 use axum::extract::{MatchedPath, Request};
 use axum::http::header::{ACCEPT_ENCODING, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::request::Parts;
-use axum::http::{HeaderValue, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -28,6 +29,7 @@ use crate::config::Config;
 use crate::keys::{Denied, KeyRing};
 use crate::limits::{Limited, Proxies, RateLimits};
 use crate::publisher::{PublishError, Publisher};
+use crate::tracker::Tracker;
 
 pub(crate) use batch::{BatchAccepted, BatchRefused, Rejected};
 pub(crate) use front::Front;
@@ -88,9 +90,15 @@ pub(crate) fn edge(
     }))
 }
 
-/// The routes that take events.
-pub(crate) fn routes(edge: Arc<Edge>) -> Router {
+/// The routes that take events, and the tracker, which sends its own to where it came from.
+pub(crate) fn routes(edge: Arc<Edge>, tracker: &Arc<Tracker>) -> Router {
+    let script = |answer: fn(&Tracker, &HeaderMap) -> Response| {
+        let tracker = tracker.clone();
+        get(async move |headers: HeaderMap| answer(&tracker, &headers)).post(single::post_event)
+    };
     Router::new()
+        .route(&tracker.path, script(script::get_script))
+        .route(&tracker.versioned_path, script(script::get_version))
         .route("/event", post(single::post_event))
         .route("/events", post(batch::post_events))
         .route("/pixel.gif", get(pixel::get_pixel).head(pixel::head_pixel))
@@ -103,9 +111,10 @@ pub(crate) fn routes(edge: Arc<Edge>) -> Router {
 ///
 /// To be laid around the whole router: inside of it, the fallback for wrong methods would answer
 /// the preflight.
-pub(crate) fn cors() -> CorsLayer {
-    let takes_events = |_: &HeaderValue, request: &Parts| {
-        matches!(request.uri.path(), "/event" | "/events" | "/pixel.gif")
+pub(crate) fn cors(tracker: Arc<Tracker>) -> CorsLayer {
+    let takes_events = move |_: &HeaderValue, request: &Parts| {
+        let path = request.uri.path();
+        matches!(path, "/event" | "/events" | "/pixel.gif") || tracker.is_at(path)
     };
     CorsLayer::new()
         .allow_origin(AllowOrigin::predicate(takes_events))

@@ -12,6 +12,7 @@ use crate::body::budget_for;
 use crate::keys::KeysConfig;
 use crate::limits::{ForwardedHeader, RateLimits, RateLimitsConfig};
 use crate::spool;
+use crate::tracker::TrackerConfig;
 
 /// Settings of the ingest service.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -81,6 +82,8 @@ pub struct Config {
     pub rounds_max: usize,
     /// Where events wait on the disk while Kafka does not acknowledge.
     pub spool: spool::Config,
+    /// The script that websites load.
+    pub tracker: TrackerConfig,
 }
 
 impl Default for Config {
@@ -109,6 +112,7 @@ impl Default for Config {
             record_bytes_max: 900_000,
             rounds_max: 1,
             spool: spool::Config::default(),
+            tracker: TrackerConfig::default(),
         }
     }
 }
@@ -148,6 +152,7 @@ impl Config {
             );
         }
         self.rate_limits.check()?;
+        self.tracker.check()?;
         RateLimits::new(
             &self.rate_limits,
             &self.trusted_proxies,

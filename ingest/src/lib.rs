@@ -1,6 +1,7 @@
 //! HTTP -> Kafka: takes events in, judges them, and answers 202 once Kafka has them for good.
 
 mod admission;
+mod age;
 mod api;
 mod body;
 mod config;
@@ -13,8 +14,10 @@ mod publisher;
 mod query_string;
 mod reachability;
 mod spool;
+mod tracker;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use axum::Router;
@@ -29,11 +32,13 @@ pub use config::Config;
 pub use keys::{KeyHash, KeysConfig, Origin, SiteKeys, hash as key_hash};
 pub use limits::{ForwardedHeader, RateConfig, RateLimitsConfig};
 pub use spool::Config as SpoolConfig;
+pub use tracker::TrackerConfig;
 
 use api::Front;
 use keys::{KeyRing, read_again_on_hangup};
 use publisher::Publisher;
 use spool::Spool;
+use tracker::Tracker;
 
 /// The service, listening and not yet serving.
 pub struct Service {
@@ -110,14 +115,15 @@ impl Service {
             shutdown.clone(),
         ));
         let edge = api::edge(publisher.clone(), self.keys.clone(), &self.config)?;
+        let tracker = Arc::new(Tracker::new(&self.config.tracker));
         let router: Router = Router::new()
-            .merge(api::routes(edge.clone()))
+            .merge(api::routes(edge.clone(), &tracker))
             .merge(operations("ingest", readiness))
             .merge(api_docs(openapi::document()));
         let router = with_fallbacks(router)
             .layer(from_fn(api::count_answer))
             .layer(CatchPanicLayer::custom(api::failed));
-        let front = Front::new(edge, router);
+        let front = Front::new(edge, tracker, router);
         let limits = self.config.connections();
         let stopped = shutdown.clone();
         let served = tokio::select! {

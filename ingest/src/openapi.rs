@@ -101,6 +101,16 @@ pub(crate) struct KeyParameter {
     key: Option<String>,
 }
 
+#[derive(utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "describes what the query string is read for")]
+pub(crate) struct AgeParameter {
+    /// How many milliseconds ago the event happened, in place of `timestamp`: for clients whose
+    /// clock may be wrong. At most 366 days; less than 0 is 0.
+    #[param(required = false, minimum = -9007199254740991.0, maximum = 31622400000.0, example = 1500)]
+    age: Option<i64>,
+}
+
 /// The event, as text. `props` cannot be sent this way.
 #[derive(utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -150,6 +160,8 @@ pub(crate) struct PixelQuery {
         crate::api::single::post_event,
         crate::api::batch::post_events,
         crate::api::pixel::get_pixel,
+        crate::api::script::get_script,
+        crate::api::script::get_version,
         health,
         ready,
         metrics
@@ -166,6 +178,7 @@ pub(crate) struct PixelQuery {
     )),
     tags(
         (name = "events", description = "Events coming in"),
+        (name = "tracker", description = "The script that websites load"),
         (name = "operations", description = "Watching the service")
     ),
     modifiers(&WriteKey)

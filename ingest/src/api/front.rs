@@ -22,6 +22,7 @@ use metrics::{Counter, counter};
 use tower::Service;
 
 use super::{Edge, batch, cors, failed, single};
+use crate::tracker::Tracker;
 
 const VARIES: HeaderValue = HeaderValue::from_static(
     "origin, access-control-request-method, access-control-request-headers",
@@ -33,6 +34,7 @@ const TRUE: HeaderValue = HeaderValue::from_static("true");
 #[derive(Clone)]
 pub(crate) struct Front {
     edge: Arc<Edge>,
+    tracker: Arc<Tracker>,
     accepted: Arc<[Counter; 2]>,
     rest: Router,
     /// The same for pages, which ask with an Origin.
@@ -46,10 +48,11 @@ enum Route {
 }
 
 impl Route {
-    fn of(request: &Request) -> Option<Self> {
+    fn of(request: &Request, tracker: &Tracker) -> Option<Self> {
         match (request.method(), request.uri().path()) {
             (&Method::POST, "/event") => Some(Self::Event),
             (&Method::POST, "/events") => Some(Self::Events),
+            (&Method::POST, path) if tracker.is_at(path) => Some(Self::Event),
             _ => None,
         }
     }
@@ -63,15 +66,22 @@ impl Route {
 }
 
 impl Front {
-    pub(crate) fn new(edge: Arc<Edge>, rest: Router) -> Self {
+    pub(crate) fn new(edge: Arc<Edge>, tracker: Arc<Tracker>, rest: Router) -> Self {
         let accepted =
             [Route::Event, Route::Events].map(|route| answers(route, StatusCode::ACCEPTED));
         Self {
             edge,
             accepted: Arc::new(accepted),
-            rest_for_pages: with_nosniff(rest.clone().layer(cors())),
+            rest_for_pages: with_nosniff(rest.clone().layer(cors(tracker.clone()))),
             rest: with_nosniff(rest),
+            tracker,
         }
+    }
+
+    /// It is the same for all origins.
+    fn is_for_the_script(&self, request: &Request) -> bool {
+        matches!(*request.method(), Method::GET | Method::HEAD)
+            && self.tracker.is_at(request.uri().path())
     }
 
     async fn answer(self, route: Route, request: Request) -> Response {
@@ -110,9 +120,11 @@ impl Service<Request> for Front {
     }
 
     fn call(&mut self, request: Request) -> Self::Future {
-        match Route::of(&request) {
+        match Route::of(&request, &self.tracker) {
             Some(route) => Box::pin(self.clone().answer(route, request).map(Ok)),
-            None if is_of_a_page(&request) => Box::pin(self.rest_for_pages.call(request)),
+            None if is_of_a_page(&request) && !self.is_for_the_script(&request) => {
+                Box::pin(self.rest_for_pages.call(request))
+            }
             None => Box::pin(self.rest.call(request)),
         }
     }
@@ -143,12 +155,13 @@ mod tests {
     use tower::ServiceExt as _;
 
     use super::*;
+    use crate::tracker::TrackerConfig;
 
     #[tokio::test]
     async fn pages_are_told_what_the_layer_would_tell_them() {
         let layered = Router::new()
             .route("/event", post(|| async { "" }))
-            .layer(cors());
+            .layer(cors(Arc::new(Tracker::new(&TrackerConfig::default()))));
         for origin in ["https://shop.example", "null"] {
             let request = Request::post("/event").header(ORIGIN, origin);
             let request = request.body(Body::empty()).unwrap();

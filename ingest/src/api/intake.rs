@@ -1,7 +1,7 @@
 //! From what a client sent to its promise: the one way of events, whichever door they came in by.
 
 use axum::extract::Request;
-use chrono::{DateTime, SubsecRound, Utc};
+use chrono::{DateTime, Duration, SubsecRound, Utc};
 use event::{EventRequest, InvalidEvent, ReferrerPart, judge};
 use uuid::Uuid;
 
@@ -18,6 +18,8 @@ pub(super) struct Intake {
     ids: EdgeIds,
     referrer: ReferrerPart,
     pub(super) admission: Admission,
+    /// How long ago the events happened, where the request says it.
+    pub(super) age: Option<Duration>,
     outgoing: Outgoing,
 }
 
@@ -30,6 +32,7 @@ impl Intake {
             ids: EdgeIds::of(received_at),
             referrer,
             admission,
+            age: None,
             outgoing: Outgoing::with_capacity(body_bytes),
         }
     }
@@ -37,8 +40,11 @@ impl Intake {
     /// Takes the event in, if it obeys the rules and may be sent; returns its id.
     pub(super) fn accept(&mut self, request: &mut EventRequest<'_>) -> Result<Uuid, Refusal> {
         request.cut_referrer(self.referrer);
-        let event = judge(request, self.received_at, || self.ids.next())
+        let mut event = judge(request, self.received_at, || self.ids.next())
             .map_err(|invalid| Refusal::Invalid(sentences(&invalid)))?;
+        if let Some(age) = self.age {
+            event.timestamp = self.received_at - age;
+        }
         self.admission
             .admit(event.site_id)
             .map_err(Refusal::Denied)?;

@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::intake::Intake;
 use super::{Edge, Failure, Refusal, not_an_event};
+use crate::age;
 use crate::body::{self, Body, not_utf8};
 
 /// The answer to an accepted event.
@@ -38,7 +39,7 @@ pub(crate) struct Accepted {
     post,
     path = "/event",
     tag = "events",
-    params(crate::openapi::KeyParameter),
+    params(crate::openapi::KeyParameter, crate::openapi::AgeParameter),
     security((), ("write_key" = [])),
     request_body(
         content((crate::openapi::EventBody = "application/json"), (crate::openapi::EventBody = "text/plain")),
@@ -73,8 +74,10 @@ pub(crate) async fn post_event(State(edge): State<Arc<Edge>>, request: Request) 
 
 async fn take(edge: &Edge, request: Request) -> Result<Uuid, Failure> {
     let (admission, request) = edge.admit_or_skip(request).await?;
+    let age = age::of(&request);
     let body = body::read(request, edge.event_limits, &edge.open_bytes).await?;
     let mut intake = Intake::new(admission, edge.referrer, body.len());
+    intake.age = age.map_err(|fault| Refusal::sentence(fault.to_string()))?;
     let event_id = judge(&body, &mut intake)?;
     drop(body);
     edge.keep(intake).await?;
