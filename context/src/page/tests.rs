@@ -193,11 +193,11 @@ fn an_event_takes_the_form_of_a_path_whole() {
     for text in ["/#/about", "/?p=12", &long] {
         let paths = strict();
         let form = paths.form(text);
-        let path = event::Path::formed(&form).unwrap();
+        let path = event::Path::normal(&form).unwrap();
         assert_eq!(path.as_str(), form);
     }
     let too_long = "a".repeat(event::limits::PATH_BYTES_MAX + 1);
-    assert_eq!(event::Path::formed(&too_long), Err(event::Fault::Path));
+    assert_eq!(event::Path::normal(&too_long), Err(event::Fault::Path));
 }
 
 #[test]

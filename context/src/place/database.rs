@@ -53,13 +53,16 @@ impl Database {
         let reader = Reader::from_source(bytes).map_err(format)?;
         // The whole tree and all records: else a damaged part is found by the first visitor who lives
         // there. (`Reader::verify` also wants a description, which good files lack.)
+        // A tree has a network more than it has nodes. One whose branches share theirs could have 2^128.
         let networks_max = reader.metadata().node_count as usize * 4 + 1024;
         let mut offsets = HashSet::new();
         let mut has_countries = false;
         let options = WithinOptions::default().include_networks_without_data();
         for (number, found) in reader.networks(options).map_err(format)?.enumerate() {
             if number > networks_max {
-                return Err(Fault::Format("its tree has loops".into()));
+                return Err(Fault::Format(
+                    "its tree has more networks than its size allows".into(),
+                ));
             }
             let found = found.map_err(format)?;
             if let Some(offset) = found.offset()
