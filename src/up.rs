@@ -43,6 +43,8 @@ pub(crate) async fn run(mut config: Config, options: Options) -> anyhow::Result<
     spool
         .dir
         .get_or_insert_with(|| options.data_dir.join("spool"));
+    let visitors = &mut config.ingest.visitors;
+    visitors.dir.get_or_insert_with(|| options.data_dir.clone());
     let engine = embedded_clickhouse::Config {
         data_dir: options.data_dir.join("clickhouse"),
         ..config.engine()

@@ -7,7 +7,7 @@ mod secret;
 
 use std::fmt::Write as _;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
 use chrono::{DateTime, Datelike, Utc};
@@ -28,8 +28,24 @@ pub struct Config {
     /// for no such visitors (`WEIR_INGEST__VISITORS__PERIOD=month`).
     pub period: Period,
     /// A file with the secret of several edges, at least 16 bytes. Without it, an edge makes a secret
-    /// of its own and keeps it in its data folder (`WEIR_INGEST__VISITORS__SECRET_FILE`).
+    /// of its own at its first start (`WEIR_INGEST__VISITORS__SECRET_FILE`).
     pub secret_file: Option<PathBuf>,
+    /// Where an edge keeps the secret that it made, as `visitor.key`. By default `data`, and the data
+    /// directory of `weir up` (`WEIR_INGEST__VISITORS__DIR`).
+    pub dir: Option<PathBuf>,
+}
+
+impl Config {
+    /// The secret in force, which is made where there is none yet.
+    ///
+    /// # Errors
+    /// If a file that was named is missing, or one cannot be read or made, or holds too little.
+    pub fn secret(&self) -> Result<Secret, SecretError> {
+        match &self.secret_file {
+            Some(file) => Secret::of_file(file),
+            None => Secret::kept_in(self.dir.as_deref().unwrap_or(Path::new("data"))),
+        }
+    }
 }
 
 /// How long the same site, address and user agent give the same visitor.

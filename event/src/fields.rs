@@ -141,8 +141,12 @@ impl<'t> Path<&'t str> {
 
     /// The path of a view is never empty: no path of its own means the site's root.
     #[must_use]
-    pub(crate) fn or_root(self) -> Self {
-        if self.0.is_empty() { Self("/") } else { self }
+    pub fn or_root_of(self, event_type: EventType<&str>) -> Self {
+        if self.0.is_empty() && event_type.is_view() {
+            Self("/")
+        } else {
+            self
+        }
     }
 }
 

@@ -135,8 +135,8 @@ fn judge_path<'r>(
     };
     let path = Path::of(text)?;
     Ok(match event_type {
-        Some(event_type) if event_type.is_view() => path.or_root(),
-        _ => path,
+        Some(event_type) => path.or_root_of(event_type),
+        None => path,
     })
 }
 

@@ -2,12 +2,14 @@
 
 use event::SiteId;
 
-use crate::keys::{Caller, Denied};
+use crate::head::Head;
+use crate::keys::{Caller, Denied, Grant};
 use crate::limits::SiteCounts;
 
 /// Made from a request's head; asked for each of its events.
 #[derive(Default)]
 pub(crate) struct Admission {
+    pub(crate) head: Head,
     /// Only where keys are asked for.
     pub(crate) caller: Option<Caller>,
     /// Only where sites have a limit.
@@ -18,18 +20,23 @@ pub(crate) struct Admission {
 }
 
 impl Admission {
-    /// Whether a good event of this site may be sent; notes it if so.
-    pub(crate) fn admit(&mut self, site_id: SiteId<&str>) -> Result<(), Denied> {
-        if let Some(caller) = &self.caller
-            && let Err(denied) = caller.may_send(site_id)
-        {
-            self.denied_count += 1;
-            self.denied = Some(self.denied.map_or(denied, |known| known.min(denied)));
-            return Err(denied);
+    /// Whether a good event of this site may be sent, and by which grant; notes it if so.
+    pub(crate) fn admit(&mut self, site_id: SiteId<&str>) -> Result<Grant, Denied> {
+        let granted = match &self.caller {
+            Some(caller) => caller.may_send(site_id),
+            None => Ok(Grant::Open),
+        };
+        match granted {
+            Ok(_) => {
+                if let Some(counts) = &mut self.site_counts {
+                    counts.add(site_id);
+                }
+            }
+            Err(denied) => {
+                self.denied_count += 1;
+                self.denied = Some(self.denied.map_or(denied, |known| known.min(denied)));
+            }
         }
-        if let Some(counts) = &mut self.site_counts {
-            counts.add(site_id);
-        }
-        Ok(())
+        granted
     }
 }

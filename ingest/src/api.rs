@@ -19,13 +19,14 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
-use event::ReferrerPart;
+use context::Describer;
 use infra::http::error;
 use metrics::{Counter, counter};
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 use crate::body::{BodyError, BodyLimits, OpenBytes};
 use crate::config::Config;
+use crate::head::PlaceHeaders;
 use crate::keys::{Denied, KeyRing};
 use crate::limits::{Limited, Proxies, RateLimits};
 use crate::publisher::{PublishError, Publisher};
@@ -34,6 +35,8 @@ use crate::tracker::Tracker;
 pub(crate) use batch::{BatchAccepted, BatchRefused, Rejected};
 pub(crate) use front::Front;
 pub(crate) use single::Accepted;
+
+use intake::Reading;
 
 /// Browsers ask again earlier, each after a limit of its own.
 const PREFLIGHT_AGE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
@@ -48,7 +51,9 @@ pub(crate) struct Edge {
     batch_limits: BodyLimits,
     batch_events_max: usize,
     open_bytes: OpenBytes,
-    referrer: ReferrerPart,
+    reading: Arc<Reading>,
+    proxies: Proxies,
+    place_headers: PlaceHeaders,
     keys: Option<KeyRing>,
     limits: Option<RateLimits>,
     accepted: Counter,
@@ -59,6 +64,7 @@ pub(crate) struct Edge {
 pub(crate) fn edge(
     publisher: Publisher,
     keys: Option<KeyRing>,
+    describer: Arc<Describer>,
     config: &Config,
 ) -> anyhow::Result<Arc<Edge>> {
     let limits = RateLimits::new(
@@ -66,6 +72,7 @@ pub(crate) fn edge(
         &config.trusted_proxies,
         config.forwarded_header,
     )?;
+    let proxies = Proxies::new(&config.trusted_proxies, config.forwarded_header)?;
     Ok(Arc::new(Edge {
         publisher,
         event_limits: BodyLimits {
@@ -79,11 +86,13 @@ pub(crate) fn edge(
             timeout: config.body_timeout,
         },
         batch_events_max: config.batch_events_max,
-        open_bytes: OpenBytes::new(
-            config.open_bytes_max,
-            Proxies::new(&config.trusted_proxies, config.forwarded_header)?,
-        ),
-        referrer: config.referrer,
+        open_bytes: OpenBytes::new(config.open_bytes_max, proxies.clone()),
+        reading: Arc::new(Reading {
+            referrer: config.referrer,
+            describer,
+        }),
+        proxies,
+        place_headers: PlaceHeaders::new(&config.geo)?,
         keys,
         limits,
         accepted: counter!("weir_ingest_events_total", "outcome" => "accepted"),

@@ -4,11 +4,14 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::ensure;
+use context::page::Paths;
+use context::{place, visitor};
 use event::ReferrerPart;
 use infra::http::ConnectionLimits;
 use serde::{Deserialize, Serialize};
 
 use crate::body::budget_for;
+use crate::head::PlaceHeaders;
 use crate::keys::KeysConfig;
 use crate::limits::{ForwardedHeader, RateLimits, RateLimitsConfig};
 use crate::spool;
@@ -84,6 +87,12 @@ pub struct Config {
     pub spool: spool::Config,
     /// The script that websites load.
     pub tracker: TrackerConfig,
+    /// How a page's visitors are told apart who bring no `user_id`.
+    pub visitors: visitor::Config,
+    /// Where they are.
+    pub geo: place::Config,
+    /// Which paths are one page.
+    pub paths: Paths,
 }
 
 impl Default for Config {
@@ -113,6 +122,9 @@ impl Default for Config {
             rounds_max: 1,
             spool: spool::Config::default(),
             tracker: TrackerConfig::default(),
+            visitors: visitor::Config::default(),
+            geo: place::Config::default(),
+            paths: Paths::default(),
         }
     }
 }
@@ -153,6 +165,7 @@ impl Config {
         }
         self.rate_limits.check()?;
         self.tracker.check()?;
+        PlaceHeaders::new(&self.geo)?;
         RateLimits::new(
             &self.rate_limits,
             &self.trusted_proxies,

@@ -68,7 +68,9 @@ struct Keys {
 
 /// What a key is good for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Grant {
+pub(crate) enum Grant {
+    /// No key is asked for.
+    Open,
     /// From the site's origins.
     Public,
     /// From anywhere.

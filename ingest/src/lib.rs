@@ -5,8 +5,10 @@ mod age;
 mod api;
 mod body;
 mod config;
+mod describing;
 mod drain;
 mod edge_ids;
+mod head;
 mod keys;
 mod limits;
 mod openapi;
@@ -22,6 +24,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use axum::Router;
 use axum::middleware::from_fn;
+use context::Describer;
 use infra::http::{api_docs, bind, operations, serve_within, tell_of_open_access, with_fallbacks};
 use infra::threads::run_apart;
 use tokio::net::TcpListener;
@@ -29,6 +32,9 @@ use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
 pub use config::Config;
+pub use context::page::{Paths, TrailingSlash};
+pub use context::place::Config as GeoConfig;
+pub use context::visitor::{Config as VisitorsConfig, Period};
 pub use keys::{KeyHash, KeysConfig, Origin, SiteKeys, hash as key_hash};
 pub use limits::{ForwardedHeader, RateConfig, RateLimitsConfig};
 pub use spool::Config as SpoolConfig;
@@ -49,6 +55,7 @@ pub struct Service {
     listener: std::net::TcpListener,
     local_addr: SocketAddr,
     spool: Option<Spool>,
+    describer: Arc<Describer>,
 }
 
 impl Service {
@@ -56,7 +63,8 @@ impl Service {
     ///
     /// # Errors
     /// If the configuration contradicts itself, the keys cannot be read, the address is in use, or
-    /// the spool is another process's or another topic's.
+    /// the spool is another process's or another topic's, or the visitors' secret or the database of
+    /// places cannot be read.
     pub async fn bind(config: Config, kafka: infra::kafka::Config) -> anyhow::Result<Self> {
         config.check()?;
         let keys = KeyRing::new(&config.keys)?;
@@ -73,7 +81,12 @@ impl Service {
         let spool = tokio::task::spawn_blocking(move || Spool::open(&spool, &topic))
             .await
             .context("open the spool")??;
+        let about = config.clone();
+        let describer = tokio::task::spawn_blocking(move || describing::describer(&about))
+            .await
+            .context("read what visitors are described by")??;
         Ok(Self {
+            describer: Arc::new(describer),
             config,
             kafka,
             keys,
@@ -114,7 +127,12 @@ impl Service {
             self.config.spool.drain_bytes_per_second,
             shutdown.clone(),
         ));
-        let edge = api::edge(publisher.clone(), self.keys.clone(), &self.config)?;
+        let edge = api::edge(
+            publisher.clone(),
+            self.keys.clone(),
+            self.describer.clone(),
+            &self.config,
+        )?;
         let tracker = Arc::new(Tracker::new(&self.config.tracker));
         let router: Router = Router::new()
             .merge(api::routes(edge.clone(), &tracker))
@@ -129,6 +147,7 @@ impl Service {
         let served = tokio::select! {
             served = serve_within(listener, front, limits, shutdown) => served,
             Err(failure) = read_again_on_hangup(self.keys, self.config.keys) => Err(failure),
+            never = describing::keep_places(self.describer, self.config.geo) => match never {},
             _ = &mut flushing => bail!("the flusher ended unasked"),
             Err(panic) = &mut watching => bail!("the watch over Kafka ended: {panic}"),
             Err(panic) = &mut draining => bail!("the spool's drain ended: {panic}"),

@@ -32,9 +32,12 @@ pub(crate) struct EventBody {
         pattern = r"^[^\x00-\x1f\x7f-\x9f]+$"
     )]
     event_type: String,
-    /// At most 2048 bytes before `?` or `#`, where it is cut.
+    /// At most 2048 bytes before `?` or `#`, where it is cut. Stored percent-decoded and without a
+    /// host.
     #[schema(example = "/pricing", required = false, nullable)]
     path: Option<String>,
+    #[serde(flatten)]
+    context: ContextFields,
     /// The visitor, at most 256 bytes.
     #[schema(example = "user-1", max_length = 256, required = false, nullable)]
     user_id: Option<String>,
@@ -58,6 +61,67 @@ pub(crate) struct EventBody {
     /// bits are read as doubles.
     #[schema(value_type = Option<HashMap<String, Scalar>>, example = json!({"plan": "pro", "seats": 3}), required = false, nullable)]
     props: Option<serde_json::Value>,
+}
+
+/// Where an event happened. Each is a text; what is too long is cut.
+#[derive(Serialize, utoipa::ToSchema, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ContextFields {
+    /// The page's address: host, path (where no `path` is sent), `utm_*` and `ref` are read from it.
+    #[schema(
+        example = "https://shop.example/pricing?utm_source=newsletter",
+        required = false,
+        nullable
+    )]
+    url: Option<String>,
+    /// Host of the page; default: that of `url`, else of `Origin`.
+    #[schema(required = false, nullable)]
+    hostname: Option<String>,
+    /// Who linked here, in place of the referrer.
+    #[schema(required = false, nullable)]
+    r#ref: Option<String>,
+    /// Where the visitor came from, in place of what campaign and referrer say.
+    #[schema(required = false, nullable)]
+    source: Option<String>,
+    #[schema(required = false, nullable)]
+    utm_source: Option<String>,
+    #[schema(required = false, nullable)]
+    utm_medium: Option<String>,
+    #[schema(required = false, nullable)]
+    utm_campaign: Option<String>,
+    #[schema(required = false, nullable)]
+    utm_term: Option<String>,
+    #[schema(required = false, nullable)]
+    utm_content: Option<String>,
+    /// By ISO 3166-1; default: by the address of a page's visitor.
+    #[schema(example = "DE", required = false, nullable)]
+    country: Option<String>,
+    #[schema(required = false, nullable)]
+    region: Option<String>,
+    #[schema(required = false, nullable)]
+    city: Option<String>,
+    /// Default: by the user agent of a page's visitor. So for the next three.
+    #[schema(example = "Firefox", required = false, nullable)]
+    browser: Option<String>,
+    #[schema(required = false, nullable)]
+    browser_version: Option<String>,
+    #[schema(required = false, nullable)]
+    system: Option<String>,
+    /// `desktop`, `mobile`, `tablet`, `tv`, `console`, `wearable` or `other`.
+    #[schema(required = false, nullable)]
+    device: Option<String>,
+    /// As `en` or `en-US`; default: the first of a page's `Accept-Language`.
+    #[schema(example = "de-DE", required = false, nullable)]
+    language: Option<String>,
+    /// Width, or width and height, in CSS pixels: stored as `small`, `medium`, `large` or `wide`.
+    #[schema(example = "1440x900", required = false, nullable)]
+    screen: Option<String>,
+    /// The visitor's address, from a server with a secret key or where no keys are listed. Not stored.
+    #[schema(required = false, nullable)]
+    ip: Option<String>,
+    /// The visitor's user agent; the same holds.
+    #[schema(required = false, nullable)]
+    user_agent: Option<String>,
 }
 
 /// A property's value.

@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use tokio::task::{JoinHandle, JoinSet, LocalSet};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::bodies::{Ids, Requests, Shape};
+use super::bodies::{Ids, Requests};
 use crate::schedule::{Alarm, Due, Schedule};
 use connection::Answer;
 pub(crate) use connection::Connection;
@@ -306,7 +306,11 @@ mod tests {
 
     async fn load(address: SocketAddr, pace: Pace) -> Tally {
         let load = Load {
-            requests: Arc::new(Requests::prepare(1, false, Shape::Full)),
+            requests: Arc::new(Requests::prepare(
+                1,
+                false,
+                crate::ingest::bodies::Shape::Full,
+            )),
             connections: 1,
             threads: 1,
             pace,

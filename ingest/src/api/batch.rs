@@ -101,7 +101,7 @@ pub(crate) async fn post_events(State(edge): State<Arc<Edge>>, request: Request)
 async fn take(edge: &Edge, request: Request) -> Result<Response, Failure> {
     let (admission, request) = edge.admit_or_skip(request).await?;
     let body = body::read(request, edge.batch_limits, &edge.open_bytes).await?;
-    let intake = Intake::new(admission, edge.referrer, body.len());
+    let intake = Intake::new(edge.reading.clone(), admission, body.len());
     let (intake, rejected) = judge(body, intake, edge.batch_events_max).await?;
     let (accepted, denied_count) = (intake.accepted(), intake.admission.denied_count);
     count("rejected", rejected.len() - denied_count);

@@ -1,7 +1,10 @@
 //! From what a client sent to its promise: the one way of events, whichever door they came in by.
 
+use std::sync::Arc;
+
 use axum::extract::Request;
 use chrono::{DateTime, Duration, SubsecRound, Utc};
+use context::{Describer, Room};
 use event::{EventRequest, InvalidEvent, ReferrerPart, judge};
 use uuid::Uuid;
 
@@ -9,14 +12,23 @@ use super::{Edge, Failure, Refusal, count};
 use crate::admission::Admission;
 use crate::body;
 use crate::edge_ids::EdgeIds;
+use crate::head::Head;
 use crate::keys::Caller;
 use crate::publisher::Outgoing;
+
+/// What is made of an event beside judging it.
+#[derive(Default)]
+pub(super) struct Reading {
+    pub(super) referrer: ReferrerPart,
+    pub(super) describer: Arc<Describer>,
+}
 
 /// The events of one request that are good, ready to go.
 pub(super) struct Intake {
     received_at: DateTime<Utc>,
     ids: EdgeIds,
-    referrer: ReferrerPart,
+    reading: Arc<Reading>,
+    room: Room,
     pub(super) admission: Admission,
     /// How long ago the events happened, where the request says it.
     pub(super) age: Option<Duration>,
@@ -25,12 +37,13 @@ pub(super) struct Intake {
 
 impl Intake {
     /// For the events of a body that is there, and has so many bytes.
-    pub(super) fn new(admission: Admission, referrer: ReferrerPart, body_bytes: usize) -> Self {
+    pub(super) fn new(reading: Arc<Reading>, admission: Admission, body_bytes: usize) -> Self {
         let received_at = Utc::now().trunc_subsecs(3);
         Self {
             received_at,
             ids: EdgeIds::of(received_at),
-            referrer,
+            reading,
+            room: Room::default(),
             admission,
             age: None,
             outgoing: Outgoing::with_capacity(body_bytes),
@@ -39,16 +52,19 @@ impl Intake {
 
     /// Takes the event in, if it obeys the rules and may be sent; returns its id.
     pub(super) fn accept(&mut self, request: &mut EventRequest<'_>) -> Result<Uuid, Refusal> {
-        request.cut_referrer(self.referrer);
+        request.cut_referrer(self.reading.referrer);
         let mut event = judge(request, self.received_at, || self.ids.next())
             .map_err(|invalid| Refusal::Invalid(sentences(&invalid)))?;
         if let Some(age) = self.age {
             event.timestamp = self.received_at - age;
         }
-        self.admission
-            .admit(event.site_id)
-            .map_err(Refusal::Denied)?;
-        self.outgoing.push(&event);
+        let grant = self.admission.admit(event.site_id);
+        let sender = self.admission.head.sender(grant.map_err(Refusal::Denied)?);
+        let described = self
+            .reading
+            .describer
+            .describe(&event, request, &sender, &mut self.room);
+        self.outgoing.push(&described.of(event));
         Ok(event.id.uuid)
     }
 
@@ -62,6 +78,7 @@ impl Edge {
     /// Charges the client for the request, and sees which key it brings.
     pub(super) fn admit(&self, request: &Request) -> Result<Admission, Failure> {
         let mut admission = Admission {
+            head: Head::of(request, &self.proxies, &self.place_headers),
             caller: self.keys.as_ref().map(|keys| Caller::new(keys, request)),
             ..Admission::default()
         };

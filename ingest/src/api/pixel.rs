@@ -35,7 +35,7 @@ const EVENT_TYPE: &str = "page_view";
     get,
     path = "/pixel.gif",
     tag = "events",
-    params(crate::openapi::PixelQuery, crate::openapi::KeyParameter),
+    params(crate::openapi::PixelQuery, crate::openapi::ContextFields, crate::openapi::KeyParameter),
     security((), ("write_key" = [])),
     responses(
         (status = 200, description = "Accepted: the event is safe. A transparent GIF of one point", content_type = "image/gif", body = [u8]),
@@ -58,7 +58,7 @@ pub(crate) async fn get_pixel(
 }
 
 async fn take(edge: &Edge, query: &str, request: Request) -> Result<(), Failure> {
-    let mut intake = Intake::new(edge.admit(&request)?, edge.referrer, query.len());
+    let mut intake = Intake::new(edge.reading.clone(), edge.admit(&request)?, query.len());
     judge(query, &mut intake)?;
     edge.keep(intake).await
 }

@@ -76,7 +76,7 @@ async fn take(edge: &Edge, request: Request) -> Result<Uuid, Failure> {
     let (admission, request) = edge.admit_or_skip(request).await?;
     let age = age::of(&request);
     let body = body::read(request, edge.event_limits, &edge.open_bytes).await?;
-    let mut intake = Intake::new(admission, edge.referrer, body.len());
+    let mut intake = Intake::new(edge.reading.clone(), admission, body.len());
     intake.age = age.map_err(|fault| Refusal::sentence(fault.to_string()))?;
     let event_id = judge(&body, &mut intake)?;
     drop(body);

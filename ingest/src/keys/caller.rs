@@ -57,21 +57,19 @@ impl Caller {
         }
     }
 
-    pub(crate) fn may_send(&self, site_id: SiteId<&str>) -> Result<(), Denied> {
+    pub(crate) fn may_send(&self, site_id: SiteId<&str>) -> Result<Grant, Denied> {
         let site = self.keys.sites.get(site_id.as_str());
         if site.is_none() && self.keys.unlisted_sites_open {
-            return Ok(());
+            return Ok(Grant::Open);
         }
         let key = self.key.as_ref().ok_or(Denied::Missing)?;
         // A site without keys reads as one with others: who has no key need not learn which.
         let site = site.ok_or(Denied::Wrong)?;
-        match site.grant(key).ok_or(Denied::Wrong)? {
-            Grant::Secret => Ok(()),
-            Grant::Public if site.origins.is_empty() => Ok(()),
-            Grant::Public => match &self.origin {
-                Some(origin) if site.origins.contains(origin) => Ok(()),
-                _ => Err(Denied::Origin),
-            },
+        let grant = site.grant(key).ok_or(Denied::Wrong)?;
+        match &self.origin {
+            _ if grant == Grant::Secret || site.origins.is_empty() => Ok(grant),
+            Some(origin) if site.origins.contains(origin) => Ok(grant),
+            _ => Err(Denied::Origin),
         }
     }
 }

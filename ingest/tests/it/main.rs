@@ -6,6 +6,7 @@ mod answers;
 mod batches;
 mod bodies;
 mod connections;
+mod context;
 mod fuzz;
 mod kafka;
 mod keys;

@@ -160,7 +160,7 @@ async fn a_nul_is_a_character_like_others_where_control_characters_are_taken() {
         .find(|event| event.id.uuid.to_string() == key)
         .expect("it is stored");
     assert_eq!(event.user_id, "a\0b");
-    assert_eq!(event.path.as_str(), "/\0");
+    assert_eq!(event.path.as_str(), "/%00");
     assert_eq!(event.referrer, "\0");
     assert_eq!(event.props, [("\0".to_owned(), "\0".to_owned())]);
     edge.stop().await;

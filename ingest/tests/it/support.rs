@@ -189,6 +189,12 @@ impl Edge {
             .spool
             .dir
             .get_or_insert_with(|| spool.path().to_owned());
+        config
+            .visitors
+            .dir
+            .get_or_insert_with(|| spool.path().to_owned());
+        // A test says itself where addresses are, and fetches nothing.
+        config.geo.enabled = config.geo.database.is_some() || config.geo.country_header.is_some();
         let service = ingest::Service::bind(config, kafka).await.unwrap();
         let address = service.local_addr();
         let shutdown = CancellationToken::new();

@@ -247,15 +247,19 @@ impl<'b> Cursor<'b> {
 
 #[cfg(test)]
 mod tests {
-    use event::ReferrerPart;
+    use std::sync::Arc;
 
     use super::*;
     use crate::admission::Admission;
 
     const GOOD: &str = r#"{"site_id":"s","event_type":"t"}"#;
 
+    fn intake() -> Intake {
+        Intake::new(Arc::default(), Admission::default(), 0)
+    }
+
     fn indexes(text: &str) -> (usize, Vec<usize>) {
-        let mut intake = Intake::new(Admission::default(), ReferrerPart::Path, 0);
+        let mut intake = intake();
         let rejected = judge(text.as_bytes(), 10, &mut intake).unwrap();
         (
             intake.accepted(),
@@ -267,12 +271,7 @@ mod tests {
     }
 
     fn judged(body: &[u8]) -> Result<(), BodyError> {
-        judge(
-            body,
-            10,
-            &mut Intake::new(Admission::default(), ReferrerPart::Path, 0),
-        )
-        .map(|_| ())
+        judge(body, 10, &mut intake()).map(|_| ())
     }
 
     #[test]
