@@ -94,7 +94,7 @@ async fn start(
     let (kafka, clickhouse) = (&config.kafka, &config.clickhouse);
     let ingest = ingest::Service::bind(config.ingest.clone(), kafka.clone()).await?;
     let sink = sink::Service::bind(config.sink.clone(), kafka.clone(), clickhouse.clone()).await?;
-    let query = query::Service::bind(config.query.clone(), clickhouse.clone()).await?;
+    let query = query::Service::bind(servers::query_config(config), clickhouse.clone()).await?;
     servers::migrate(config).await?;
     let listening = [ingest.local_addr(), sink.local_addr()?, query.local_addr()];
     let addresses = Addresses {

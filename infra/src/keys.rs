@@ -24,10 +24,11 @@ pub fn hash(key: &str) -> KeyHash {
 impl KeyHash {
     /// Every hash is compared, whatever the others said, and each in constant time.
     #[must_use]
-    pub fn is_among(&self, hashes: &[Self]) -> bool {
-        let found = hashes.iter().fold(Choice::from(0), |found, hash| {
-            found | hash.0.as_slice().ct_eq(&self.0)
-        });
+    pub fn is_among<'h>(&self, hashes: impl IntoIterator<Item = &'h Self>) -> bool {
+        let mut found = Choice::from(0);
+        for hash in hashes {
+            found |= hash.0.as_slice().ct_eq(&self.0);
+        }
         bool::from(found)
     }
 }
@@ -37,7 +38,9 @@ impl FromStr for KeyHash {
 
     fn from_str(text: &str) -> Result<Self, String> {
         // Never quoted back: it may be the key itself, put in the wrong place.
-        let refusal = || "a key is kept as its SHA-256, 64 hex digits: see `weir key`".to_owned();
+        let refusal = || {
+            "this key is listed as its SHA-256, 64 hex digits, never as the key itself: `weir key` prints both".to_owned()
+        };
         if text.len() != 64 || !text.is_ascii() {
             return Err(refusal());
         }
@@ -105,7 +108,7 @@ mod tests {
         let hashes = [hash("a"), hash("b")];
         assert!(hash("b").is_among(&hashes));
         assert!(!hash("B").is_among(&hashes));
-        assert!(!hash("").is_among(&[]));
+        assert!(!hash("").is_among([]));
     }
 
     #[test]

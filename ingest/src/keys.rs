@@ -1,11 +1,12 @@
 //! Write keys: who may send events of which site, and from where. Off unless sites are listed.
 //!
-//! A key is random and long, so its SHA-256 says nothing about it and needs no salt. The keys
-//! themselves are kept nowhere.
+//! A key is random and long, so its SHA-256 says nothing about it and needs no salt. Secret keys
+//! are kept nowhere; a public key is in every page, so it may be listed as it is.
 
 mod caller;
 mod config;
 mod file;
+mod public;
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -17,9 +18,25 @@ use event::SiteId;
 pub use config::{KeysConfig, SiteKeys};
 pub use infra::http::Origin;
 pub use infra::keys::{KeyHash, hash};
+pub use public::PublicKey;
 
 pub(crate) use caller::{Caller, Denied};
 pub(crate) use file::read_again_on_hangup;
+
+/// For each site the public key that its pages may show: the first one that is listed as it is, not
+/// as its hash. Reads the file of keys, too.
+///
+/// # Errors
+/// If the file cannot be read, or a site is listed twice.
+pub fn public_keys(config: &KeysConfig) -> anyhow::Result<HashMap<SiteId, String>> {
+    let mut shown = HashMap::new();
+    for (site_id, site) in Keys::load(config)?.sites {
+        if let Some(key) = site.public_keys.iter().find_map(PublicKey::readable) {
+            shown.insert(site_id, key.to_owned());
+        }
+    }
+    Ok(shown)
+}
 
 /// The keys in force. Clones share them.
 #[derive(Clone)]
@@ -108,7 +125,7 @@ impl SiteKeys {
     fn grant(&self, key: &KeyHash) -> Option<Grant> {
         match (
             key.is_among(&self.secret_keys),
-            key.is_among(&self.public_keys),
+            key.is_among(self.public_keys.iter().map(PublicKey::hash)),
         ) {
             (true, _) => Some(Grant::Secret),
             (false, true) => Some(Grant::Public),
@@ -126,14 +143,51 @@ mod tests {
         let site = SiteKeys {
             site_id: "shop".parse().unwrap(),
             origins: Vec::new(),
-            public_keys: vec![hash("p1"), hash("p2")],
+            public_keys: vec![hash("p1").into(), "wp_2".parse().unwrap()],
             secret_keys: vec![hash("s")],
         };
         assert_eq!(site.grant(&hash("p1")), Some(Grant::Public));
-        assert_eq!(site.grant(&hash("p2")), Some(Grant::Public));
+        assert_eq!(site.grant(&hash("wp_2")), Some(Grant::Public));
         assert_eq!(site.grant(&hash("s")), Some(Grant::Secret));
         assert_eq!(site.grant(&hash("")), None);
         assert_eq!(site.grant(&hash("P1")), None);
+    }
+
+    #[test]
+    fn the_key_that_pages_show_is_the_first_one_listed_as_it_is() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let in_file = "[[sites]]\nsite_id = 'blog'\npublic_keys = ['wp_blog']\n";
+        std::fs::write(file.path(), in_file).unwrap();
+        let site = |site_id: &str, public_keys| SiteKeys {
+            site_id: site_id.parse().unwrap(),
+            origins: Vec::new(),
+            public_keys,
+            secret_keys: vec![hash("ws_s")],
+        };
+        let key = |text: &str| text.parse::<PublicKey>().unwrap();
+        let config = KeysConfig {
+            file: Some(file.path().to_owned()),
+            sites: vec![
+                site(
+                    "shop",
+                    vec![hash("wp_old").into(), key("wp_1"), key("wp_2")],
+                ),
+                site("api", vec![hash("wp_api").into()]),
+                site("none", Vec::new()),
+            ],
+            ..KeysConfig::default()
+        };
+        let mut shown: Vec<(String, String)> = public_keys(&config)
+            .unwrap()
+            .into_iter()
+            .map(|(site_id, key)| (site_id.to_string(), key))
+            .collect();
+        shown.sort();
+        let expected = [("blog", "wp_blog"), ("shop", "wp_1")];
+        assert_eq!(
+            shown,
+            expected.map(|(site, key)| (site.to_owned(), key.to_owned()))
+        );
     }
 
     #[test]
@@ -141,7 +195,7 @@ mod tests {
         let site = SiteKeys {
             site_id: "shop".parse().unwrap(),
             origins: Vec::new(),
-            public_keys: vec![hash("p")],
+            public_keys: vec![hash("p").into()],
             secret_keys: Vec::new(),
         };
         let config = KeysConfig {

@@ -35,7 +35,7 @@ pub use config::Config;
 pub use context::page::{Paths, TrailingSlash};
 pub use context::place::Config as GeoConfig;
 pub use context::visitor::{Config as VisitorsConfig, Period};
-pub use keys::{KeyHash, KeysConfig, Origin, SiteKeys, hash as key_hash};
+pub use keys::{KeyHash, KeysConfig, Origin, PublicKey, SiteKeys, hash as key_hash, public_keys};
 pub use limits::{ForwardedHeader, RateConfig, RateLimitsConfig};
 pub use spool::Config as SpoolConfig;
 pub use tracker::TrackerConfig;

@@ -78,7 +78,7 @@ impl KeyRing {
             return Ok(None);
         };
         let key = key(headers)?;
-        let opened = sites.iter().filter(|(_, hashes)| key.is_among(hashes));
+        let opened = sites.iter().filter(|(_, hashes)| key.is_among(*hashes));
         let mut opened: Vec<&String> = opened.map(|(name, _)| name).collect();
         if opened.iter().any(|name| *name == ALL) {
             return Ok(None);

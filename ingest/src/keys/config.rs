@@ -8,6 +8,8 @@ use infra::http::Origin;
 use infra::keys::KeyHash;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::PublicKey;
+
 /// Who may send.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -22,7 +24,7 @@ pub struct KeysConfig {
     pub sites: Vec<SiteKeys>,
 }
 
-/// A site's keys, each as its hash; `weir key` makes one.
+/// A site's keys; `weir key` makes one.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SiteKeys {
@@ -31,10 +33,11 @@ pub struct SiteKeys {
     /// Where pages with a public key may stand, such as `https://shop.example`; none: anywhere.
     #[serde(default)]
     pub origins: Vec<Origin>,
-    /// For pages: everybody can read them, so the origin counts as well.
+    /// For pages: everybody can read them, so the origin counts as well. Each as it is or as its
+    /// hash; the first that stands as it is is in the tag that the dashboard shows.
     #[serde(default)]
-    pub public_keys: Vec<KeyHash>,
-    /// For servers: good from anywhere.
+    pub public_keys: Vec<PublicKey>,
+    /// For servers: good from anywhere. Each as its hash.
     #[serde(default)]
     pub secret_keys: Vec<KeyHash>,
 }

@@ -60,7 +60,7 @@ async fn with_keys_and_limits_it_has_one_as_well() {
         sites: vec![SiteKeys {
             site_id: "shop".parse().unwrap(),
             origins: vec!["https://shop.example".to_owned().try_into().unwrap()],
-            public_keys: vec![key_hash("wp_good")],
+            public_keys: vec![key_hash("wp_good").into()],
             secret_keys: vec![key_hash("ws_good")],
         }],
         unlisted_sites_open: true,

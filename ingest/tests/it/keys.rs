@@ -17,13 +17,13 @@ fn sites() -> KeysConfig {
             SiteKeys {
                 site_id: "shop".parse().unwrap(),
                 origins: vec![SHOP.to_owned().try_into().unwrap()],
-                public_keys: vec![key_hash("wp_old"), key_hash(PUBLIC)],
+                public_keys: vec![key_hash("wp_old").into(), PUBLIC.parse().unwrap()],
                 secret_keys: vec![key_hash(SECRET)],
             },
             SiteKeys {
                 site_id: "anywhere".parse().unwrap(),
                 origins: Vec::new(),
-                public_keys: vec![key_hash("wp_anywhere")],
+                public_keys: vec![key_hash("wp_anywhere").into()],
                 secret_keys: Vec::new(),
             },
         ],
