@@ -81,7 +81,7 @@ enum Command {
     Bench(bench::Benchmark),
     /// Ask a URL and exit with 0 if it answers with success; for container health checks.
     Health(health::Options),
-    /// Make a write key: prints it once, and the lines of TOML that let it in.
+    /// Make a key, to write or to read: prints it once, and the lines of weir.toml that let it in.
     Key(key::Options),
     /// Print the configuration in force, secrets redacted.
     Config,
@@ -122,8 +122,7 @@ async fn answer(cli: Cli) -> ExitCode {
 
 async fn run(cli: Cli) -> anyhow::Result<()> {
     if let Command::Key(options) = &cli.command {
-        key::print(options);
-        return Ok(());
+        return key::print(options);
     }
     let mut config: Config = infra::config::load(cli.config.as_deref(), config::GONE)?;
     if let Command::Config = cli.command {

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 /// The name that stands for all sites.
 const ALL: &str = "*";
 
-/// A site's read keys, each as its SHA-256; `weir key` makes one.
+/// A site's read keys, each as its SHA-256; `weir key --read` makes one.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ReadKeys {
