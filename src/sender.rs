@@ -13,6 +13,9 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 const BATCH_EVENTS: usize = 1000;
+/// A batch is full with the event that reaches this. Ingest takes bodies of 16 MiB, and an event made
+/// of a line of 64 KiB has at most some 800 KiB as JSON.
+const BATCH_BYTES: usize = 4 << 20;
 const REQUESTS_IN_FLIGHT_MAX: usize = 4;
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 const REJECTED_SHOWN_MAX: usize = 5;
@@ -78,7 +81,7 @@ impl Sender {
             .push(if self.batch.is_empty() { b'[' } else { b',' });
         serde_json::to_writer(&mut self.batch, event).context("write an event as JSON")?;
         self.places.push(place);
-        if self.places.len() == BATCH_EVENTS {
+        if self.places.len() >= BATCH_EVENTS || self.batch.len() >= BATCH_BYTES {
             self.dispatch().await?;
         }
         Ok(())

@@ -2,6 +2,7 @@
 //! `host ident user [time] "request" status bytes "referrer" "user agent"`.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 
 use chrono::{DateTime, FixedOffset};
 
@@ -107,20 +108,57 @@ impl Request<'_> {
 
     /// The target's path, cut at `?` and `#`.
     pub(super) fn path(&self) -> &str {
-        // A proxy logs whole URLs.
-        let target = ["http://", "https://"]
-            .iter()
-            .find_map(|scheme| self.target.strip_prefix(scheme))
-            .map_or(self.target, |rest| {
-                rest.find('/').map_or("/", |at| &rest[at..])
-            });
+        let target = self.path_and_query();
         &target[..target.find(['?', '#']).unwrap_or(target.len())]
     }
 
-    /// `-` is how a log says none.
-    pub(super) fn referrer(&self) -> Option<&str> {
-        Some(&*self.referrer).filter(|referrer| !referrer.is_empty() && *referrer != "-")
+    /// The target without its host.
+    pub(super) fn path_and_query(&self) -> &str {
+        match self.after_scheme() {
+            Some(rest) => rest.find('/').map_or("/", |at| &rest[at..]),
+            None => self.target,
+        }
     }
+
+    /// The page's address: with `host`, or with the one that the line has, or with none.
+    pub(super) fn url(&self, host: Option<&str>) -> Cow<'_, str> {
+        let path = self.path_and_query();
+        match host {
+            Some(host) => Cow::Owned(format!("https://{host}{path}")),
+            None if self.after_scheme().is_some() => Cow::Borrowed(self.target),
+            // Two slashes would make a host of what is behind them.
+            None if path.starts_with("//") => {
+                Cow::Owned(format!("/{}", path.trim_start_matches('/')))
+            }
+            None => Cow::Borrowed(path),
+        }
+    }
+
+    /// A proxy logs whole URLs.
+    fn after_scheme(&self) -> Option<&str> {
+        let schemes = ["http://", "https://"];
+        schemes
+            .iter()
+            .find_map(|scheme| self.target.strip_prefix(scheme))
+    }
+
+    /// The client's address, where the server has not looked up its name.
+    pub(super) fn ip(&self) -> Option<&str> {
+        Some(&*self.address).filter(|address| address.parse::<IpAddr>().is_ok())
+    }
+
+    pub(super) fn referrer(&self) -> Option<&str> {
+        said(&self.referrer)
+    }
+
+    pub(super) fn user_agent(&self) -> Option<&str> {
+        said(&self.user_agent)
+    }
+}
+
+/// `-` is how a log says none.
+fn said(text: &str) -> Option<&str> {
+    Some(text).filter(|text| !text.is_empty() && *text != "-")
 }
 
 #[cfg(test)]
@@ -147,8 +185,39 @@ mod tests {
         assert_eq!(request.time.to_rfc3339(), "2015-05-17T10:05:03+02:00");
         assert_eq!(request.path(), "/a/b");
         assert_eq!(request.referrer(), Some("http://example.com/"));
-        assert_eq!(request.user_agent, r#"Mozilla/5.0 ("X11")"#);
+        assert_eq!(request.user_agent(), Some(r#"Mozilla/5.0 ("X11")"#));
+        assert_eq!(request.ip(), Some("83.149.9.216"));
         assert!(request.is_page_view());
+    }
+
+    #[test]
+    fn an_address_has_its_query_and_the_host_that_is_known() {
+        let url = |target: &str, host: Option<&str>| {
+            let line = with(&format!("GET {target} HTTP/1.1"), "200");
+            parse(line.as_bytes()).unwrap().url(host).into_owned()
+        };
+        let known = Some("shop.example");
+        assert_eq!(url("/p?utm_source=x", None), "/p?utm_source=x");
+        assert_eq!(url("/p?ref=x", known), "https://shop.example/p?ref=x");
+        assert_eq!(url("http://a.example/p?q", None), "http://a.example/p?q");
+        assert_eq!(
+            url("http://a.example/p?q", known),
+            "https://shop.example/p?q"
+        );
+        assert_eq!(url("//wp-admin/x", None), "/wp-admin/x");
+        assert_eq!(
+            url("//wp-admin/x", known),
+            "https://shop.example//wp-admin/x"
+        );
+    }
+
+    #[test]
+    fn a_line_may_name_a_host_and_no_agent() {
+        let line = LINE
+            .replace("83.149.9.216", "crawler.example")
+            .replace(r#""Mozilla/5.0 (\"X11\")""#, "\"-\"");
+        let request = parse(line.as_bytes()).unwrap();
+        assert_eq!((request.ip(), request.user_agent()), (None, None));
     }
 
     #[test]

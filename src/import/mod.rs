@@ -40,6 +40,10 @@ pub(crate) struct Options {
     /// Whose traffic it is.
     #[arg(long, value_parser = parse_site_id)]
     site_id: event::SiteId,
+    /// The host of the site, which a log does not say. With it, a referrer of the site's own pages
+    /// is no source of visits.
+    #[arg(long, value_parser = parse_hostname, value_name = "NAME")]
+    hostname: Option<String>,
     /// The ingest service to send to.
     #[arg(long, default_value = "http://127.0.0.1:3000")]
     url: String,
@@ -64,6 +68,16 @@ pub(crate) fn parse_site_id(text: &str) -> Result<event::SiteId, String> {
         .map_err(|fault: event::Fault| fault.to_string())
 }
 
+fn parse_hostname(text: &str) -> Result<String, &'static str> {
+    let is_name = |letter: char| letter.is_alphanumeric() || matches!(letter, '-' | '.' | '_');
+    let is_host = !text.is_empty() && text.len() <= HOSTNAME_BYTES_MAX && text.chars().all(is_name);
+    match is_host {
+        true => Ok(text.to_owned()),
+        false => Err("a host's name alone is wanted, such as www.my-site.example"),
+    }
+}
+
+const HOSTNAME_BYTES_MAX: usize = 253;
 /// A longer line is malformed; its rest is read past, not kept.
 const LINE_BYTES_MAX: usize = 64 * 1024;
 const MALFORMED_SHOWN_MAX: usize = 5;
@@ -98,7 +112,7 @@ pub(crate) async fn run(
             Ok(request) if !request.is_page_view() => tally.other += 1,
             Ok(request) => {
                 tally.views += 1;
-                let view = page_view(&options.site_id, &request, event_id, &key, referrer);
+                let view = page_view(&options, &request, event_id, &key, referrer);
                 sender.send(&view, tally.lines).await?;
             }
         }
@@ -120,29 +134,38 @@ pub(crate) async fn run(
 struct PageView<'v> {
     site_id: &'v str,
     event_type: &'static str,
+    /// With its query, which the edge cuts as it does a page's.
     path: &'v str,
+    url: Cow<'v, str>,
     user_id: String,
     timestamp: String,
     event_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     referrer: Option<Cow<'v, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_agent: Option<&'v str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ip: Option<&'v str>,
 }
 
 fn page_view<'v>(
-    site_id: &'v event::SiteId,
+    options: &'v Options,
     request: &'v Request<'_>,
     event_id: String,
     key: &VisitorKey,
     referrer: ReferrerPart,
 ) -> PageView<'v> {
     PageView {
-        site_id: site_id.as_str(),
+        site_id: options.site_id.as_str(),
         event_type: "page_view",
-        path: request.path(),
+        path: request.path_and_query(),
+        url: request.url(options.hostname.as_deref()),
         user_id: key.visitor(&request.address, &request.user_agent),
         timestamp: request.time.to_rfc3339(),
         event_id,
         referrer: request.referrer().map(|text| referrer.of(text)),
+        user_agent: request.user_agent(),
+        ip: request.ip(),
     }
 }
 
@@ -303,15 +326,76 @@ mod tests {
         );
     }
 
+    fn options() -> Options {
+        Options {
+            format: Format::Combined,
+            site_id: "s".parse().unwrap(),
+            hostname: None,
+            url: String::new(),
+            data_dir: PathBuf::new(),
+            retry_for: 0,
+            file: PathBuf::new(),
+        }
+    }
+
+    #[test]
+    fn a_hostname_is_a_name_alone() {
+        for name in [
+            "my-site.example",
+            "www.my-site.example",
+            "localhost",
+            "bücher.example",
+        ] {
+            assert_eq!(parse_hostname(name).as_deref(), Ok(name));
+        }
+        for other in [
+            "",
+            "https://my-site.example",
+            "my-site.example/",
+            "a:80",
+            "a b",
+            &"a".repeat(254),
+        ] {
+            assert!(parse_hostname(other).is_err(), "{other}");
+        }
+    }
+
+    #[test]
+    fn a_view_brings_what_the_edge_labels_it_by() {
+        let line = br#"192.0.2.7 - - [17/May/2015:10:05:03 +0000] "GET /a?utm_source=letter&ref=x HTTP/1.1" 200 1 "https://www.google.com/search?q=weir" "Googlebot/2.1""#;
+        let request = combined::parse(line).unwrap();
+        let key =
+            VisitorKey::obtain(Some(&"0123456789abcdef".to_owned().into()), Path::new("")).unwrap();
+        let options = options();
+        let view = page_view(
+            &options,
+            &request,
+            "id".to_owned(),
+            &key,
+            ReferrerPart::Path,
+        );
+        let sent = serde_json::to_value(view).unwrap();
+        assert_eq!(sent["url"], "/a?utm_source=letter&ref=x");
+        assert_eq!(sent["ip"], "192.0.2.7");
+        assert_eq!(sent["user_agent"], "Googlebot/2.1");
+        assert_eq!(sent["referrer"], "https://www.google.com/search");
+
+        let json = sent.to_string();
+        let event: event::EventRequest<'_> = serde_json::from_str(&json).unwrap();
+        let received_at = chrono::Utc::now();
+        let event = event::parse(&event, received_at, uuid::Uuid::now_v7).unwrap();
+        assert_eq!(event.path.as_str(), "/a");
+    }
+
     #[test]
     fn a_referrer_is_cut_before_it_is_sent() {
         let line = br#"10.0.0.1 - - [17/May/2015:10:05:03 +0000] "GET /a HTTP/1.1" 200 1 "https://u:pw@r.example/p?token=1#f" "agent""#;
         let request = combined::parse(line).unwrap();
         let key =
             VisitorKey::obtain(Some(&"0123456789abcdef".to_owned().into()), Path::new("")).unwrap();
-        let site = "s".parse().unwrap();
+        let options = options();
         let sent = |part| {
-            let view = page_view(&site, &request, String::new(), &key, part);
+            let view = page_view(&options, &request, String::new(), &key, part);
             serde_json::to_value(view).unwrap()["referrer"].clone()
         };
         assert_eq!(sent(ReferrerPart::Path), "https://r.example/p");
