@@ -79,21 +79,21 @@ fn whole(wanted: f64, chance: f64) -> u64 {
 
 /// What visitors will do, by its time.
 #[derive(Default)]
-struct Waiting(BinaryHeap<Reverse<Due>>);
+struct Waiting<'s>(BinaryHeap<Reverse<Due<'s>>>);
 
-struct Due {
+struct Due<'s> {
     at: DateTime<Utc>,
-    event: Event,
+    event: Event<'s>,
 }
 
-impl Waiting {
-    fn add(&mut self, event: Event) {
+impl<'s> Waiting<'s> {
+    fn add(&mut self, event: Event<'s>) {
         let at = event.timestamp.unwrap_or_default();
         self.0.push(Reverse(Due { at, event }));
     }
 
     /// Takes out what is due, as it happens: without a time of its own.
-    fn due(&mut self, now: DateTime<Utc>) -> Vec<Event> {
+    fn due(&mut self, now: DateTime<Utc>) -> Vec<Event<'s>> {
         let mut due = Vec::new();
         while let Some(Reverse(first)) = self.0.peek()
             && first.at - now <= TimeDelta::zero()
@@ -106,25 +106,25 @@ impl Waiting {
     }
 }
 
-impl Ord for Due {
+impl Ord for Due<'_> {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
         self.at.cmp(&other.at)
     }
 }
 
-impl PartialOrd for Due {
+impl PartialOrd for Due<'_> {
     fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
         Some(self.cmp(other))
     }
 }
 
-impl PartialEq for Due {
+impl PartialEq for Due<'_> {
     fn eq(&self, other: &Self) -> bool {
         self.at == other.at
     }
 }
 
-impl Eq for Due {}
+impl Eq for Due<'_> {}
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,7 @@
 //! `weir demo`: traffic to look at, for somebody who has none yet, sent through the front door.
 
 mod live;
+mod people;
 mod sites;
 mod traffic;
 
@@ -157,7 +158,7 @@ struct Tally {
 }
 
 impl Tally {
-    fn add(&mut self, event: &Event) {
+    fn add(&mut self, event: &Event<'_>) {
         self.events += 1;
         self.page_views += u64::from(event.event_type == "page_view");
     }

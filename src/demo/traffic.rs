@@ -12,7 +12,8 @@ use rand::{RngExt, SeedableRng};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
-use super::sites::{CAMPAIGNS, Campaign, DEVICES, REFERRERS, Site};
+use super::people::People;
+use super::sites::{CAMPAIGNS, Campaign, ENTRIES, Entry, Page, Site};
 
 /// Visits in each hour of a local day, against each other.
 const HOURS: [f64; 24] = [
@@ -30,13 +31,22 @@ const LOYALTY: f64 = 0.55;
 const VISITORS_DAYS: f64 = 12.0;
 /// Page views a visit has on average, with what comes of them.
 pub(super) const EVENTS_A_VISIT: f64 = 2.9;
+/// So many of the visits are a crawler's.
+const BOTS: f64 = 0.045;
+/// So many of a campaign's days' visits follow it.
+const FOLLOWED: f64 = 0.35;
+/// What a signup chooses, against each other.
+const PLANS: [(&str, f64); 3] = [("free", 0.72), ("pro", 0.22), ("team", 0.06)];
 
-/// An event as `/events` takes it.
+/// An event as `/events` takes it. Words of a site are borrowed from it.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-pub(super) struct Event {
-    pub(super) site_id: String,
+pub(super) struct Event<'s> {
+    pub(super) site_id: &'s str,
     pub(super) event_type: &'static str,
-    pub(super) path: String,
+    pub(super) path: &'static str,
+    /// The page's whole address, with the campaign that led there.
+    pub(super) url: String,
+    hostname: &'static str,
     pub(super) user_id: String,
     /// None: when it is received.
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "rfc3339")]
@@ -45,7 +55,26 @@ pub(super) struct Event {
     pub(super) event_id: Option<String>,
     #[serde(skip_serializing_if = "str::is_empty")]
     pub(super) referrer: &'static str,
+    #[serde(flatten)]
+    visitor: Visitor,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) props: BTreeMap<&'static str, serde_json::Value>,
+}
+
+/// What is the same in all events of a visitor. A crawler has neither language nor screen.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+struct Visitor {
+    user_agent: &'static str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    country: &'static str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    region: &'static str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    city: &'static str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    language: &'static str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    screen: &'static str,
 }
 
 fn rfc3339<S: serde::Serializer>(
@@ -65,13 +94,14 @@ pub(super) struct Traffic<'s> {
     visits_a_day: f64,
     visitors: u64,
     pages: WeightedIndex<f64>,
-    referrers: WeightedIndex<f64>,
-    devices: WeightedIndex<f64>,
+    entries: WeightedIndex<f64>,
+    people: People,
+    plans: WeightedIndex<f64>,
     hours: WeightedIndex<f64>,
 }
 
 /// Never empty, and no weight is negative.
-fn weighted(weights: impl IntoIterator<Item = f64>) -> WeightedIndex<f64> {
+pub(super) fn weighted(weights: impl IntoIterator<Item = f64>) -> WeightedIndex<f64> {
     WeightedIndex::new(weights).expect("weights are constants above 0")
 }
 
@@ -85,14 +115,15 @@ impl<'s> Traffic<'s> {
             visitors: (visits_a_day * VISITORS_DAYS).max(1.0) as u64,
             // Zipf's law.
             pages: weighted((1..=site.pages.len()).map(|rank| 1.0 / (rank as f64).powf(1.05))),
-            referrers: weighted(REFERRERS.iter().map(|(_, weight)| *weight)),
-            devices: weighted(DEVICES.iter().map(|device| device.weight)),
+            entries: weighted(ENTRIES.iter().map(|(_, weight)| *weight)),
+            people: People::of(site),
+            plans: weighted(PLANS.map(|(_, weight)| weight)),
             hours: weighted(HOURS),
         }
     }
 
     /// The events of a local day, by their time.
-    pub(super) fn day(&self, day: NaiveDate) -> Vec<Event> {
+    pub(super) fn day(&self, day: NaiveDate) -> Vec<Event<'s>> {
         let mut rng = self.rng(&format!("day {day}"));
         let campaign = CAMPAIGNS.iter().find(|campaign| campaign.runs_on(day));
         let visits = self.visits_on(day, campaign, &mut rng);
@@ -112,7 +143,7 @@ impl<'s> Traffic<'s> {
     }
 
     /// One visit that begins at `begin`. Its times lie up to some minutes later.
-    pub(super) fn visit_at(&self, begin: DateTime<Utc>, visit: u64) -> Vec<Event> {
+    pub(super) fn visit_at(&self, begin: DateTime<Utc>, visit: u64) -> Vec<Event<'s>> {
         let mut rng = self.rng(&format!("visit {visit} at {begin}"));
         let campaign = CAMPAIGNS
             .iter()
@@ -143,13 +174,23 @@ impl<'s> Traffic<'s> {
         (self.visits_a_day * WEEKDAYS[weekday] * growth * luck * push).round() as u64
     }
 
-    fn visitor(&self, rng: &mut StdRng) -> String {
+    /// An id, and what its bearer has in every visit.
+    fn visitor(&self, rng: &mut StdRng) -> (String, Visitor) {
         // The inverse of the weights' sum, near enough.
         let share: f64 = rng.random_range(0.0..1.0);
         let rank = (self.visitors as f64 * share.powf(1.0 / (1.0 - LOYALTY))) as u64;
         let hash = Sha256::digest(format!("{} {} {rank}", self.seed, self.site.id));
         let hex: String = hash[..8].iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("v-{hex}")
+        let person = self.people.person(&mut StdRng::from_seed(hash.into()));
+        let visitor = Visitor {
+            user_agent: person.agent.user_agent,
+            country: person.place.country,
+            region: person.place.region,
+            city: person.place.city,
+            language: person.language,
+            screen: person.screen,
+        };
+        (format!("v-{hex}"), visitor)
     }
 
     fn visit(
@@ -158,52 +199,40 @@ impl<'s> Traffic<'s> {
         begin: DateTime<Utc>,
         campaign: Option<&Campaign>,
         id: &str,
-        events: &mut Vec<Event>,
+        events: &mut Vec<Event<'s>>,
     ) {
-        let user_id = self.visitor(rng);
-        let device = &DEVICES[self.devices.sample(rng)];
-        let mut props = BTreeMap::from([
-            ("device", device.kind.into()),
-            ("browser", device.browser.into()),
-        ]);
-        let followed = campaign.filter(|_| rng.random_bool(0.35));
-        let referrer = match followed {
-            Some(campaign) => {
-                props.insert("utm_source", campaign.source.into());
-                props.insert("utm_medium", campaign.medium.into());
-                props.insert("utm_campaign", campaign.name.into());
-                campaign.referrer
-            }
-            None => REFERRERS[self.referrers.sample(rng)].0,
+        if rng.random_bool(BOTS) {
+            self.crawl(rng, begin, id, events);
+            return;
+        }
+        let (user_id, visitor) = self.visitor(rng);
+        let entry = match campaign.filter(|_| rng.random_bool(FOLLOWED)) {
+            Some(campaign) => &campaign.entry,
+            None => &ENTRIES[self.entries.sample(rng)].0,
         };
+        let is_app = entry.referrer.starts_with("android-app:");
+        let entry = match is_app && !visitor.user_agent.contains("Android") {
+            true => &DIRECT,
+            false => entry,
+        };
+        let mut add = self.adding(user_id, visitor, id, events);
         let mut time = begin;
-        let mut number = 0;
-        let mut add = |event_type, path: &str, time, referrer, props| {
-            number += 1;
-            events.push(Event {
-                site_id: self.site.id.clone(),
-                event_type,
-                path: path.to_owned(),
-                user_id: user_id.clone(),
-                timestamp: Some(time),
-                event_id: (!id.is_empty()).then(|| format!("{id}-{number}")),
-                referrer,
-                props,
-            });
-        };
         for nth in 0..PAGES_MAX {
             let page = &self.site.pages[self.pages.sample(rng)];
-            let from = if nth == 0 { referrer } else { "" };
-            add("page_view", page.path, time, from, props.clone());
+            let from = if nth == 0 { entry } else { &DIRECT };
+            add("page_view", page, time, from, BTreeMap::new());
             for goal in page.goals {
                 if rng.random_bool(goal.rate) {
                     time += TimeDelta::milliseconds(rng.random_range(4_000..50_000));
-                    let mut props = props.clone();
+                    let mut props = BTreeMap::new();
                     if let Some((low, high)) = goal.amount {
                         props.insert("amount", rng.random_range(low..=high).into());
                         props.insert("currency", "EUR".into());
                     }
-                    add(goal.event_type, page.path, time, "", props);
+                    if goal.event_type == "signup" {
+                        props.insert("plan", PLANS[self.plans.sample(rng)].0.into());
+                    }
+                    add(goal.event_type, page, time, &DIRECT, props);
                 }
             }
             if !rng.random_bool(ANOTHER_PAGE) {
@@ -214,7 +243,68 @@ impl<'s> Traffic<'s> {
             time += TimeDelta::milliseconds((4_000.0 - 45_000.0 * (1.0 - read).ln()) as i64);
         }
     }
+
+    /// A crawler reads some pages, seconds apart, and does nothing on them.
+    fn crawl(&self, rng: &mut StdRng, begin: DateTime<Utc>, id: &str, events: &mut Vec<Event<'s>>) {
+        let bot = self.people.bot(rng);
+        let visitor = Visitor {
+            user_agent: bot.user_agent,
+            country: bot.country,
+            region: "",
+            city: "",
+            language: "",
+            screen: "",
+        };
+        // Each comes from a few addresses.
+        let user_id = format!("b-{}-{}", bot.number, rng.random_range(0..4));
+        let mut add = self.adding(user_id, visitor, id, events);
+        let mut time = begin;
+        for _ in 0..rng.random_range(1..=4) {
+            let page = &self.site.pages[rng.random_range(0..self.site.pages.len())];
+            add("page_view", page, time, &DIRECT, BTreeMap::new());
+            time += TimeDelta::milliseconds(rng.random_range(900..20_000));
+        }
+    }
+
+    /// Adds the events of one visit, each with an id of its own where `id` is one.
+    fn adding(
+        &self,
+        user_id: String,
+        visitor: Visitor,
+        id: &str,
+        events: &mut Vec<Event<'s>>,
+    ) -> impl FnMut(&'static str, &Page, DateTime<Utc>, &Entry, BTreeMap<&'static str, serde_json::Value>)
+    {
+        let site = self.site;
+        let mut number = 0;
+        move |event_type, page, time, entry, props| {
+            number += 1;
+            let mark = if entry.query.is_empty() { "" } else { "?" };
+            events.push(Event {
+                site_id: &site.id,
+                event_type,
+                path: page.path,
+                url: format!(
+                    "https://{}{}{mark}{}",
+                    site.hostname, page.path, entry.query
+                ),
+                hostname: site.hostname,
+                user_id: user_id.clone(),
+                timestamp: Some(time),
+                event_id: (!id.is_empty()).then(|| format!("{id}-{number}")),
+                referrer: entry.referrer,
+                visitor,
+                props,
+            });
+        }
+    }
 }
+
+/// No referrer and no campaign: from a bookmark, or from a page of the site itself.
+const DIRECT: Entry = Entry {
+    referrer: "",
+    query: "",
+};
 
 fn local_time(zone: Tz, day: NaiveDate, hour: u32, second: u32) -> Option<DateTime<Utc>> {
     let local = day.and_hms_opt(hour, second / 60, second % 60)?;
@@ -231,7 +321,7 @@ mod tests {
     use super::super::sites;
     use super::*;
 
-    fn days(first: &str, count: u64, traffic: &Traffic<'_>) -> Vec<Event> {
+    fn days<'s>(first: &str, count: u64, traffic: &Traffic<'s>) -> Vec<Event<'s>> {
         let first: NaiveDate = first.parse().unwrap();
         first
             .iter_days()
@@ -290,7 +380,7 @@ mod tests {
         let mut pages: HashMap<&str, u32> = HashMap::new();
         let mut visitors: HashMap<&str, BTreeSet<NaiveDate>> = HashMap::new();
         for event in &events {
-            *pages.entry(&event.path).or_default() += 1;
+            *pages.entry(event.path).or_default() += 1;
             let day = event.timestamp.unwrap().date_naive();
             visitors.entry(&event.user_id).or_default().insert(day);
         }
@@ -305,8 +395,96 @@ mod tests {
         for wanted in ["page_view", "signup", "purchase"] {
             assert!(events.iter().any(|event| event.event_type == wanted));
         }
-        let campaign = events.iter().find(|e| e.props.contains_key("utm_campaign"));
-        assert!(campaign.is_some());
+    }
+
+    #[test]
+    fn a_visitor_has_one_browser_and_one_place() {
+        for site in &sites::all() {
+            let events = days("2026-06-01", 28, &Traffic::new(site, 1, 500.0));
+            let mut visitors: HashMap<&str, Visitor> = HashMap::new();
+            let mut agents = BTreeSet::new();
+            for event in &events {
+                let known = visitors.entry(&event.user_id).or_insert(event.visitor);
+                assert_eq!(*known, event.visitor);
+                agents.insert(event.visitor.user_agent);
+            }
+            assert!(agents.len() > 30, "{}", agents.len());
+        }
+    }
+
+    #[test]
+    fn a_few_percent_of_the_views_are_crawlers_and_crawlers_do_nothing_else() {
+        for site in &sites::all() {
+            let events = days("2026-06-01", 28, &Traffic::new(site, 1, 500.0));
+            let (bots, people): (Vec<_>, Vec<_>) = events
+                .iter()
+                .filter(|event| event.event_type == "page_view")
+                .partition(|event| event.user_id.starts_with("b-"));
+            let share = bots.len() as f64 / (bots.len() + people.len()) as f64;
+            assert!((0.02..0.07).contains(&share), "{share}");
+            let is_bot = |event: &Event<'_>| event.visitor.screen.is_empty();
+            assert!(bots.iter().all(|event| is_bot(event)));
+            assert!(!people.iter().any(|event| is_bot(event)));
+            let mut goals = events.iter().filter(|e| e.event_type != "page_view");
+            assert!(goals.all(|event| !is_bot(event)));
+        }
+    }
+
+    #[test]
+    fn a_site_is_mostly_read_where_it_is_at_home() {
+        for (site, country, language) in
+            [(0, "DE", "de-DE"), (1, "US", "en-US"), (2, "IN", "en-IN")]
+        {
+            let sites = sites::all();
+            let events = days("2026-06-01", 28, &Traffic::new(&sites[site], 1, 500.0));
+            let people = events.iter().filter(|e| !e.user_id.starts_with("b-"));
+            let (mut countries, mut languages) = (HashMap::new(), HashMap::new());
+            for event in people {
+                *countries.entry(event.visitor.country).or_insert(0) += 1;
+                *languages.entry(event.visitor.language).or_insert(0) += 1;
+                assert!(
+                    event.visitor.region.starts_with(event.visitor.country)
+                        || event.visitor.country == "SG"
+                );
+            }
+            let first = |counts: &HashMap<&'static str, u32>| {
+                counts
+                    .iter()
+                    .max_by_key(|(_, count)| **count)
+                    .map(|(of, _)| *of)
+            };
+            assert_eq!(first(&countries), Some(country), "{countries:?}");
+            assert_eq!(first(&languages), Some(language), "{languages:?}");
+            assert!(countries.len() > 15, "{countries:?}");
+        }
+    }
+
+    #[test]
+    fn visits_come_from_everywhere_and_an_app_sends_its_own_devices() {
+        let site = &sites::all()[0];
+        let events = days("2026-06-01", 28, &Traffic::new(site, 1, 500.0));
+        for (from, query) in [
+            ("https://www.google.com/", ""),
+            ("https://www.google.com/", "utm_medium=cpc"),
+            ("https://www.bing.com/", ""),
+            ("https://l.instagram.com/", ""),
+            ("https://news.ycombinator.com/", "utm_campaign=launch-week"),
+            ("https://chatgpt.com/", "utm_source=chatgpt.com"),
+            ("android-app://com.google.android.gm/", "utm_medium=email"),
+            ("", "utm_campaign=monthly-letter"),
+            ("https://www.producthunt.com/", "ref=producthunt"),
+        ] {
+            let came = |e: &&Event<'_>| e.referrer == from && e.url.contains(query);
+            let count = events.iter().filter(came).count();
+            assert!(count > 3, "{from} {query}: {count}");
+        }
+        for event in &events {
+            let (page, query) = event.url.split_once('?').unwrap_or((&event.url, ""));
+            assert_eq!(page, format!("https://shop.example{}", event.path));
+            assert!(query.is_empty() || event.event_type == "page_view");
+            let is_android = event.visitor.user_agent.contains("Android");
+            assert!(is_android || !event.referrer.starts_with("android-app:"));
+        }
     }
 
     #[test]
