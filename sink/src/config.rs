@@ -78,3 +78,51 @@ impl Default for CutLimits {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::window::Window;
+
+    const COMPOSE: &str = include_str!("../../docker-compose.yml");
+    const MIB: usize = 1 << 20;
+    /// What it may take beside its windows: two cuts, one gathered while the other is inserted, their
+    /// columns half as large again, 32 MiB of records from Kafka, and the program.
+    const OTHERWISE: usize = 256 * MIB;
+
+    /// `mem_limit` of a service.
+    fn limit_of(service: &str) -> usize {
+        let after = COMPOSE.split_once(&format!("\n  {service}:\n")).unwrap().1;
+        let limit = after.split_once("mem_limit: ").unwrap().1;
+        let limit = limit.lines().next().unwrap();
+        let (number, unit) = limit.split_at(limit.len() - 1);
+        let unit = match unit {
+            "m" => MIB,
+            "g" => 1024 * MIB,
+            other => panic!("{other} in {limit}"),
+        };
+        number.parse::<usize>().unwrap() * unit
+    }
+
+    /// The tracker's events all bring an id, so the windows of all partitions fill.
+    #[test]
+    fn full_windows_of_all_partitions_fit_the_limit_of_docker_compose() {
+        let mut window = Window::new(Config::default().repeat_window, []);
+        let mut key = 0_u64;
+        while window.len() < Config::default().repeat_window as usize {
+            key = key.wrapping_add(0x9E37_79B9_7F4A_7C15);
+            window.admit(key);
+        }
+        let partitions = usize::from(infra::kafka::Config::default().partitions);
+        // One of events, one of batches.
+        let windows = window.bytes() * 2 * partitions;
+        let limit = limit_of("sink");
+        assert!(
+            windows + OTHERWISE <= limit,
+            "{} MiB of windows, and {} beside them, of {}",
+            windows / MIB,
+            OTHERWISE / MIB,
+            limit / MIB
+        );
+    }
+}

@@ -74,6 +74,12 @@ impl Window {
         self.order.len()
     }
 
+    /// What it takes of memory, but for a few times.
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> usize {
+        self.order.capacity() * size_of::<u64>() + self.slots.capacity() * size_of::<u32>()
+    }
+
     /// Notes that the newest key came at `millis`; for [`hours`](Self::hours) only.
     pub(crate) fn came_at(&mut self, millis: i64) {
         let Some(last) = self.order.len().checked_sub(1) else {
@@ -313,7 +319,7 @@ mod tests {
         for number in 0..1_500_000 {
             window.admit(mix(number));
         }
-        let bytes = window.order.capacity() * 8 + window.slots.capacity() * 4;
+        let bytes = window.bytes();
         assert!(bytes <= 17 << 20, "{bytes} bytes");
     }
 
