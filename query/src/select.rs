@@ -237,6 +237,7 @@ impl<'q> Select<'q> {
                 Property::EventType => "event_type".to_owned(),
                 Property::Referrer => "referrer".to_owned(),
                 Property::User => "user_id".to_owned(),
+                Property::Context(context) => context.column().to_owned(),
                 Property::Prop(key) => {
                     parameters.text(format!("key_{nth}"), key);
                     format!("props[{{key_{nth}:String}}]")
@@ -281,6 +282,7 @@ fn value_of(property: &Property, from: &From, parameters: &mut Parameters) -> &'
         Property::EventType => "toString(event_type)",
         Property::Referrer => "toString(referrer)",
         Property::User => "user_id",
+        Property::Context(context) => context.string(),
         Property::Prop(key) => {
             parameters.text("key", key);
             "props[{key:String}]"

@@ -31,10 +31,10 @@ pub(crate) struct Common {
     /// Count this path alone; what follows `?` or `#` is cut off, as it is from events.
     #[param(max_length = 2048, nullable = false)]
     path: Option<String>,
-    /// `PROPERTY:OP:VALUE`, up to 20 times; all of them hold. PROPERTY is `path`, `event_type`,
-    /// `referrer`, `user` or `props.KEY`, OP is `is`, `is_not`, `contains` or `starts_with`, and
-    /// VALUE is all that follows, taken literally; it may be empty. A filter on `event_type` takes
-    /// the place of the view types.
+    /// `PROPERTY:OP:VALUE`, up to 20 times; all of them hold. PROPERTY is one of those that
+    /// `/stats/breakdown` names, OP is `is`, `is_not`, `contains` or `starts_with`, and VALUE is all
+    /// that follows, taken literally; it may be empty. A filter on `event_type` takes the place of
+    /// the view types.
     #[param(example = json!(["referrer:contains:example"]), nullable = false, style = Form, explode)]
     filter: Option<Vec<String>>,
     /// Count users one by one, from the raw rows: slower, and refused where it takes too long.
@@ -81,8 +81,13 @@ pub(crate) struct SeriesInterval {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct BreakdownPage {
-    /// `path`, `event_type`, `referrer`, `user` or `props.KEY`.
-    #[param(example = "referrer")]
+    /// `path`, `event_type`, `referrer`, `user` or `props.KEY`; `referrer_host`, the referrer's host
+    /// in lower case and without `www.`; where the visitor came from: `source`, `channel`,
+    /// `utm_source`, `utm_medium`, `utm_campaign`, `utm_term`, `utm_content`; the page's `hostname`;
+    /// where the visitor is: `country`, `region`, `city`, `language`; what he uses: `browser`,
+    /// `browser_version`, `system`, `device`, `screen`; or `bot`, its name, for which `bots` must be
+    /// `include` or `only`.
+    #[param(example = "source")]
     property: String,
     /// Rows of a page.
     #[param(minimum = 1, maximum = 1000, default = 10, nullable = false)]

@@ -270,10 +270,8 @@ fn rows() -> Vec<EventRow> {
                     0 => String::new(),
                     user => format!("user-{user}"),
                 },
-                referrer: String::new(),
-                props: Vec::new(),
                 timestamp: first + quarters + within,
-                _agent: String::new(),
+                ..row("", "", "", "", "1970-01-01T00:00:00Z")
             });
         }
     }
@@ -389,5 +387,40 @@ async fn every_figure_equals_a_count_of_the_raw_rows() {
         }
     }
     assert!(views > 50_000, "the questions met {views} rows only");
+    world.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn referrers_of_one_host_are_one_value() {
+    let world = World::new().await;
+    let of = |referrer: &str| EventRow {
+        referrer: referrer.to_owned(),
+        ..row("s", "view", "/", "u", "2025-11-15T12:00:00Z")
+    };
+    let referrers = [
+        ("https://www.a.example/", "a.example"),
+        ("http://WWW.A.example:8080", "a.example"),
+        ("https://a.example/x?y#z", "a.example"),
+        ("android-app://com.app.mail/", "com.app.mail"),
+        ("http://intranet/wiki", "intranet"),
+        ("https://www.www.example/", "www.example"),
+        ("http://[2001:DB8::1]:80/", "[2001:db8::1]"),
+        ("https://b\u{fc}cher.example/", "b\u{fc}cher.example"),
+        ("about:blank", ""),
+        ("", ""),
+    ];
+    let rows: Vec<_> = referrers.iter().map(|(referrer, _)| of(referrer)).collect();
+    world.insert(&rows).await;
+    for (_, host) in referrers {
+        let expected = referrers.iter().filter(|(_, one)| *one == host).count();
+        let filter = format!("referrer_host:is:{host}");
+        let stats = world.stats(&[("site_id", "s"), ("filter", &filter)]).await;
+        assert_eq!(stats["total_views"], expected, "{host}");
+        let breakdown = [("site_id", "s"), ("property", "referrer_host")];
+        let (_, answer) = world.json("/stats/breakdown", &breakdown).await;
+        let rows = answer["rows"].as_array().unwrap();
+        let row = rows.iter().find(|row| row["value"] == host).unwrap();
+        assert_eq!(row["views"], expected, "{answer}");
+    }
     world.stop().await;
 }

@@ -44,6 +44,13 @@ pub(crate) struct EventRow {
     pub(crate) timestamp: i64,
     /// As [`PERSON`] and [`BOT`]; empty: not known.
     pub(crate) _agent: String,
+    /// Channel, source and the five of a campaign.
+    pub(crate) _source: String,
+    /// Country, region and city.
+    pub(crate) _place: String,
+    pub(crate) hostname: String,
+    pub(crate) language: String,
+    pub(crate) screen: String,
 }
 
 pub(crate) fn row(site: &str, kind: &str, path: &str, user: &str, time: &str) -> EventRow {
@@ -57,6 +64,11 @@ pub(crate) fn row(site: &str, kind: &str, path: &str, user: &str, time: &str) ->
         props: Vec::new(),
         timestamp: time.timestamp_millis(),
         _agent: String::new(),
+        _source: String::new(),
+        _place: String::new(),
+        hostname: String::new(),
+        language: String::new(),
+        screen: String::new(),
     }
 }
 

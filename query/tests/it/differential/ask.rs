@@ -2,7 +2,9 @@
 
 use chrono::{Days, NaiveDate};
 
-use super::rows::{KEYS, PATHS, REFERRERS, SITES, TYPES, VALUES};
+use super::rows::{
+    HOSTNAMES, HOSTS, KEYS, LANGUAGES, PACKED, PATHS, REFERRERS, SCREENS, SITES, TYPES, VALUES,
+};
 use crate::dice::Dice;
 
 const ZONES: [&str; 14] = [
@@ -58,11 +60,18 @@ pub(super) struct Asked {
 }
 
 fn property(dice: &mut Dice) -> String {
-    match dice.roll(7) {
+    match dice.roll(12) {
         0 | 1 => "path".to_owned(),
         2 => "event_type".to_owned(),
         3 => "referrer".to_owned(),
         4 => "user".to_owned(),
+        5 => dice
+            .pick(&["referrer_host", "hostname", "language", "screen"])
+            .to_owned(),
+        6..=9 => {
+            let (_, names, _) = PACKED[dice.roll(PACKED.len())];
+            dice.pick(names).to_owned()
+        }
         _ => format!("props.{}", dice.pick(&KEYS)),
     }
 }
@@ -75,7 +84,20 @@ fn condition(dice: &mut Dice) -> Condition {
         "event_type" => dice.pick(&TYPES),
         "referrer" => dice.pick(&REFERRERS),
         "user" => dice.pick(&["user-3", "user-1", "passer", "", "'"]),
-        _ => dice.pick(&VALUES),
+        "referrer_host" => dice.pick(&HOSTS),
+        "hostname" => dice.pick(&HOSTNAMES),
+        "language" => dice.pick(&LANGUAGES),
+        "screen" => dice.pick(&SCREENS),
+        name => {
+            let packed = PACKED.iter().find(|(_, names, _)| names.contains(&name));
+            match packed {
+                Some((_, names, packed)) => {
+                    let nth = names.iter().position(|one| *one == name).unwrap();
+                    dice.pick(packed).split('\t').nth(nth).unwrap_or_default()
+                }
+                None => dice.pick(&VALUES),
+            }
+        }
     };
     // A part of it, as often as all of it.
     let value = match op {

@@ -7,7 +7,8 @@ use chrono_tz::Tz;
 use serde_json::{Value, json};
 
 use super::ask::{Asked, Condition, Endpoint};
-use crate::world::{BOT, EventRow};
+use super::rows::{HOSTS, PACKED, REFERRERS};
+use crate::world::EventRow;
 
 const VIEW_TYPES: [&str; 3] = ["page_view", "pageview", "view"];
 
@@ -102,7 +103,24 @@ fn value_of<'r>(row: &'r EventRow, property: &str) -> &'r str {
         "event_type" => &row.event_type,
         "referrer" => &row.referrer,
         "user" => &row.user_id,
+        "hostname" => &row.hostname,
+        "language" => &row.language,
+        "screen" => &row.screen,
+        "referrer_host" => {
+            let mut referrers = REFERRERS.iter();
+            HOSTS[referrers.position(|one| *one == row.referrer).unwrap()]
+        }
         _ => {
+            for (column, names, _) in PACKED {
+                if let Some(nth) = names.iter().position(|name| *name == property) {
+                    let packed = match column {
+                        "_agent" => &row._agent,
+                        "_source" => &row._source,
+                        _ => &row._place,
+                    };
+                    return packed.split('\t').nth(nth).unwrap_or_default();
+                }
+            }
             let key = property.strip_prefix("props.").unwrap();
             let found = row.props.iter().find(|(name, _)| name == key);
             found.map_or("", |(_, value)| value)
@@ -112,9 +130,9 @@ fn value_of<'r>(row: &'r EventRow, property: &str) -> &'r str {
 
 fn counts(asked: &Asked, row: &EventRow) -> bool {
     match asked.bots {
-        None | Some("exclude") => row._agent != BOT,
+        None | Some("exclude") => value_of(row, "bot").is_empty(),
         Some("include") => true,
-        Some("only") => row._agent == BOT,
+        Some("only") => !value_of(row, "bot").is_empty(),
         Some(other) => panic!("{other}"),
     }
 }

@@ -8,18 +8,80 @@ use crate::world::{BOT, EventRow, PERSON};
 pub(super) const SITES: [&str; 5] = ["a", "b", "b.", "crowd", "nobody"];
 pub(super) const TYPES: [&str; 6] = ["page_view", "pageview", "view", "signup", "click", "views"];
 pub(super) const PATHS: [&str; 9] = ["/", "/a", "/A", "/a/", "/b", "", "/ü", "/a'b", "/a%_\\"];
-pub(super) const REFERRERS: [&str; 5] = [
+pub(super) const REFERRERS: [&str; 8] = [
     "",
     "https://a.example/",
     "https://a.example/?q=1:2",
     "https://b.example/",
     "' OR 1=1 --",
+    "https://WWW.B.example:8080/x",
+    "android-app://com.example.app/",
+    "http://intranet",
+];
+/// Of the referrers, in their order.
+pub(super) const HOSTS: [&str; 8] = [
+    "",
+    "a.example",
+    "a.example",
+    "b.example",
+    "",
+    "b.example",
+    "com.example.app",
+    "intranet",
 ];
 pub(super) const KEYS: [&str; 3] = ["plan", "a.b", "x' OR '1'='1"];
 pub(super) const VALUES: [&str; 4] = ["", "free", "pro", "pro plus"];
 
 /// A third of the events are of bots; some users have events of both kinds.
-const AGENTS: [&str; 3] = ["", PERSON, BOT];
+pub(super) const AGENTS: [&str; 6] = [
+    "",
+    PERSON,
+    "Firefox\t131\tWindows\tdesktop\t",
+    "\t\tAndroid\tmobile\t",
+    BOT,
+    "Chrome\t\tLinux\t\tIt's a bot",
+];
+pub(super) const SOURCES: [&str; 6] = [
+    "",
+    "Direct\t\t\t\t\t\t",
+    "Organic Search\tGoogle\t\t\t\t\t",
+    "Paid Search\tGoogle\tgoogle\tcpc\tspring\tshoes\tad-1",
+    "Email\tletter\tletter\temail\tspring\t\t",
+    "Unassigned\tx' OR '1'='1\tx' OR '1'='1\t\t%_\\\t?\t{a}",
+];
+pub(super) const PLACES: [&str; 5] = [
+    "",
+    "DE\tDE-BY\tMünchen",
+    "DE\tDE-BE\tBerlin",
+    "US\tUS-NH\tBerlin",
+    "FR\t\t",
+];
+pub(super) const HOSTNAMES: [&str; 3] = ["", "www.a.example", "bücher.example"];
+pub(super) const LANGUAGES: [&str; 4] = ["", "en", "en-US", "de"];
+pub(super) const SCREENS: [&str; 3] = ["", "small", "wide"];
+
+/// Texts that are kept together in one column, with tabs between.
+pub(super) const PACKED: [(&str, &[&str], &[&str]); 3] = [
+    (
+        "_agent",
+        &["browser", "browser_version", "system", "device", "bot"],
+        &AGENTS,
+    ),
+    (
+        "_source",
+        &[
+            "channel",
+            "source",
+            "utm_source",
+            "utm_medium",
+            "utm_campaign",
+            "utm_term",
+            "utm_content",
+        ],
+        &SOURCES,
+    ),
+    ("_place", &["country", "region", "city"], &PLACES),
+];
 
 /// First days, and how many: around changes of clocks in many zones, around the day that Samoa
 /// left out, around the ends of months and a leap day.
@@ -67,5 +129,10 @@ fn row(dice: &mut Dice, nth: usize) -> EventRow {
         props,
         timestamp: first.timestamp_millis() + quarters + within,
         _agent: dice.pick(&AGENTS).to_owned(),
+        _source: dice.pick(&SOURCES).to_owned(),
+        _place: dice.pick(&PLACES).to_owned(),
+        hostname: dice.pick(&HOSTNAMES).to_owned(),
+        language: dice.pick(&LANGUAGES).to_owned(),
+        screen: dice.pick(&SCREENS).to_owned(),
     }
 }
