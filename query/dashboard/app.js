@@ -39,6 +39,7 @@ function start() {
   startPickers();
   startTheme();
   byId("compare").addEventListener("change", (event) => change({ compare: event.target.value }));
+  byId("bots").addEventListener("change", (event) => change({ bots: event.target.value }));
   byId("share").addEventListener("click", () => copy(location.href, byId("share")));
   awaitBreakdowns();
   onChange(changed);
@@ -66,6 +67,7 @@ function showControls() {
   byId("zone-name").textContent = state.zone.split("/").at(-1).replaceAll("_", " ");
   byId("zone").title = `Days and hours are those of ${state.zone}`;
   byId("compare").value = state.compare;
+  byId("bots").value = state.bots;
   byId("compare").disabled = state.range === "all";
   showRange();
   showFilters();
@@ -121,7 +123,7 @@ async function loadSites(signal) {
 
 async function loadFigures(listed, signal) {
   const state = current();
-  follow(state.site);
+  follow(state.site, state.bots);
   const days = resolve(state, today(state.zone));
   const query = question(state, days);
   const compared = new URLSearchParams(query);
@@ -182,6 +184,7 @@ function question(state, days) {
     query.set("end_date", days.to);
   }
   query.set("timezone", state.zone);
+  if (state.bots !== "exclude") query.set("bots", state.bots);
   for (const filter of state.filters) query.append("filter", filterText(filter));
   return query;
 }
@@ -224,7 +227,7 @@ function explain(error) {
     say("These days cannot be counted exactly in the time there is.");
     change({ exact: false }, { quietly: true });
   } else if (error instanceof Refused) {
-    showRefused(error, () => change({ range: "28d", from: null, to: null, zone: BROWSER_ZONE, interval: null, filters: [], prop: null, exact: false }));
+    showRefused(error, () => change({ range: "28d", from: null, to: null, zone: BROWSER_ZONE, interval: null, filters: [], prop: null, bots: "exclude", lists: {}, exact: false }));
   } else if (error instanceof Away) showAway(error, load);
   else throw error;
 }
@@ -234,11 +237,12 @@ function unlock() {
   load();
 }
 
-function follow(site) {
-  if (watched === site) return;
-  watched = site;
+function follow(site, bots) {
+  const query = new URLSearchParams({ site_id: site, bots });
+  if (watched === String(query)) return;
+  watched = String(query);
   stopWatching();
-  stopWatching = watch(site, showNow, silenceNow);
+  stopWatching = watch(query, showNow, silenceNow);
 }
 
 function setBusy(busy) {

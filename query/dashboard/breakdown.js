@@ -1,18 +1,22 @@
-// The lists: which pages, referrers, types and properties, by views; a row is a filter.
+// The lists: which pages, sources, places, devices, types and properties, by views; a row is a filter.
 
 import { ask, Away, downloadButton, Refused } from "./api.js";
 import { byId, hidden, make, say } from "./dom.js";
-import { isFiltered, toggleFilter, valueName } from "./filters.js";
+import { isFiltered, propertyName, toggleFilter, valueName } from "./filters.js";
 import { count, points, shortCount } from "./format.js";
 import { change, current } from "./state.js";
 
 const ROWS_MORE = 50;
 const ROWS_MAX = 1000;
 
+// A list with tabs shows one property of several. `one` heads the column of values.
+const CAMPAIGNS = ["utm_campaign", "utm_source", "utm_medium", "utm_term", "utm_content"];
 const LISTS = [
-  { id: "pages", title: "Top pages", one: "Page", rows: 10, property: () => "path" },
-  { id: "referrers", title: "Referrers", one: "Referrer", rows: 10, property: () => "referrer" },
-  { id: "types", title: "Event types", one: "Event type", rows: 6, property: () => "event_type" },
+  { id: "pages", title: "Top pages", rows: 10, property: () => "path" },
+  { id: "sources", title: "Sources", rows: 10, tabs: [["source", "Sources"], ["channel", "Channels"], ["referrer_host", "Referrers"], ["utm_campaign", "Campaigns"]], more: CAMPAIGNS },
+  { id: "locations", title: "Locations", rows: 8, tabs: [["country", "Countries"], ["region", "Regions"], ["city", "Cities"], ["language", "Languages"]] },
+  { id: "devices", title: "Devices", rows: 8, tabs: [["browser", "Browsers"], ["system", "Systems"], ["device", "Devices"], ["screen", "Screens"], ["bot", "Bots"]] },
+  { id: "types", title: "Event types", rows: 6, property: () => "event_type" },
   { id: "properties", title: "Property", one: "Value", rows: 6, property: ({ prop }) => (prop ? `props.${prop}` : null) },
 ];
 
@@ -37,7 +41,7 @@ function card(list) {
   const body = make("tbody");
   const nounHead = make("th", { scope: "col", class: "number" }, "Views");
   const visitorsHead = make("th", { scope: "col", class: "number" }, "Visitors");
-  const oneHead = make("th", { scope: "col" }, list.one);
+  const oneHead = make("th", { scope: "col" }, list.one ?? "");
   const table = make("table", { class: "list" },
     make("caption", { class: "hidden" }, `${list.title}; choosing a row counts only what belongs to it`),
     make("thead", {}, make("tr", {}, oneHead, visitorsHead, nounHead)), body);
@@ -48,9 +52,11 @@ function card(list) {
   const save = downloadButton(list.title, () => ["/stats/breakdown", withPage(1, ROWS_MAX), `${current().site} ${list.title.toLowerCase()}`]);
   save.hidden = true;
   const frame = make("div", { class: "list-body" }, table, empty);
+  const tabs = list.tabs ? tabsOf(list) : null;
+  const propertyOf = (state) => (list.tabs ? chosen(list, state) : list.property(state));
   frame.style.setProperty("--rows", list.rows);
   const element = make("section", { class: "card breakdown", id: list.id, "aria-labelledby": `${list.id}-title` },
-    make("div", { class: "card-head" }, heading, list.id === "properties" ? keyForm() : null, total, save),
+    make("div", { class: "card-head" }, heading, list.id === "properties" ? keyForm() : null, tabs?.element, total, save),
     frame, make("div", { class: "card-foot" }, more));
 
   let asked = null;
@@ -73,7 +79,10 @@ function card(list) {
   }
 
   async function load(query, noun, signal) {
-    const property = list.property(current());
+    const property = propertyOf(current());
+    tabs?.show(property);
+    if (!list.one) oneHead.textContent = propertyName(property);
+    if (asked && asked.property !== property) wait();
     nounHead.textContent = list.id === "types" ? "Events" : noun;
     asked = { query, property, signal };
     frame.classList.toggle("unasked", property === null);
@@ -160,22 +169,54 @@ const errorOf = ({ unique_users_error_pct: error }) => (error > 0 ? ` ±${points
 function line({ value, views, unique_users: visitors }, property, most) {
   const filter = { property, operation: "is", value };
   const name = valueName(property, value);
-  const label = property === "referrer" ? name.replace(/^https?:\/\/(www\.)?/, "").replace(/\/$/, "") : name;
   const row = make("tr", {},
     make("th", { scope: "row" },
       make("button", {
         type: "button", class: value === "" ? "row unnamed" : "row", title: name, "aria-pressed": String(isFiltered(filter)),
         onclick: () => toggleFilter(filter),
-      }, make("span", { class: "row-name", dir: "auto" }, label))),
+      }, make("span", { class: "row-name", dir: "auto" }, name))),
     make("td", { class: "number soft", title: count(visitors) }, shortCount(visitors)),
     make("td", { class: "number", title: `${count(views)}, ${points((views / most) * 100)} % of the first` }, shortCount(views)));
   row.style.setProperty("--share", views / most);
   return row;
 }
 
+/** The property that a list with tabs shows. */
+function chosen({ id, tabs, more = [] }, { lists, bots }) {
+  const property = lists[id];
+  const known = tabs.some(([tab]) => tab === property) || more.includes(property);
+  return known && (property !== "bot" || bots !== "exclude") ? property : tabs[0][0];
+}
+
+/** Its tabs; what belongs to the last of them is chosen beside it. */
+function tabsOf({ id, title, tabs, more }) {
+  const take = (property) => {
+    const { [id]: _, ...others } = current().lists;
+    change({ lists: property === tabs[0][0] ? others : { ...others, [id]: property } });
+  };
+  const buttons = tabs.map(([property, name]) => make("button", { type: "button", class: "segment", "aria-pressed": "false", "data-property": property, onclick: () => take(property) }, name));
+  const select = more ? make("select", { class: "control", "aria-label": "Part of the campaign", hidden: true, onchange: () => take(select.value) }, more.map((value) => make("option", { value }, propertyName(value)))) : null;
+  const choice = select ? make("span", { class: "choice part", hidden: true }, select, make("span", { class: "chevron", "aria-hidden": "true" })) : null;
+  const element = make("div", { class: "tabs" }, make("div", { class: "segments", role: "group", "aria-label": `${title}: what is listed` }, buttons), choice);
+  const show = (property) => {
+    const tab = more?.includes(property) ? more[0] : property;
+    for (const button of buttons) {
+      button.setAttribute("aria-pressed", String(button.dataset.property === tab));
+      button.hidden = button.dataset.property === "bot" && current().bots === "exclude";
+    }
+    if (!select) return;
+    choice.hidden = select.hidden = tab !== more[0];
+    if (more.includes(property)) select.value = property;
+  };
+  show(chosen({ id, tabs, more }, current()));
+  return { element, show };
+}
+
 const emptiness = (id) => ({
   pages: "No pages in these days.",
-  referrers: "Nobody was sent by another page in these days.",
+  sources: "Nobody came in these days.",
+  locations: "Nobody came in these days.",
+  devices: "Nobody came in these days.",
   types: "No events in these days.",
   properties: "No event of these days carries this property.",
 })[id];

@@ -2,17 +2,27 @@
 
 import { byId, hidden, make } from "./dom.js";
 import { popover } from "./popover.js";
+import { nameOfCode } from "./format.js";
 import { change, current, filterText, OPERATIONS } from "./state.js";
 
-const NAMES = { path: "Page", referrer: "Referrer", event_type: "Event type", user: "User" };
+const NAMES = {
+  path: "Page", hostname: "Hostname", source: "Source", channel: "Channel", referrer_host: "Referrer", referrer: "Referring page",
+  utm_campaign: "Campaign", utm_source: "Campaign source", utm_medium: "Campaign medium", utm_term: "Campaign term", utm_content: "Campaign content",
+  country: "Country", region: "Region", city: "City", language: "Language",
+  browser: "Browser", browser_version: "Browser version", system: "System", device: "Device", screen: "Screen", bot: "Bot",
+  event_type: "Event type", user: "User",
+};
+const EXAMPLES = { path: "/pricing", hostname: "www.example.com", source: "Google", channel: "Organic Search", referrer_host: "news.example", referrer: "https://news.example/", utm_source: "newsletter", utm_medium: "email", country: "DE", region: "DE-BY", city: "Berlin", language: "en-US", browser: "Firefox", system: "Windows", device: "mobile", screen: "small", bot: "Googlebot", event_type: "signup" };
+const EMPTY = { source: "Direct / none", referrer_host: "Direct / none", referrer: "Direct / none", path: "No page", user: "Nobody in particular", bot: "No bot" };
 const OWN = "props";
 
 export const propertyName = (property) => NAMES[property] ?? property.replace(/^props\./, "");
 
 /** What an empty value of a property means. */
 export function valueName(property, value) {
-  if (value !== "") return value;
-  return { referrer: "Direct, or not said", path: "No page", user: "Nobody in particular" }[property] ?? "Not set";
+  if (value !== "") return nameOfCode(property, value);
+  if (property.startsWith("utm_")) return "None";
+  return EMPTY[property] ?? (property.startsWith("props.") ? "Not set" : "Unknown");
 }
 
 /** Adds a filter, or takes it away if it is there. */
@@ -63,7 +73,7 @@ function fill(close) {
   property.addEventListener("change", () => {
     keyLabel.hidden = property.value !== OWN;
     key.required = property.value === OWN;
-    value.placeholder = { path: "/pricing", referrer: "https://news.example/", event_type: "signup" }[property.value] ?? "";
+    value.placeholder = EXAMPLES[property.value] ?? "";
   });
   const form = make("form", {
     onsubmit: (event) => {

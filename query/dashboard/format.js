@@ -63,3 +63,22 @@ export function moment(time, interval) {
   if (interval === "month") return MONTH_LONG.format(wallClock(time));
   return WEEKDAY.format(wallClock(time));
 }
+
+const REGIONS = new Intl.DisplayNames(LOCALE, { type: "region" });
+const LANGUAGES = new Intl.DisplayNames(LOCALE, { type: "language" });
+const SCREENS = { small: "Small, below 576 px", medium: "Medium, below 992 px", large: "Large, below 1440 px", wide: "Wide, from 1440 px" };
+
+/** What people call a value that is kept as a code. */
+export function nameOfCode(property, value) {
+  try {
+    if (property === "country") return REGIONS.of(value);
+    if (property === "language") return LANGUAGES.of(value);
+    if (property === "region" && /^[A-Z]{2}-/.test(value)) return `${value.slice(3)}, ${REGIONS.of(value.slice(0, 2))}`;
+  } catch {
+    // Clients may send any text.
+    return value;
+  }
+  if (property === "screen") return SCREENS[value] ?? value;
+  if (property === "device") return value === "tv" ? "TV" : value[0].toUpperCase() + value.slice(1);
+  return value;
+}

@@ -7,8 +7,8 @@ const RETRY_MAX_MS = 15_000;
 /** The service speaks every five seconds; one that is silent for longer is gone. */
 const SILENCE_MAX_MS = 16_000;
 
-/** Calls `onFigures` with each answer and `onSilence` when there are none; returns what ends it. */
-export function watch(site, onFigures, onSilence) {
+/** What is asked is `query`. Calls `onFigures` with each answer and `onSilence` when there are none; returns what ends it. */
+export function watch(query, onFigures, onSilence) {
   let stopped = false;
   let retryMs = RETRY_FIRST_MS;
   let connection = null;
@@ -20,7 +20,6 @@ export function watch(site, onFigures, onSilence) {
     try {
       let silence = setTimeout(() => own.abort(), SILENCE_MAX_MS);
       try {
-        const query = new URLSearchParams({ site_id: site });
         const response = await fetchFrom("/stats/realtime", query, { signal: own.signal, accept: "text/event-stream" });
         for await (const figures of events(response.body)) {
           clearTimeout(silence);

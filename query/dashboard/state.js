@@ -5,6 +5,9 @@ import { isDay, PRESETS } from "./days.js";
 const COMPARISONS = ["previous_period", "previous_year", "none"];
 const INTERVALS = ["minute", "hour", "day", "week", "month"];
 const FILTERS_MAX = 20;
+export const BOTS = ["exclude", "include", "only"];
+/** Lists of one property out of several; the address has those that are not the first. */
+const LISTS_WITH_TABS = ["sources", "locations", "devices"];
 export const OPERATIONS = { is: "is", is_not: "is not", contains: "contains", starts_with: "starts with" };
 export const BROWSER_ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone ?? "UTC";
 
@@ -53,6 +56,8 @@ function read() {
     interval: oneOf("interval", INTERVALS, null),
     filters: query.getAll("filter").map(parseFilter).filter(Boolean).slice(0, FILTERS_MAX),
     prop: query.get("prop"),
+    bots: oneOf("bots", BOTS, "exclude"),
+    lists: Object.fromEntries(LISTS_WITH_TABS.map((list) => [list, query.get(list)]).filter(([, property]) => property)),
     exact: query.get("exact") === "true",
   };
 }
@@ -72,6 +77,8 @@ export function link(state) {
   if (state.compare !== "previous_period") query.set("compare", state.compare);
   if (state.interval) query.set("interval", state.interval);
   for (const filter of state.filters) query.append("filter", filterText(filter));
+  if (state.bots !== "exclude") query.set("bots", state.bots);
+  for (const [list, property] of Object.entries(state.lists)) query.set(list, property);
   if (state.prop) query.set("prop", state.prop);
   if (state.exact) query.set("exact", "true");
   // Slashes and colons may stand in a query string, and people read it.
