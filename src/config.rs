@@ -1,7 +1,10 @@
 //! The whole configuration: one section a component, each documented where it is used.
 
+use std::collections::HashMap;
+
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
+use tracing::warn;
 
 use crate::import;
 
@@ -27,6 +30,20 @@ pub(crate) struct Config {
 }
 
 impl Config {
+    /// What the query service knows of the edge.
+    pub(crate) fn edge(&self) -> query::Edge {
+        // Figures need no write key. The file of them may be for ingest's user alone.
+        let public_keys = ingest::public_keys(&self.ingest.keys).unwrap_or_else(|error| {
+            warn!("the dashboard shows sites' tags without their public keys: {error:#}");
+            HashMap::new()
+        });
+        query::Edge {
+            public_url: self.ingest.public_url(),
+            public_keys,
+            ..query::Edge::default()
+        }
+    }
+
     /// The embedded engine's settings: its own section, and what it shares with its clients.
     pub(crate) fn engine(&self) -> embedded_clickhouse::Config {
         embedded_clickhouse::Config {

@@ -1,12 +1,11 @@
 //! One service or one embedded server, alone in its process.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use anyhow::Context;
 use infra::shutdown;
-use tracing::{info, warn};
+use tracing::info;
 
 use crate::config::Config;
 
@@ -26,22 +25,11 @@ pub(crate) async fn sink(config: Config) -> anyhow::Result<()> {
 
 pub(crate) async fn query(config: Config) -> anyhow::Result<()> {
     let shutdown = shutdown::on_signal()?;
-    let service = query::Service::bind(query_config(&config), config.clickhouse).await?;
+    let service = query::Service::bind(config.query.clone(), config.clickhouse.clone())
+        .await?
+        .of_edge(config.edge());
     info!("query listens on {}", service.local_addr());
     service.run(shutdown).await
-}
-
-/// The `query` section, and what its page shows of ingest's.
-pub(crate) fn query_config(config: &Config) -> query::Config {
-    // Figures need no write key. The file of them may be for ingest's user alone.
-    let public_keys = ingest::public_keys(&config.ingest.keys).unwrap_or_else(|error| {
-        warn!("the dashboard shows sites' tags without their public keys: {error:#}");
-        HashMap::new()
-    });
-    query::Config {
-        public_keys,
-        ..config.query.clone()
-    }
 }
 
 pub(crate) async fn migrate(config: &Config) -> anyhow::Result<()> {

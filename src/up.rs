@@ -94,7 +94,16 @@ async fn start(
     let (kafka, clickhouse) = (&config.kafka, &config.clickhouse);
     let ingest = ingest::Service::bind(config.ingest.clone(), kafka.clone()).await?;
     let sink = sink::Service::bind(config.sink.clone(), kafka.clone(), clickhouse.clone()).await?;
-    let query = query::Service::bind(servers::query_config(config), clickhouse.clone()).await?;
+    let query = query::Service::bind(config.query.clone(), clickhouse.clone()).await?;
+    let query = query.of_edge(query::Edge {
+        // The port is a real one also where the configuration says 0.
+        public_url: ingest::Config {
+            listen: ingest.local_addr(),
+            ..config.ingest.clone()
+        }
+        .public_url(),
+        ..config.edge()
+    });
     servers::migrate(config).await?;
     let listening = [ingest.local_addr(), sink.local_addr()?, query.local_addr()];
     let addresses = Addresses {

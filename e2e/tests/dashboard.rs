@@ -100,8 +100,9 @@ async fn the_page_shows_the_figures_and_complains_of_nothing() {
     );
     assert_eq!(browser.text("#pages .list-total"), "10 of 15");
     browser.until("document.querySelector('#types tbody').textContent.includes('signup')");
-    browser
-        .until("document.querySelector('#referrers tbody').textContent.includes('news.example')");
+    browser.until("document.querySelector('#sources tbody .row')");
+    browser.click("#sources [data-property=referrer_host]");
+    browser.until("document.querySelector('#sources tbody').textContent.includes('news.example')");
     browser.until("document.querySelector('#tile-now .tile-value').textContent.startsWith('0')");
 
     // All of the page and the figures, as they came over the wire.
@@ -149,11 +150,15 @@ async fn a_row_is_a_filter_and_the_address_has_all_of_it() {
     let address = browser_address(&mut browser);
     browser.open(&address);
     figures_are(&mut browser, "6", "6");
-    browser.click("#referrers tbody tr:first-child .row");
+    browser.click("#sources [data-property=referrer_host]");
+    browser.until(
+        "document.querySelector('#sources tbody .row-name')?.textContent === 'news.example'",
+    );
+    browser.click("#sources tbody tr:first-child .row");
     browser.until("document.querySelectorAll('#chips .chip').length === 2");
     assert_eq!(
         filters(&mut browser),
-        json!(["path:is:/pricing", "referrer:is:https://news.example/"])
+        json!(["path:is:/pricing", "referrer_host:is:news.example"])
     );
 
     browser.value("history.back()");
@@ -218,6 +223,7 @@ async fn everything_can_be_reached_and_done_by_keyboard() {
         "range",
         "later",
         "compare",
+        "bots",
         "zone",
         "add-filter",
         "plot",
@@ -404,10 +410,17 @@ async fn a_site_without_events_shows_how_to_send_one_and_fills_by_itself() {
     assert!(
         browser
             .text("#waiting")
-            .contains("curl http://127.0.0.1:3000/event")
+            .contains(&format!("curl {}/event", weir.ingest))
     );
     open(&weir, &mut browser, "site=garden");
     browser.until("document.querySelector('#waiting').textContent.includes('garden')");
+    assert_eq!(
+        browser.value("document.querySelector('#tag pre').textContent"),
+        json!(format!(
+            "<script defer src=\"{}/w.js\" data-site=\"garden\"></script>",
+            weir.ingest
+        ))
+    );
     let event =
         json!({"site_id": "garden", "event_type": "page_view", "path": "/", "user_id": "me"});
     post(&weir, &[event]).await;

@@ -23,6 +23,10 @@ use crate::tracker::TrackerConfig;
 pub struct Config {
     /// `WEIR_INGEST__LISTEN`.
     pub listen: SocketAddr,
+    /// Where pages reach it, as the tag that the dashboard shows has it; `http://` and `listen` unless
+    /// it is set (`WEIR_INGEST__PUBLIC_URL=https://weir.example`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub public_url: Option<infra::url::ServerUrl>,
     /// Threads that serve requests; 0: half of the processors, at most 8. One thread does the most
     /// for each processor second (`WEIR_INGEST__THREADS`).
     pub threads: usize,
@@ -100,6 +104,7 @@ impl Default for Config {
         let connections = ConnectionLimits::default();
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 3000)),
+            public_url: None,
             threads: 0,
             connections_max: connections.open_max,
             header_timeout: connections.header_timeout,
@@ -130,6 +135,18 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Where pages reach it, without a slash at its end.
+    #[must_use]
+    pub fn public_url(&self) -> String {
+        match &self.public_url {
+            Some(url) => url.as_str().trim_end_matches('/').to_owned(),
+            None if self.listen.ip().is_unspecified() => {
+                format!("http://localhost:{}", self.listen.port())
+            }
+            None => format!("http://{}", self.listen),
+        }
+    }
+
     pub(crate) fn threads(&self) -> usize {
         const THREADS_MAX: usize = 8;
         match self.threads {

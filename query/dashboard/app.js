@@ -105,7 +105,7 @@ async function load() {
       if (site) return change({ site }, { quietly: true });
       showControls();
       clearTrouble();
-      waitForEvents(SITE_OF_NOBODY);
+      await waitForEvents(SITE_OF_NOBODY);
       return;
     }
     await loadFigures(listed, signal);
@@ -164,7 +164,7 @@ async function loadFigures(listed, signal) {
   keep("localStorage", "site", state.site);
   const stats = outcomes[0].value;
   if (stats.total_views === 0 && !sites.some(({ site_id: id }) => id === state.site) && sites.length < 100) {
-    waitForEvents(state.site);
+    await waitForEvents(state.site);
     return;
   }
   const isFresh = hideWaiting();
@@ -215,9 +215,9 @@ function showNothing(is) {
   byId("nothing").replaceChildren(make("p", {}, make("b", {}, filters.length > 0 ? "Nothing in these days fits the filters." : "Nothing was counted in these days."), until ? make("br") : null, until), ...[wayOut].filter(Boolean));
 }
 
-function waitForEvents(site) {
+async function waitForEvents(site) {
   askAnew(true);
-  showWaiting(site);
+  await showWaiting(site);
   refresh = setTimeout(load, POLL_WHILE_EMPTY_MS);
 }
 

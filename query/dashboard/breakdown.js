@@ -92,7 +92,7 @@ function card(list) {
       total.textContent = "";
       save.hidden = true;
       more.hidden = true;
-      empty.textContent = "Name a property that your events carry in props, such as plan or utm_source, and its values are counted here.";
+      empty.textContent = "Name a property that your events carry in props, such as plan, and its values are counted here.";
       return;
     }
     // A quiet refresh keeps what was opened.

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use crate::answer::{Answer, Format, Written};
 use crate::database::{Database, Failure};
 use crate::days::Span;
+use crate::edge::{Edge, VisitorsPeriod};
 use crate::filter::Filter;
 use crate::flights::Flights;
 use crate::kept::{self, Kept};
@@ -30,6 +31,7 @@ use crate::{breakdown, realtime, sites, stats, timeseries};
 pub(crate) struct Api {
     pub(crate) keys: KeyRing,
     pub(crate) live: Live,
+    pub(crate) edge: Arc<Edge>,
     figures: Figures,
     kept: Arc<Kept>,
     flights: Flights<kept::Asked, kept::Outcome>,
@@ -40,6 +42,7 @@ pub(crate) struct Api {
 pub(crate) struct Figures {
     pub(crate) database: Database,
     pub(crate) view_types: Arc<[String]>,
+    pub(crate) visitors_period: VisitorsPeriod,
 }
 
 /// Everything that can be asked.
@@ -53,8 +56,15 @@ pub(crate) enum Question {
 }
 
 impl Api {
-    pub(crate) fn new(figures: Figures, keys: KeyRing, live: Live, kept_bytes_max: u64) -> Self {
+    pub(crate) fn new(
+        figures: Figures,
+        keys: KeyRing,
+        live: Live,
+        edge: Edge,
+        kept_bytes_max: u64,
+    ) -> Self {
         Self {
+            edge: Arc::new(edge),
             keys,
             live,
             kept: Arc::new(Kept::new(figures.database.clone(), kept_bytes_max)),

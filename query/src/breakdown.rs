@@ -31,6 +31,11 @@ pub(crate) struct BreakdownAnswer {
     total: u64,
     /// Every `unique_users` is at most this many percent off; 0: counted one by one.
     unique_users_error_pct: f64,
+    /// `day` or `month` where the days are in more than one period of visitors: somebody whom the edge
+    /// recognises by address and user agent (he has no `user_id` of his own) counts once in each.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, example = "day")]
+    visitors_period: Option<&'static str>,
     /// By views, then by value.
     rows: Vec<BreakdownRow>,
 }
@@ -129,6 +134,7 @@ pub(crate) async fn answer(
         limit: question.limit,
         total,
         unique_users_error_pct,
+        visitors_period: figures.visitors_period.within(slice.span()),
         rows,
     })
 }

@@ -1,11 +1,9 @@
 //! The `query` section.
 
-use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::ensure;
-use event::SiteId;
 use infra::http::ConnectionLimits;
 use serde::{Deserialize, Serialize};
 
@@ -58,10 +56,6 @@ pub struct Config {
     pub cors_origins: Vec<String>,
     /// Who may read which site, as `[[query.keys]]`; anybody, unless keys are listed.
     pub keys: Vec<ReadKeys>,
-    /// The key that the tag of a site's pages brings, where ingest asks for one. No setting of its
-    /// own: `ingest.keys` lists them.
-    #[serde(skip)]
-    pub public_keys: HashMap<SiteId, String>,
 }
 
 impl Default for Config {
@@ -85,7 +79,6 @@ impl Default for Config {
             hosts: Vec::new(),
             cors_origins: Vec::new(),
             keys: Vec::new(),
-            public_keys: HashMap::new(),
         }
     }
 }

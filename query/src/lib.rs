@@ -8,6 +8,7 @@ mod buckets;
 mod config;
 mod database;
 mod days;
+mod edge;
 mod filter;
 mod flights;
 mod kept;
@@ -39,6 +40,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use config::Config;
+pub use edge::{Edge, VisitorsPeriod};
 pub use keys::ReadKeys;
 
 use api::{Api, Figures};
@@ -49,6 +51,7 @@ use realtime::Live;
 /// The service, listening and not yet serving.
 pub struct Service {
     config: Config,
+    edge: Edge,
     keys: KeyRing,
     hosts: Hosts,
     pages: Pages,
@@ -85,6 +88,7 @@ impl Service {
             .with_setting("output_format_parallel_formatting", "0");
         Ok(Self {
             config,
+            edge: Edge::default(),
             keys,
             hosts,
             pages,
@@ -93,6 +97,12 @@ impl Service {
             listener,
             local_addr,
         })
+    }
+
+    /// With what the edge has been configured to.
+    #[must_use]
+    pub fn of_edge(self, edge: Edge) -> Self {
+        Self { edge, ..self }
     }
 
     /// Where it listens; the port is a real one also where the configuration says 0.
@@ -116,6 +126,7 @@ impl Service {
         let figures = Figures {
             database: Database::new(&self.client, &self.config, readiness.clone()),
             view_types: self.config.view_types.clone().into(),
+            visitors_period: self.edge.visitors_period,
         };
         let live = Live::new(figures.clone(), self.config.listeners_max, shutdown.clone());
         let api = Router::new()
@@ -125,10 +136,12 @@ impl Service {
             .route("/stats/breakdown", get(breakdown::get_breakdown))
             .route("/stats/realtime", get(realtime::get_realtime))
             .route("/sites", get(sites::get_sites))
+            .route("/tag", get(edge::get_tag))
             .with_state(Api::new(
                 figures,
                 self.keys.clone(),
                 live.clone(),
+                self.edge,
                 self.config.kept_bytes_max,
             ));
         let cors = self.pages.cors().expose_headers([ETAG, RETRY_AFTER]);

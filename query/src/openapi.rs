@@ -7,7 +7,7 @@ use utoipa::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 
 pub(crate) use answers::{
-    BreakdownAnswers, RealtimeAnswers, SeriesAnswers, SitesAnswers, StatsAnswers,
+    BreakdownAnswers, RealtimeAnswers, SeriesAnswers, SitesAnswers, StatsAnswers, TagAnswers,
 };
 pub(crate) use parameters::{
     BreakdownPage, Common, Compared, CountedBots, CsvCells, LimitOfTen, RealtimeSite,
@@ -25,7 +25,8 @@ Every request can also be refused with 421, if its `Host` is a name that the set
         crate::timeseries::get_timeseries,
         crate::breakdown::get_breakdown,
         crate::realtime::get_realtime,
-        crate::sites::get_sites
+        crate::sites::get_sites,
+        crate::edge::get_tag
     ),
     components(schemas(
         crate::stats::StatsAnswer,
@@ -40,6 +41,7 @@ Every request can also be refused with 421, if its `Host` is a name that the set
         crate::realtime::RealtimeAnswer,
         crate::sites::SitesAnswer,
         crate::sites::Site,
+        crate::edge::TagAnswer,
         infra::http::ErrorBody
     )),
     tags(

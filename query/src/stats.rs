@@ -42,6 +42,11 @@ pub(crate) struct StatsAnswer {
     /// `unique_users` are at most this many percent off; 0: counted one by one.
     #[schema(example = 0.0)]
     unique_users_error_pct: f64,
+    /// `day` or `month` where the days are in more than one period of visitors: somebody whom the edge
+    /// recognises by address and user agent (he has no `user_id` of his own) counts once in each.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, example = "day")]
+    visitors_period: Option<&'static str>,
     /// By views, then by path. Views without a path are left out.
     top_paths: Vec<PathViews>,
     /// Only if asked for.
@@ -151,6 +156,7 @@ pub(crate) async fn answer(
         total_views: totals.views,
         unique_users: totals.users,
         unique_users_error_pct: uniques::error_pct(slice.exact, users),
+        visitors_period: figures.visitors_period.within(slice.span()),
         top_paths,
         comparison: compared,
     })

@@ -36,6 +36,11 @@ pub(crate) struct SeriesAnswer {
     end_date: NaiveDate,
     /// Every `unique_users` is at most this many percent off; 0: counted one by one.
     unique_users_error_pct: f64,
+    /// `day` or `month` where the days are in more than one period of visitors: somebody whom the edge
+    /// recognises by address and user agent (he has no `user_id` of his own) counts once in each.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(required = false, example = "day")]
+    visitors_period: Option<&'static str>,
     points: Vec<Point>,
     /// Only if asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -121,6 +126,7 @@ pub(crate) async fn answer(
         start_date: days.first,
         end_date: days.last,
         unique_users_error_pct,
+        visitors_period: figures.visitors_period.within(slice.span_of(days)),
         points,
         comparison,
     })

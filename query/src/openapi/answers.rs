@@ -125,3 +125,19 @@ pub(crate) enum SitesAnswers {
     #[response(status = 503, headers(("Retry-After" = u32, description = "Seconds to wait")))]
     Unavailable(#[to_schema] ErrorBody),
 }
+
+#[derive(IntoResponses)]
+pub(crate) enum TagAnswers {
+    /// Address and key
+    #[response(status = 200)]
+    Tag(#[to_schema] crate::edge::TagAnswer),
+    /// Every parameter that is at fault
+    #[response(status = 400)]
+    Faults(#[to_schema] ErrorBody),
+    /// A read key is required
+    #[response(status = 401)]
+    NoKey(#[to_schema] ErrorBody),
+    /// The read key is another's
+    #[response(status = 403)]
+    WrongKey(#[to_schema] ErrorBody),
+}
