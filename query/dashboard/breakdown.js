@@ -195,7 +195,7 @@ function tabsOf({ id, title, tabs, more }) {
     change({ lists: property === tabs[0][0] ? others : { ...others, [id]: property } });
   };
   const buttons = tabs.map(([property, name]) => make("button", { type: "button", class: "segment", "aria-pressed": "false", "data-property": property, onclick: () => take(property) }, name));
-  const select = more ? make("select", { class: "control", "aria-label": "Part of the campaign", hidden: true, onchange: () => take(select.value) }, more.map((value) => make("option", { value }, propertyName(value)))) : null;
+  const select = more ? make("select", { class: "control", "aria-label": "Part of the campaign", hidden: true, onchange: () => take(select.value) }, more.map((value) => make("option", { value }, propertyName(value).replace(/^Campaign ./, (start) => start.at(-1).toUpperCase())))) : null;
   const choice = select ? make("span", { class: "choice part", hidden: true }, select, make("span", { class: "chevron", "aria-hidden": "true" })) : null;
   const element = make("div", { class: "tabs" }, make("div", { class: "segments", role: "group", "aria-label": `${title}: what is listed` }, buttons), choice);
   const show = (property) => {
