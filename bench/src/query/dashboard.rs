@@ -35,7 +35,7 @@ pub struct Part {
 }
 
 /// Name, path, and what is asked beside site, days and zone.
-const REQUESTS: [(&str, &str, &str); 7] = [
+const REQUESTS: [(&str, &str, &str); 9] = [
     ("sites", "/sites?limit=100", ""),
     ("totals", "/stats", "&compare=previous_period"),
     (
@@ -44,11 +44,9 @@ const REQUESTS: [(&str, &str, &str); 7] = [
         "&interval=day&compare=previous_period",
     ),
     ("pages", "/stats/breakdown", "&property=path&limit=10"),
-    (
-        "referrers",
-        "/stats/breakdown",
-        "&property=referrer&limit=10",
-    ),
+    ("sources", "/stats/breakdown", "&property=source&limit=10"),
+    ("countries", "/stats/breakdown", "&property=country&limit=8"),
+    ("browsers", "/stats/breakdown", "&property=browser&limit=8"),
     ("types", "/stats/breakdown", "&property=event_type&limit=6"),
     ("now", "/stats/realtime", ""),
 ];
