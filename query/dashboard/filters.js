@@ -12,7 +12,7 @@ const NAMES = {
   browser: "Browser", browser_version: "Browser version", system: "System", device: "Device", screen: "Screen", bot: "Bot",
   event_type: "Event type", user: "User",
 };
-const EXAMPLES = { path: "/pricing", hostname: "www.example.com", source: "Google", channel: "Organic Search", referrer_host: "news.example", referrer: "https://news.example/", utm_source: "newsletter", utm_medium: "email", country: "DE", region: "DE-BY", city: "Berlin", language: "en-US", browser: "Firefox", system: "Windows", device: "mobile", screen: "small", bot: "Googlebot", event_type: "signup" };
+const EXAMPLES = { path: "/pricing", country: "DE", region: "DE-BY", language: "en-US", device: "mobile", screen: "small", event_type: "signup" };
 const EMPTY = { source: "Direct / none", referrer_host: "Direct / none", referrer: "Direct / none", path: "No page", user: "Nobody in particular", bot: "No bot" };
 const OWN = "props";
 
