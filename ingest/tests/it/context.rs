@@ -210,7 +210,7 @@ async fn only_a_secret_key_lets_an_event_name_a_persons_address_and_agent() {
         sites: vec![SiteKeys {
             site_id: "shop".parse().unwrap(),
             origins: Vec::new(),
-            public_keys: vec![key_hash("wp")],
+            public_keys: vec![key_hash("wp").into()],
             secret_keys: vec![key_hash("ws")],
         }],
         ..KeysConfig::default()
