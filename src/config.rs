@@ -3,6 +3,8 @@
 use std::collections::HashMap;
 
 use anyhow::Context;
+use context::visitor::Period;
+use query::VisitorsPeriod;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
@@ -40,7 +42,13 @@ impl Config {
         query::Edge {
             public_url: self.ingest.public_url(),
             public_keys,
-            ..query::Edge::default()
+            script_path: self.ingest.tracker.path.clone(),
+            visitors_period: match self.ingest.visitors.period {
+                Period::Day => VisitorsPeriod::Day,
+                Period::Month => VisitorsPeriod::Month,
+                Period::Forever => VisitorsPeriod::Forever,
+                Period::Off => VisitorsPeriod::Off,
+            },
         }
     }
 

@@ -10,10 +10,10 @@ export async function showWaiting(site) {
   byId("figures").hidden = true;
   byId("bar").hidden = true;
   if (!waiting.hidden && waiting.dataset.site === site) return;
-  const { public_url: ingest, public_key: key } = await ask("/tag", new URLSearchParams({ site_id: site }));
+  const { public_url: ingest, script, public_key: key } = await ask("/tag", new URLSearchParams({ site_id: site }));
   waiting.dataset.site = site;
   waiting.hidden = false;
-  const tag = `<script defer src="${ingest}/w.js" data-site="${site}"${key ? ` data-key="${key}"` : ""}></script>`;
+  const tag = `<script defer src="${script}" data-site="${site}"${key ? ` data-key="${key}"` : ""}></script>`;
   const event = `{"site_id": "${site}", "event_type": "page_view",\n       "path": "/hello", "user_id": "me"}`;
   const curl = `curl ${ingest}/event \\\n${key ? "  -H 'Authorization: Bearer SECRET_KEY' \\\n" : ""}  -d '${event}'`;
   waiting.replaceChildren(make("section", { class: "card waiting", "aria-labelledby": "waiting-title" },

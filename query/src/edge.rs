@@ -22,6 +22,8 @@ use crate::question::NowQuestion;
 pub struct Edge {
     /// Where pages reach ingest, without a slash at its end.
     pub public_url: String,
+    /// Where the script is that pages load, with a slash at its front.
+    pub script_path: String,
     /// A public key of each site that has one.
     pub public_keys: HashMap<SiteId, String>,
     pub visitors_period: VisitorsPeriod,
@@ -43,6 +45,7 @@ impl Default for Edge {
     fn default() -> Self {
         Self {
             public_url: "http://127.0.0.1:3000".to_owned(),
+            script_path: "/w.js".to_owned(),
             public_keys: HashMap::new(),
             visitors_period: VisitorsPeriod::default(),
         }
@@ -72,6 +75,9 @@ pub(crate) struct TagAnswer {
     /// Where pages reach ingest.
     #[schema(example = "https://weir.example")]
     public_url: String,
+    /// The script that pages load.
+    #[schema(example = "https://weir.example/w.js")]
+    script: String,
     /// For `data-key`; null where the site has none.
     public_key: Option<String>,
 }
@@ -79,7 +85,7 @@ pub(crate) struct TagAnswer {
 /// What a site's pages need to send events
 ///
 /// The address of ingest (`ingest.public_url`) and the site's public key, for
-/// `<script defer src="PUBLIC_URL/w.js" data-site="SITE" data-key="KEY"></script>`.
+/// `<script defer src="SCRIPT" data-site="SITE" data-key="KEY"></script>`.
 #[utoipa::path(
     get,
     path = "/tag",
@@ -102,6 +108,7 @@ pub(crate) async fn get_tag(
     let edge = &api.edge;
     Json(TagAnswer {
         public_url: edge.public_url.clone(),
+        script: format!("{}{}", edge.public_url, edge.script_path),
         public_key: edge.public_keys.get(&site).cloned(),
         site_id: site.as_str().to_owned(),
     })

@@ -13,13 +13,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
+use context::visitor::{self, Visitors};
 use event::ReferrerPart;
 use indicatif::{ProgressBar, ProgressStyle};
 use infra::config::Secret;
 use serde::{Deserialize, Serialize};
 
 use combined::Request;
-use identity::{LineIds, VisitorKey};
+use identity::LineIds;
 
 use crate::sender::{Rejected, Sender};
 
@@ -27,8 +28,8 @@ use crate::sender::{Rejected, Sender};
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Config {
-    /// Keys the hash that stands for a visitor (`WEIR_IMPORT__VISITOR_KEY`). Without it a key is
-    /// made once and kept in the data directory.
+    /// The secret behind visitors (`WEIR_IMPORT__VISITOR_KEY`). Without it, it is that of
+    /// `ingest.visitors`: its file, or the one that an edge keeps in its data directory.
     pub(crate) visitor_key: Option<Secret>,
 }
 
@@ -47,9 +48,10 @@ pub(crate) struct Options {
     /// The ingest service to send to.
     #[arg(long, default_value = "http://127.0.0.1:3000")]
     url: String,
-    /// Where the visitors' key is kept.
-    #[arg(long, default_value = "./data", value_name = "DIR")]
-    data_dir: PathBuf,
+    /// The data directory of `weir up`, where the visitors' secret is kept [default: that of
+    /// ingest.visitors, else ./data]
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
     /// Seconds to go on trying while ingest cannot be reached or has no room.
     #[arg(long, default_value_t = 60)]
     retry_for: u64,
@@ -82,14 +84,15 @@ const HOSTNAME_BYTES_MAX: usize = 253;
 const LINE_BYTES_MAX: usize = 64 * 1024;
 const MALFORMED_SHOWN_MAX: usize = 5;
 
-/// `referrer`: what is kept of one, as at the edge.
+/// Visitors and referrers are what they are at the edge that `ingest` configures.
 pub(crate) async fn run(
     config: Config,
-    referrer: ReferrerPart,
+    ingest: ingest::Config,
     options: Options,
 ) -> anyhow::Result<()> {
     let Format::Combined = options.format;
-    let key = VisitorKey::obtain(config.visitor_key.as_ref(), &options.data_dir)?;
+    let referrer = ingest.referrer;
+    let visitors = visitors(config, ingest.visitors, &options)?;
     let file = open(&options.file)?;
     let mut lines = Lines::new(file.reader);
     let mut ids = LineIds::new();
@@ -112,7 +115,7 @@ pub(crate) async fn run(
             Ok(request) if !request.is_page_view() => tally.other += 1,
             Ok(request) => {
                 tally.views += 1;
-                let view = page_view(&options, &request, event_id, &key, referrer);
+                let view = page_view(&options, &request, event_id, &visitors, referrer);
                 sender.send(&view, tally.lines).await?;
             }
         }
@@ -129,6 +132,16 @@ pub(crate) async fn run(
     Ok(())
 }
 
+/// The same visitors as at the edge, from the same secret.
+fn visitors(config: Config, edge: visitor::Config, options: &Options) -> anyhow::Result<Visitors> {
+    let secret = match (config.visitor_key, &options.data_dir) {
+        (Some(key), _) => visitor::Secret::new(key.expose().as_bytes()),
+        (None, Some(dir)) if edge.secret_file.is_none() => visitor::Secret::kept_in(dir),
+        (None, _) => edge.secret(),
+    };
+    Ok(Visitors::new(secret?, edge.period))
+}
+
 /// A page view as `/events` takes it.
 #[derive(Debug, Serialize)]
 struct PageView<'v> {
@@ -137,7 +150,8 @@ struct PageView<'v> {
     /// With its query, which the edge cuts as it does a page's.
     path: &'v str,
     url: Cow<'v, str>,
-    user_id: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_id: Option<String>,
     timestamp: String,
     event_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -152,7 +166,7 @@ fn page_view<'v>(
     options: &'v Options,
     request: &'v Request<'_>,
     event_id: String,
-    key: &VisitorKey,
+    visitors: &Visitors,
     referrer: ReferrerPart,
 ) -> PageView<'v> {
     PageView {
@@ -160,7 +174,12 @@ fn page_view<'v>(
         event_type: "page_view",
         path: request.path_and_query(),
         url: request.url(options.hostname.as_deref()),
-        user_id: key.visitor(&request.address, &request.user_agent),
+        user_id: visitors.id(
+            options.site_id.as_str(),
+            &*request.address,
+            &request.user_agent,
+            request.time.to_utc(),
+        ),
         timestamp: request.time.to_rfc3339(),
         event_id,
         referrer: request.referrer().map(|text| referrer.of(text)),
@@ -332,7 +351,7 @@ mod tests {
             site_id: "s".parse().unwrap(),
             hostname: None,
             url: String::new(),
-            data_dir: PathBuf::new(),
+            data_dir: None,
             retry_for: 0,
             file: PathBuf::new(),
         }
@@ -360,18 +379,46 @@ mod tests {
         }
     }
 
+    fn some_visitors() -> Visitors {
+        let secret = visitor::Secret::new(b"0123456789abcdef").unwrap();
+        Visitors::new(secret, visitor::Period::Day)
+    }
+
+    #[test]
+    fn a_visitor_is_the_one_that_the_edge_makes_of_a_page() {
+        let folder = tempfile::tempdir().unwrap();
+        let edge = visitor::Config {
+            dir: Some(folder.path().to_owned()),
+            ..visitor::Config::default()
+        };
+        let of_a_page = Visitors::new(edge.secret().unwrap(), edge.period);
+        let line =
+            br#"192.0.2.7 - - [17/May/2015:10:05:03 +0200] "GET /a HTTP/1.1" 200 1 "-" "agent""#;
+        let request = combined::parse(line).unwrap();
+        let mut options = options();
+        for data_dir in [None, Some(folder.path().to_owned())] {
+            options.data_dir = data_dir;
+            let visitors = visitors(Config::default(), edge.clone(), &options).unwrap();
+            let part = ReferrerPart::Path;
+            let view = page_view(&options, &request, String::new(), &visitors, part);
+            let address: std::net::IpAddr = "192.0.2.7".parse().unwrap();
+            let site = options.site_id.as_str();
+            let page = of_a_page.id(site, address, "agent", request.time.to_utc());
+            assert_eq!(view.user_id, page);
+        }
+    }
+
     #[test]
     fn a_view_brings_what_the_edge_labels_it_by() {
         let line = br#"192.0.2.7 - - [17/May/2015:10:05:03 +0000] "GET /a?utm_source=letter&ref=x HTTP/1.1" 200 1 "https://www.google.com/search?q=weir" "Googlebot/2.1""#;
         let request = combined::parse(line).unwrap();
-        let key =
-            VisitorKey::obtain(Some(&"0123456789abcdef".to_owned().into()), Path::new("")).unwrap();
+        let visitors = some_visitors();
         let options = options();
         let view = page_view(
             &options,
             &request,
             "id".to_owned(),
-            &key,
+            &visitors,
             ReferrerPart::Path,
         );
         let sent = serde_json::to_value(view).unwrap();
@@ -391,11 +438,10 @@ mod tests {
     fn a_referrer_is_cut_before_it_is_sent() {
         let line = br#"10.0.0.1 - - [17/May/2015:10:05:03 +0000] "GET /a HTTP/1.1" 200 1 "https://u:pw@r.example/p?token=1#f" "agent""#;
         let request = combined::parse(line).unwrap();
-        let key =
-            VisitorKey::obtain(Some(&"0123456789abcdef".to_owned().into()), Path::new("")).unwrap();
+        let visitors = some_visitors();
         let options = options();
         let sent = |part| {
-            let view = page_view(&options, &request, String::new(), &key, part);
+            let view = page_view(&options, &request, String::new(), &visitors, part);
             serde_json::to_value(view).unwrap()["referrer"].clone()
         };
         assert_eq!(sent(ReferrerPart::Path), "https://r.example/p");
