@@ -25,7 +25,6 @@ pub(crate) struct Sent {
     pub(crate) event: Value,
     pub(crate) target: String,
     pub(crate) head: String,
-    pub(crate) passage: Passage,
 }
 
 impl Sent {
@@ -94,7 +93,6 @@ impl Gate {
                 event: serde_json::from_slice(&body).unwrap_or_default(),
                 target,
                 head: head.to_ascii_lowercase(),
-                passage: shared.passage,
             };
             shared.sent.push(sent);
             shared.passage

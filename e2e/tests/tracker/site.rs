@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
@@ -19,12 +19,8 @@ pub(crate) struct Page {
     pub(crate) body: String,
 }
 
-type Asked = Arc<Mutex<Vec<String>>>;
-
 pub(crate) struct Site {
     pub(crate) address: SocketAddr,
-    /// The heads of all requests, in small letters.
-    asked: Asked,
 }
 
 impl Site {
@@ -36,19 +32,14 @@ impl Site {
         let address = listener.local_addr().unwrap();
         let pages: HashMap<_, _> = pages.into_iter().collect();
         let pages = Arc::new(pages);
-        let asked = Asked::default();
-        let site = Self {
-            address,
-            asked: asked.clone(),
-        };
+        let site = Self { address };
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
-                let (tag, pages, asked) = (tag.clone(), pages.clone(), asked.clone());
+                let (tag, pages) = (tag.clone(), pages.clone());
                 tokio::spawn(async move {
                     let Some((head, _)) = gate::request(&mut stream).await else {
                         return;
                     };
-                    asked.lock().unwrap().push(head.to_ascii_lowercase());
                     let target = head.split(' ').nth(1).unwrap_or_default();
                     let path = target.split('?').next().unwrap_or_default();
                     let answer = answer(path, &tag, &pages);
@@ -62,12 +53,6 @@ impl Site {
     /// The address of a page on a name of this site.
     pub(crate) fn url(&self, name: &str, path: &str) -> String {
         format!("http://{name}:{}{path}", self.address.port())
-    }
-
-    /// Whether a request came whose head has this text, in small letters.
-    pub(crate) fn was_asked(&self, text: &str) -> bool {
-        let asked = self.asked.lock().unwrap();
-        asked.iter().any(|head| head.contains(text))
     }
 }
 

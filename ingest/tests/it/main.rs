@@ -16,3 +16,4 @@ mod operations;
 mod pixel;
 mod spool;
 mod support;
+mod tracker;
