@@ -34,7 +34,7 @@ async fn a_history_is_what_stats_tell_and_counts_once_however_often_it_is_sent()
     let sites: Vec<&str> = sent.iter().map(|(site, ..)| site.as_str()).collect();
     assert_eq!(sites, ["shop.example", "blog.example", "docs.example"]);
     let page_views = async |site: &str| {
-        weir.stats_if_any(&format!("site_id={site}&event_type=page_view"))
+        weir.stats_if_any(&format!("site_id={site}&event_type=page_view&bots=include"))
             .await["total_views"]
             .clone()
     };

@@ -21,7 +21,8 @@ struct Log {
 #[derive(Default)]
 struct Truth {
     views: u64,
-    visitors: BTreeSet<(String, String)>,
+    /// Who came on a day: address and agent.
+    visitors: BTreeSet<(u64, String, String)>,
     paths: BTreeMap<String, u64>,
 }
 
@@ -34,14 +35,18 @@ impl Truth {
             .take(10)
             .map(|(path, views)| json!({"path": path, "views": views}))
             .collect();
-        json!({
+        let mut answer = json!({
             "site_id": SITE,
             "date": date,
             "total_views": self.views,
             "unique_users": self.visitors.len(),
             "unique_users_error_pct": 0.0,
             "top_paths": top,
-        })
+        });
+        if date.is_none() {
+            answer["visitors_period"] = json!("day");
+        }
+        answer
     }
 }
 
@@ -56,7 +61,10 @@ fn log(lines: u64) -> Log {
         }
         let day = 17 + n * 3 / lines;
         let address = format!("10.0.{}.{}", n % 7, n * 31 % 50);
-        let agent = format!("Agent \\\"{}\\\"", n % 3);
+        let agent = format!(
+            "Mozilla/5.0 (X11; Linux x86_64; rv:131.0) Gecko/20100101 Firefox/131.0 \\\"{}\\\"",
+            n % 3
+        );
         let path = format!("/page/{}", n * n % 23);
         let (method, target, status) = match n % 10 {
             0 => ("GET", format!("{path}.PNG?v=1"), 200),
@@ -77,7 +85,8 @@ fn log(lines: u64) -> Log {
         for date in [Some(format!("2015-05-{day}")), None] {
             let truth = truth.entry(date).or_default();
             truth.views += 1;
-            truth.visitors.insert((address.clone(), agent.clone()));
+            let visitor = (day, address.clone(), agent.clone());
+            truth.visitors.insert(visitor);
             *truth.paths.entry(path.clone()).or_default() += 1;
         }
     }

@@ -47,7 +47,7 @@ pub(crate) enum Context {
 
 /// Name, what it is in a condition on `events`, and the same as a string. All are of low cardinality:
 /// ClickHouse computes each distinct value of a block once. Grouping by the packed column first, and
-/// taking the value out of each group, merges more states of users and took a fifth to a half longer.
+/// taking the value out of each group, merges more states of users and takes as long or longer.
 macro_rules! columns {
     ($($context:ident: $name:literal = $column:literal,)*) => {
         impl Context {

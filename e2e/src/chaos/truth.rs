@@ -199,13 +199,17 @@ impl Views {
         let top: Vec<_> = top
             .map(|(path, views)| json!({"path": path, "views": views}))
             .collect();
-        json!({
+        let mut answer = json!({
             "site_id": site,
             "date": date,
             "total_views": self.total,
             "unique_users": self.users.len(),
             "unique_users_error_pct": 0.0,
             "top_paths": top,
-        })
+        });
+        if date.is_none() {
+            answer["visitors_period"] = "day".into();
+        }
+        answer
     }
 }

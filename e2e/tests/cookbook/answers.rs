@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use chrono::{DateTime, Datelike, Days, NaiveDate, TimeDelta, Timelike, Utc};
 
-use crate::data::{Event, FROM, REFERRERS, SITE, TO};
+use crate::data::{Event, FROM, REFERRERS, SITE, SOURCES, TO};
 
 /// The parameters that the queries are asked with.
 pub(crate) fn parameters() -> Vec<(&'static str, String)> {
@@ -28,7 +28,8 @@ pub(crate) fn parameters() -> Vec<(&'static str, String)> {
 /// The answer to the query under this heading, a line a row, tabs between the columns. None: the
 /// answer is judged in another way.
 pub(crate) fn answer(title: &str, events: &[Event]) -> Option<Vec<String>> {
-    let site: Vec<&Event> = events.iter().filter(|event| event.site == SITE).collect();
+    let all = events.iter().filter(|event| event.site == SITE);
+    let site: Vec<&Event> = all.clone().filter(|event| event.bot() == "").collect();
     let ranged: Vec<&Event> = site.iter().copied().filter(|e| e.is_in_range()).collect();
     Some(match title {
         "Views and visitors of a range" => views_and_visitors(&ranged),
@@ -50,8 +51,10 @@ pub(crate) fn answer(title: &str, events: &[Event]) -> Option<Vec<String>> {
         "Top pages by month" => months(&site),
         "Late events" => late(&site),
         "What is missing" => missing(&ranged),
-        // Who the visitor is and where he came from is not part of the data set.
-        "Channels" | "Devices" | "Countries" | "Bots" => return None,
+        "Channels" => by(&ranged, |event| channel(event).to_vec(), false),
+        "Devices" => by(&ranged, |event| event.device().to_vec(), true),
+        "Countries" => by(&ranged, |event| vec![event.country()], false),
+        "Bots" => bots(&all.filter(|event| event.is_in_range()).collect::<Vec<_>>()),
         "The last thirty minutes" | "Proof of what was stored" => return None,
         other => panic!("the cookbook has a query that nobody knows the answer to: {other}"),
     })
@@ -495,6 +498,47 @@ fn dates_by_user<'e>(
         }
     }
     users
+}
+
+fn channel(event: &Event) -> [&'static str; 2] {
+    let mut known = REFERRERS.iter().zip(SOURCES);
+    let found = known.find(|((referrer, _), _)| *referrer == event.referrer);
+    found.map_or([""; 2], |(_, (channel, source))| [channel, source])
+}
+
+/// Views and visitors by values, the most views first; with the share of all views, if it is asked
+/// for.
+fn by(ranged: &[&Event], values: fn(&Event) -> Vec<&'static str>, share: bool) -> Vec<String> {
+    let views: Vec<&Event> = ranged.iter().copied().filter(|e| e.is_view()).collect();
+    let mut rows: Vec<_> = grouped(views.iter().copied(), values)
+        .into_iter()
+        .map(|(values, events)| (Reverse(events.len()), values, distinct(events)))
+        .collect();
+    rows.sort();
+    let line = |(count, values, visitors): &(Reverse<usize>, Vec<&str>, usize)| {
+        let counts = row(&[&values.join("\t"), &count.0, visitors]);
+        let pct = round(100.0 * ratio(count.0, views.len()), 1);
+        if share { row(&[&counts, &pct]) } else { counts }
+    };
+    rows.iter().map(line).collect()
+}
+
+/// Views by bot, their share, and the path with most of them.
+fn bots(ranged: &[&Event]) -> Vec<String> {
+    let views: Vec<&Event> = ranged.iter().copied().filter(|e| e.is_view()).collect();
+    let mut rows = Vec::new();
+    for (bot, events) in grouped(views.iter().copied(), Event::bot) {
+        let count = events.len();
+        let paths = grouped(events, |event| event.path);
+        let top = paths.into_iter().max_by_key(|(_, events)| events.len());
+        let pct = round(100.0 * ratio(count, views.len()), 1);
+        rows.push((Reverse(count), bot, pct, top.map_or("", |(path, _)| path)));
+    }
+    rows.sort_by_key(|(count, bot, ..)| (*count, *bot));
+    let line = |(count, bot, pct, top): &(Reverse<usize>, &str, f64, &str)| {
+        row(&[bot, &count.0, pct, top])
+    };
+    rows.iter().map(line).collect()
 }
 
 /// Rows of a name, its events and their users, the largest first.

@@ -25,6 +25,34 @@ pub(crate) const REFERRERS: [(&str, &str); 4] = [
     ("https://shop.example/", "shop.example"),
 ];
 
+/// Channel and source that the edge makes of each of these; the last is the shop's own host.
+pub(crate) const SOURCES: [(&str, &str); 4] = [
+    ("", ""),
+    ("Organic Search", "Google"),
+    ("Referral", "news.example"),
+    ("", ""),
+];
+
+/// What visitors use: device, system and browser.
+const DEVICES: [[&str; 3]; 3] = [
+    ["desktop", "Windows", "Firefox"],
+    ["mobile", "iOS", "Mobile Safari"],
+    ["", "", ""],
+];
+const COUNTRIES: [&str; 4] = ["DE", "FR", "", "DE"];
+
+/// User agents of bots, each with its name.
+const BOTS: [(&str, &str); 2] = [
+    (
+        "Mozilla/5.0 (compatible; Googlebot/2.1; +http://www.google.com/bot.html)",
+        "Googlebot",
+    ),
+    (
+        "Mozilla/5.0 (compatible; bingbot/2.0; +http://www.bing.com/bingbot.htm)",
+        "bingbot",
+    ),
+];
+
 const PATHS: [&str; 7] = [
     "/", "/pricing", "/docs", "/blog/a", "/blog/b", "/about", "/jobs",
 ];
@@ -40,6 +68,8 @@ pub(crate) struct Event {
     pub(crate) plan: Option<&'static str>,
     pub(crate) status: Option<u16>,
     pub(crate) id: Option<String>,
+    /// User agent and name, if it is a bot's.
+    agent: Option<(&'static str, &'static str)>,
 }
 
 impl Event {
@@ -69,6 +99,24 @@ impl Event {
         )
     }
 
+    /// The bot's name, or nothing.
+    pub(crate) fn bot(&self) -> &'static str {
+        self.agent.map_or("", |(_, name)| name)
+    }
+
+    /// Device, system and browser.
+    pub(crate) fn device(&self) -> [&'static str; 3] {
+        self.number().map_or([""; 3], |user| DEVICES[user % 3])
+    }
+
+    pub(crate) fn country(&self) -> &'static str {
+        self.number().map_or("", |user| COUNTRIES[user % 4])
+    }
+
+    fn number(&self) -> Option<usize> {
+        self.user.strip_prefix("user-")?.parse().ok()
+    }
+
     pub(crate) fn json(&self) -> Value {
         let mut props = Map::new();
         if let Some(plan) = self.plan {
@@ -83,7 +131,14 @@ impl Event {
             "timestamp": self.at.to_rfc3339(),
             "props": props,
         });
+        let [device, system, browser] = self.device();
         for (name, value) in [
+            ("hostname", "shop.example"),
+            ("device", device),
+            ("system", system),
+            ("browser", browser),
+            ("country", self.country()),
+            ("user_agent", self.agent.map_or("", |(agent, _)| agent)),
             ("path", self.path),
             ("user_id", &self.user),
             ("referrer", self.referrer),
@@ -124,6 +179,14 @@ pub(crate) fn events(now: DateTime<Utc>) -> Vec<Event> {
         let at = moment(user % DAYS, user * 2_110_003);
         made.push(OTHER_SITE, "page_view", "/pricing", name(user), at);
         made.push(OTHER_SITE, "signup", "", name(user), at);
+    }
+    for read in 0..90 {
+        let (path, at) = (
+            PATHS[1 + read % 3 / 2],
+            moment(read as u64 * 7 % DAYS, read as u64 * 5_050_001),
+        );
+        made.push(SITE, "page_view", path, String::new(), at);
+        made.last().agent = Some(BOTS[read % 5 / 3]);
     }
     for live in 0..12 {
         let at = now - TimeDelta::seconds(120 + 77 * live);
@@ -215,6 +278,7 @@ impl Made {
             plan: None,
             status: None,
             id: None,
+            agent: None,
         });
     }
 

@@ -27,7 +27,7 @@ async fn send(weir: &Weir, events: &[Event]) {
             "{answer}"
         );
     }
-    let stored = "SELECT (SELECT count() FROM weir.events), (SELECT sum(events) FROM weir.daily), (SELECT sum(events) FROM weir.monthly_paths), (SELECT sum(rows) FROM weir.ledger)";
+    let stored = "SELECT (SELECT count() FROM weir.events), (SELECT sum(events) FROM weir.daily_with_bots), (SELECT sum(events) FROM weir.monthly_paths_with_bots), (SELECT sum(rows) FROM weir.ledger)";
     let all = events.len();
     eventually(format!("{all}\t{all}\t{all}\t{all}"), async || {
         weir.analyst().text(stored).await

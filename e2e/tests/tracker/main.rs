@@ -458,6 +458,54 @@ async fn pages_under_a_policy_in_a_sandbox_and_made_in_advance_count_when_they_a
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn three_browsers_are_three_visitors_and_a_headless_one_is_a_bot() {
+    const AGENTS: [&str; 3] = [
+        "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36",
+        "Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.6 Safari/605.1.15",
+        "Mozilla/5.0 (Linux; Android 10; K) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Mobile Safari/537.36",
+    ];
+    let Some(headless) = browser() else {
+        return;
+    };
+    let weir = Weir::up();
+    let gate = Gate::to(&weir.ingest).await;
+    let site = script_site(&gate, "people", &[], Vec::new()).await;
+    let mut browsers = vec![headless];
+    for agent in AGENTS {
+        let agent = format!("--user-agent={agent}");
+        browsers.extend(Chromium::start_with(&[ARGUMENTS[0], ARGUMENTS[1], &agent]));
+    }
+    for (nth, mut browser) in browsers.into_iter().enumerate() {
+        for path in ["/one", "/two"] {
+            browser.open(&site.url(SHOP, path));
+            until_sent(&gate, nth + 1, "page_view", path).await;
+        }
+    }
+    each_counts_once(&weir, &gate, "people").await;
+
+    let url = format!("{}/stats?site_id=people", weir.query);
+    let figures = async |bots: &str| {
+        let answer = reqwest::get(format!("{url}&bots={bots}")).await.unwrap();
+        let answer: Value = answer.json().await.unwrap();
+        (
+            answer["total_views"].clone(),
+            answer["unique_users"].clone(),
+        )
+    };
+    assert_eq!(figures("exclude").await, (json!(6), json!(3)));
+    assert_eq!(figures("only").await, (json!(2), json!(1)));
+    let described = "SELECT DISTINCT browser, system, device, bot, hostname, user_origin FROM weir.events WHERE site_id = 'people' ORDER BY ALL";
+    let described = weir.clickhouse().text(described).await;
+    let expected = [
+        "Chrome\tWindows\tdesktop\t\tshop.example\tedge",
+        "Chrome Mobile\tAndroid\tmobile\t\tshop.example\tedge",
+        "HeadlessChrome\tLinux\tdesktop\tHeadlessChrome\tshop.example\tedge",
+        "Safari\tMac OS X\tdesktop\t\tshop.example\tedge",
+    ];
+    assert_eq!(described.lines().collect::<Vec<_>>(), expected);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_device_whose_clock_is_off_by_days_counts_today() {
     let Some(mut browser) = browser() else {
         return;
