@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 
 use crate::gate;
 
@@ -19,8 +20,13 @@ pub(crate) struct Page {
     pub(crate) body: String,
 }
 
+type Asked = Arc<Mutex<Vec<String>>>;
+
 pub(crate) struct Site {
     pub(crate) address: SocketAddr,
+    /// The heads of all requests, in small letters.
+    asked: Asked,
+    go: Arc<Notify>,
 }
 
 impl Site {
@@ -32,16 +38,27 @@ impl Site {
         let address = listener.local_addr().unwrap();
         let pages: HashMap<_, _> = pages.into_iter().collect();
         let pages = Arc::new(pages);
-        let site = Self { address };
+        let asked = Asked::default();
+        let go = Arc::new(Notify::new());
+        let site = Self {
+            address,
+            asked: asked.clone(),
+            go: go.clone(),
+        };
         tokio::spawn(async move {
             while let Ok((mut stream, _)) = listener.accept().await {
-                let (tag, pages) = (tag.clone(), pages.clone());
+                let (tag, pages, asked, go) =
+                    (tag.clone(), pages.clone(), asked.clone(), go.clone());
                 tokio::spawn(async move {
                     let Some((head, _)) = gate::request(&mut stream).await else {
                         return;
                     };
+                    asked.lock().unwrap().push(head.to_ascii_lowercase());
                     let target = head.split(' ').nth(1).unwrap_or_default();
                     let path = target.split('?').next().unwrap_or_default();
+                    if path == "/go" {
+                        go.notified().await;
+                    }
                     let answer = answer(path, &tag, &pages);
                     let _ = stream.write_all(answer.as_bytes()).await;
                 });
@@ -53,6 +70,17 @@ impl Site {
     /// The address of a page on a name of this site.
     pub(crate) fn url(&self, name: &str, path: &str) -> String {
         format!("http://{name}:{}{path}", self.address.port())
+    }
+
+    /// Answers a page that waits for `/go`.
+    pub(crate) fn let_go(&self) {
+        self.go.notify_one();
+    }
+
+    /// Whether a request came whose head has this text, in small letters.
+    pub(crate) fn was_asked(&self, text: &str) -> bool {
+        let asked = self.asked.lock().unwrap();
+        asked.iter().any(|head| head.contains(text))
     }
 }
 
