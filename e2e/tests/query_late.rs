@@ -46,8 +46,7 @@ async fn late_events_and_imports_lie_on_the_days_they_happened_on() {
     assert_eq!(status, StatusCode::ACCEPTED, "{answer}");
     // And one by import, at noon.
     let log = weir.folder().join("access.log");
-    let line =
-        r#"10.0.0.1 - - [30/Mar/2025:12:00:00 +0200] "GET /imported HTTP/1.1" 200 1 "-" "a""#;
+    let line = r#"10.0.0.1 - - [30/Mar/2025:12:00:00 +0200] "GET /imported HTTP/1.1" 200 1 "-" "Mozilla/5.0 (X11; Linux x86_64; rv:131.0) Gecko/20100101 Firefox/131.0""#;
     std::fs::write(&log, format!("{line}\n")).expect("the log is written");
     let imported = weir.import("late", &log);
     assert!(imported.success, "{imported:?}");
