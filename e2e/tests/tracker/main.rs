@@ -122,6 +122,7 @@ async fn each_counts_once(weir: &Weir, gate: &Gate, site_id: &str) {
         audit
             .arg("audit")
             .env("WEIR_KAFKA__BROKERS", &weir.kafka)
+            .env("WEIR_KAFKA__TOPIC", &weir.topics.events)
             .env("WEIR_CLICKHOUSE__URL", &weir.clickhouse);
         run(audit).code
     })
