@@ -91,7 +91,7 @@ pub struct Config {
     pub spool: spool::Config,
     /// The script that websites load.
     pub tracker: TrackerConfig,
-    /// How a page's visitors are told apart who bring no `user_id`.
+    /// How visitors of a page that sends no `user_id` are recognised.
     pub visitors: visitor::Config,
     /// Where they are.
     pub geo: place::Config,

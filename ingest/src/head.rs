@@ -11,8 +11,8 @@ use context::{Sender, place};
 use crate::keys::Grant;
 use crate::limits::Proxies;
 
-/// Of a page's request all that matters, of a server's nothing: a program's own address and user
-/// agent say nothing of the people it has events of.
+/// What a page's request says of its visitor; nothing for a server's request, whose own address and
+/// user agent are not those of any visitor.
 #[derive(Debug, Default)]
 pub(crate) struct Head(Option<Page>);
 
@@ -47,8 +47,8 @@ impl PlaceHeaders {
 }
 
 impl Head {
-    /// Browsers name their page's origin with every post to another one, and with those of the
-    /// tracker to its own; an image is asked for by nobody else.
+    /// A request is a page's if it has an `Origin`, which browsers send with every POST, or if it is
+    /// a GET: that is the pixel's.
     pub(crate) fn of(request: &Request, proxies: &Proxies, place: &PlaceHeaders) -> Self {
         let headers = request.headers();
         let is_page = request.method() == Method::GET || headers.contains_key(ORIGIN);
@@ -83,7 +83,7 @@ impl Head {
         Sender {
             is_page: true,
             address: page.address,
-            // Without one, a person is told apart by the address alone.
+            // A request without a user agent is a bot's: every browser sends one.
             user_agent: Some(text(&page.user_agent)),
             languages: text(&page.languages),
             page: text(&page.page),
@@ -99,7 +99,7 @@ fn said(headers: &HeaderMap, name: Option<&HeaderName>) -> Option<HeaderValue> {
     headers.get(name?).cloned()
 }
 
-/// What is no UTF-8 says nothing.
+/// A header's value; empty where it is missing or not UTF-8.
 fn text(value: &Option<HeaderValue>) -> &str {
     let bytes = value.as_ref().map(HeaderValue::as_bytes);
     str::from_utf8(bytes.unwrap_or_default()).unwrap_or_default()

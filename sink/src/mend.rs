@@ -85,7 +85,7 @@ fn place(rollup: &Rollup, day: NaiveDate) -> (u32, NaiveDate) {
     (partition, first)
 }
 
-/// What is to be made anew, per partition, in days since 1970.
+/// What is to be rebuilt, per partition, in days since 1970.
 fn places(rollup: &Rollup, days: &BTreeSet<u16>) -> BTreeMap<u32, BTreeSet<u16>> {
     let mut places: BTreeMap<u32, BTreeSet<u16>> = BTreeMap::new();
     for day in days {

@@ -370,7 +370,7 @@ async fn options_do_what_they_say() {
     }
     gate.forget(|_| true);
 
-    // Whoever asks to be left alone is, if the site says so; whoever leaves himself out is.
+    // Do Not Track counts where the site says so; the flag in the browser always does.
     let polite = script_site(&gate, "asked", &[("dnt", "")], Vec::new()).await;
     let plain = script_site(&gate, "asked", &[], Vec::new()).await;
     let asked = "Object.defineProperty(navigator, 'globalPrivacyControl', {value: true})";
