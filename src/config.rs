@@ -3,8 +3,6 @@
 use std::collections::HashMap;
 
 use anyhow::Context;
-use context::visitor::Period;
-use query::VisitorsPeriod;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
@@ -43,12 +41,7 @@ impl Config {
             public_url: self.ingest.public_url(),
             public_keys,
             script_path: self.ingest.tracker.path.clone(),
-            visitors_period: match self.ingest.visitors.period {
-                Period::Day => VisitorsPeriod::Day,
-                Period::Month => VisitorsPeriod::Month,
-                Period::Forever => VisitorsPeriod::Forever,
-                Period::Off => VisitorsPeriod::Off,
-            },
+            visitors_period: self.ingest.visitors.period,
         }
     }
 

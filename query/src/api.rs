@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::answer::{Answer, Format, Written};
 use crate::database::{Database, Failure};
 use crate::days::Span;
-use crate::edge::{Edge, VisitorsPeriod};
+use crate::edge::Edge;
 use crate::filter::Filter;
 use crate::flights::Flights;
 use crate::kept::{self, Kept};
@@ -42,7 +42,7 @@ pub(crate) struct Api {
 pub(crate) struct Figures {
     pub(crate) database: Database,
     pub(crate) view_types: Arc<[String]>,
-    pub(crate) visitors_period: VisitorsPeriod,
+    pub(crate) visitors_period: context::visitor::Period,
 }
 
 /// Everything that can be asked.

@@ -12,6 +12,7 @@ use crate::answer::{Answer, Cell, Csv};
 use crate::api::{Api, Figures, Question};
 use crate::database::Failure;
 use crate::days::Span;
+use crate::edge::period_within;
 use crate::filter::Property;
 use crate::openapi::{BreakdownAnswers, BreakdownPage, Common, Compared, CountedBots, CsvCells};
 use crate::question::BreakdownQuestion;
@@ -134,7 +135,7 @@ pub(crate) async fn answer(
         limit: question.limit,
         total,
         unique_users_error_pct,
-        visitors_period: figures.visitors_period.within(slice.span()),
+        visitors_period: period_within(figures.visitors_period, slice.span()),
         rows,
     })
 }

@@ -8,9 +8,10 @@ use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use chrono::Datelike;
+use context::visitor::Period;
 use event::SiteId;
 use infra::http::error;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::api::Api;
 use crate::days::{DayRange, Span};
@@ -26,19 +27,7 @@ pub struct Edge {
     pub script_path: String,
     /// A public key of each site that has one.
     pub public_keys: HashMap<SiteId, String>,
-    pub visitors_period: VisitorsPeriod,
-}
-
-/// How long a visitor whom the edge recognises by address and user agent stays one visitor, in UTC.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum VisitorsPeriod {
-    #[default]
-    Day,
-    Month,
-    Forever,
-    /// The edge makes no visitors.
-    Off,
+    pub visitors_period: Period,
 }
 
 impl Default for Edge {
@@ -47,23 +36,21 @@ impl Default for Edge {
             public_url: "http://127.0.0.1:3000".to_owned(),
             script_path: "/w.js".to_owned(),
             public_keys: HashMap::new(),
-            visitors_period: VisitorsPeriod::default(),
+            visitors_period: Period::default(),
         }
     }
 }
 
-impl VisitorsPeriod {
-    /// The period, if `span` reaches over more than one: somebody who came in two of them is two.
-    pub(crate) fn within(self, span: Span) -> Option<&'static str> {
-        let DayRange { first, last } = span.days();
-        match self {
-            Self::Day => (first < last).then_some("day"),
-            Self::Month => {
-                let month = |day: chrono::NaiveDate| (day.year(), day.month());
-                (month(first) < month(last)).then_some("month")
-            }
-            Self::Forever | Self::Off => None,
+/// The visitors' period, if `span` reaches over more than one: somebody who came in two is two.
+pub(crate) fn period_within(period: Period, span: Span) -> Option<&'static str> {
+    let DayRange { first, last } = span.days();
+    match period {
+        Period::Day => (first < last).then_some("day"),
+        Period::Month => {
+            let month = |day: chrono::NaiveDate| (day.year(), day.month());
+            (month(first) < month(last)).then_some("month")
         }
+        Period::Forever | Period::Off => None,
     }
 }
 
@@ -121,17 +108,17 @@ mod tests {
 
     use super::*;
 
-    fn within(period: VisitorsPeriod, first: &str, last: &str, zone: Tz) -> Option<&'static str> {
+    fn within(period: Period, first: &str, last: &str, zone: Tz) -> Option<&'static str> {
         let days = DayRange {
             first: first.parse().unwrap(),
             last: last.parse().unwrap(),
         };
-        period.within(days.span(zone))
+        period_within(period, days.span(zone))
     }
 
     #[test]
     fn only_what_reaches_over_more_than_one_period_says_so() {
-        use VisitorsPeriod::{Day, Forever, Month, Off};
+        use Period::{Day, Forever, Month, Off};
         let day = "2025-03-31";
         assert_eq!(within(Day, day, day, Tz::UTC), None);
         assert_eq!(within(Day, day, "2025-04-01", Tz::UTC), Some("day"));

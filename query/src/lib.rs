@@ -40,7 +40,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 pub use config::Config;
-pub use edge::{Edge, VisitorsPeriod};
+pub use edge::Edge;
 pub use keys::ReadKeys;
 
 use api::{Api, Figures};

@@ -11,6 +11,7 @@ use crate::answer::{Answer, Cell, Csv};
 use crate::api::{Api, Figures, Question};
 use crate::database::Failure;
 use crate::days::DayRange;
+use crate::edge::period_within;
 use crate::filter::{Filter, Op, Property};
 use crate::openapi::{Common, Compared, CountedBots, CsvCells, LimitOfTen, StatsAnswers};
 use crate::question::{Asked, StatsQuestion};
@@ -156,7 +157,7 @@ pub(crate) async fn answer(
         total_views: totals.views,
         unique_users: totals.users,
         unique_users_error_pct: uniques::error_pct(slice.exact, users),
-        visitors_period: figures.visitors_period.within(slice.span()),
+        visitors_period: period_within(figures.visitors_period, slice.span()),
         top_paths,
         comparison: compared,
     })

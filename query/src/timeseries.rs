@@ -13,6 +13,7 @@ use crate::answer::{Answer, Cell, Csv};
 use crate::api::{Api, Figures, Question};
 use crate::database::Failure;
 use crate::days::{DayRange, Span};
+use crate::edge::period_within;
 use crate::openapi::{Common, Compared, CountedBots, CsvCells, SeriesAnswers, SeriesInterval};
 use crate::question::{Asked, SeriesQuestion, Slice, too_many_points};
 use crate::select::Select;
@@ -126,7 +127,7 @@ pub(crate) async fn answer(
         start_date: days.first,
         end_date: days.last,
         unique_users_error_pct,
-        visitors_period: figures.visitors_period.within(slice.span_of(days)),
+        visitors_period: period_within(figures.visitors_period, slice.span_of(days)),
         points,
         comparison,
     })
