@@ -66,7 +66,6 @@ impl Source<'_> {
     /// the buffer is.
     pub fn pack(&self, packed: &mut String) {
         packed.clear();
-        packed.push_str(self.channel);
         let texts = [
             &self.source,
             &self.utm_source,
@@ -75,6 +74,9 @@ impl Source<'_> {
             &self.utm_term,
             &self.utm_content,
         ];
+        let bytes: usize = texts.iter().map(|text| text.len() + 1).sum();
+        packed.reserve(self.channel.len() + bytes);
+        packed.push_str(self.channel);
         for text in texts {
             packed.push('\t');
             packed.push_str(text);

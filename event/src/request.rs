@@ -253,8 +253,8 @@ impl<'a> EventRequest<'a> {
             "referrer" => (6, "referrer", &mut self.referrer),
             "props" => (7, "props", &mut self.props),
             _ => {
-                let mut all = Detail::ALL.into_iter();
-                let (name, detail) = all.find(|(known, _)| *known == name)?;
+                let mut all = Detail::ALL.iter();
+                let &(name, detail) = all.find(|(known, _)| *known == name)?;
                 self.details.push((detail, Value::Absent));
                 let (_, value) = self.details.last_mut()?;
                 (8 + detail as u8, name, value)

@@ -49,8 +49,8 @@ impl<'t> Address<'t> {
     }
 
     pub(super) fn without_authority(rest: &'t str) -> Self {
-        let (rest, fragment) = rest.split_once('#').unwrap_or((rest, ""));
-        let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (rest, fragment) = split_at_byte(rest, b'#');
+        let (path, query) = split_at_byte(rest, b'?');
         Self {
             path,
             query,
@@ -62,6 +62,13 @@ impl<'t> Address<'t> {
     pub(super) fn is_of_a_file(&self) -> bool {
         self.scheme.eq_ignore_ascii_case("file")
     }
+}
+
+/// What comes before the first such byte, and after it. Texts of addresses are short, and a search
+/// for a byte that is made for long ones takes longer.
+fn split_at_byte(text: &str, byte: u8) -> (&str, &str) {
+    let at = text.bytes().position(|other| other == byte);
+    at.map_or((text, ""), |at| (&text[..at], &text[at + 1..]))
 }
 
 /// The scheme of a URL, and what comes after its `://`.
@@ -82,9 +89,8 @@ pub(super) fn ends_authority(byte: u8) -> bool {
 /// The host of an authority in its one form: lower case, Unicode, without user and port. An address
 /// of IPv6 keeps its brackets. Nothing where there is none, or something that no host can be.
 pub(super) fn host_of(authority: &str) -> Option<Cow<'_, str>> {
-    let host = authority
-        .rfind('@')
-        .map_or(authority, |at| &authority[at + 1..]);
+    let user = authority.bytes().rposition(|byte| byte == b'@');
+    let host = user.map_or(authority, |at| &authority[at + 1..]);
     if let Some(rest) = host.strip_prefix('[') {
         let (address, port) = rest.split_once(']')?;
         let is_address = address.parse::<std::net::Ipv6Addr>().is_ok();
@@ -92,17 +98,16 @@ pub(super) fn host_of(authority: &str) -> Option<Cow<'_, str>> {
         return (is_address && (port.is_empty() || is_port(port.strip_prefix(':')?)))
             .then(|| lower_case(host));
     }
-    let host = match host.split_once(':') {
-        Some((host, port)) if is_port(port) => host,
-        Some(_) => return None,
-        None => host,
-    };
+    let (host, port) = split_at_byte(host, b':');
+    if !is_port(port) {
+        return None;
+    }
     let host = host.strip_suffix('.').unwrap_or(host);
     if host.len() > ENCODED_BYTES_MAX {
         return None;
     }
     let is_in_form = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'.' | b'-' | b'_');
-    let is_encoded = || host.split('.').any(|label| label.starts_with("xn--"));
+    let is_encoded = || labels(host).any(|label| label.starts_with(b"xn--"));
     let host = if host.bytes().all(is_in_form) && !is_encoded() {
         Cow::Borrowed(host)
     } else {
@@ -113,7 +118,7 @@ pub(super) fn host_of(authority: &str) -> Option<Cow<'_, str>> {
         }
         host
     };
-    let has_empty_label = host.split('.').any(str::is_empty);
+    let has_empty_label = labels(&host).any(<[u8]>::is_empty);
     (host.len() <= HOSTNAME_BYTES_MAX && !has_empty_label).then_some(host)
 }
 
@@ -131,6 +136,10 @@ pub(super) fn host_of_either(text: &str) -> Option<Cow<'_, str>> {
 pub(super) fn without_www(host: &str) -> &str {
     let rest = host.strip_prefix("www.");
     rest.filter(|rest| rest.contains('.')).unwrap_or(host)
+}
+
+fn labels(host: &str) -> impl Iterator<Item = &[u8]> {
+    host.as_bytes().split(|byte| *byte == b'.')
 }
 
 fn is_port(text: &str) -> bool {
