@@ -16,7 +16,7 @@ pub(super) struct Request<'l> {
     target: &'l str,
     status: u16,
     referrer: Cow<'l, str>,
-    pub(super) user_agent: Cow<'l, str>,
+    user_agent: Cow<'l, str>,
 }
 
 /// What a page does not end with: these are its parts, or files.
@@ -151,8 +151,9 @@ impl Request<'_> {
         said(&self.referrer)
     }
 
-    pub(super) fn user_agent(&self) -> Option<&str> {
-        said(&self.user_agent)
+    /// Empty where the client sent none.
+    pub(super) fn user_agent(&self) -> &str {
+        said(&self.user_agent).unwrap_or_default()
     }
 }
 
@@ -185,7 +186,7 @@ mod tests {
         assert_eq!(request.time.to_rfc3339(), "2015-05-17T10:05:03+02:00");
         assert_eq!(request.path(), "/a/b");
         assert_eq!(request.referrer(), Some("http://example.com/"));
-        assert_eq!(request.user_agent(), Some(r#"Mozilla/5.0 ("X11")"#));
+        assert_eq!(request.user_agent(), r#"Mozilla/5.0 ("X11")"#);
         assert_eq!(request.ip(), Some("83.149.9.216"));
         assert!(request.is_page_view());
     }
@@ -217,7 +218,7 @@ mod tests {
             .replace("83.149.9.216", "crawler.example")
             .replace(r#""Mozilla/5.0 (\"X11\")""#, "\"-\"");
         let request = parse(line.as_bytes()).unwrap();
-        assert_eq!((request.ip(), request.user_agent()), (None, None));
+        assert_eq!((request.ip(), request.user_agent()), (None, ""));
     }
 
     #[test]

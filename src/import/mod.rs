@@ -156,8 +156,8 @@ struct PageView<'v> {
     event_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     referrer: Option<Cow<'v, str>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    user_agent: Option<&'v str>,
+    /// Empty where the line has none, and then a bot's: every browser sends one.
+    user_agent: &'v str,
     #[serde(skip_serializing_if = "Option::is_none")]
     ip: Option<&'v str>,
 }
@@ -177,7 +177,7 @@ fn page_view<'v>(
         user_id: visitors.id(
             options.site_id.as_str(),
             &*request.address,
-            &request.user_agent,
+            request.user_agent(),
             request.time.to_utc(),
         ),
         timestamp: request.time.to_rfc3339(),
@@ -432,6 +432,29 @@ mod tests {
         let received_at = chrono::Utc::now();
         let event = event::parse(&event, received_at, uuid::Uuid::now_v7).unwrap();
         assert_eq!(event.path.as_str(), "/a");
+    }
+
+    #[test]
+    fn a_view_without_an_agent_says_so_and_is_the_visitor_that_the_edge_makes() {
+        let visitors = some_visitors();
+        let options = options();
+        for agent in ["-", ""] {
+            let line = format!(
+                r#"192.0.2.7 - - [17/May/2015:10:05:03 +0000] "GET /a HTTP/1.1" 200 1 "-" "{agent}""#
+            );
+            let request = combined::parse(line.as_bytes()).unwrap();
+            let part = ReferrerPart::Path;
+            let view = page_view(&options, &request, String::new(), &visitors, part);
+            let address: std::net::IpAddr = "192.0.2.7".parse().unwrap();
+            let of_a_page = visitors.id("s", address, "", request.time.to_utc());
+            assert_eq!(view.user_id, of_a_page, "{agent:?}");
+
+            let sent = serde_json::to_string(&view).unwrap();
+            let event: event::EventRequest<'_> = serde_json::from_str(&sent).unwrap();
+            let agent = event.detail(event::Detail::UserAgent).unwrap();
+            let described = context::agent::Agents::default().describe(agent);
+            assert!(described.ends_with(context::agent::NO_AGENT), "{sent}");
+        }
     }
 
     #[test]
