@@ -119,6 +119,7 @@ impl<'a> BotWord<'a> {
 const OWN: &[&str] = &[
     "Akregator",
     "Daumoa",
+    "Digg Feed Fetcher",
     "FeedDemon",
     "Google favicon",
     "Liferea",

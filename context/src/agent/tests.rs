@@ -314,6 +314,10 @@ fn programs_are_bots_and_have_names() {
             "Liferea/1.8.15 (Linux; en_US.UTF-8; http://liferea.sf.net/)",
         ),
         (
+            "Digg Feed Fetcher",
+            "Digg Feed Fetcher 1.0 (Mozilla/5.0 (Macintosh; Intel Mac OS X 10_7_1) AppleWebKit/534.48.3 (KHTML, like Gecko) Version/5.1 Safari/534.48.3)",
+        ),
+        (
             "Ezooms",
             "Mozilla/5.0 (compatible; Ezooms/1.0; help@moz.com)",
         ),
