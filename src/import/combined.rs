@@ -95,7 +95,7 @@ fn unescape(text: &str) -> Cow<'_, str> {
 }
 
 impl Request<'_> {
-    /// A GET answered below 400 whose path is not that of an asset.
+    /// A GET of a path or a URL, answered below 400, that is not one of an asset.
     pub(super) fn is_page_view(&self) -> bool {
         let path = self.path();
         let asset = ASSETS.iter().any(|suffix| {
@@ -103,7 +103,7 @@ impl Request<'_> {
                 && path.as_bytes()[path.len() - suffix.len()..]
                     .eq_ignore_ascii_case(suffix.as_bytes())
         });
-        self.method == "GET" && self.status < 400 && !asset
+        self.method == "GET" && path.starts_with('/') && self.status < 400 && !asset
     }
 
     /// The target's path, cut at `?` and `#`.
@@ -112,12 +112,15 @@ impl Request<'_> {
         &target[..target.find(['?', '#']).unwrap_or(target.len())]
     }
 
-    /// The target without its host.
+    /// The target without its host. It begins with one slash: with two, what is behind them would be
+    /// taken for a host.
     pub(super) fn path_and_query(&self) -> &str {
-        match self.after_scheme() {
+        let target = match self.after_scheme() {
             Some(rest) => rest.find('/').map_or("/", |at| &rest[at..]),
             None => self.target,
-        }
+        };
+        let slashes = target.len() - target.trim_start_matches('/').len();
+        &target[slashes.saturating_sub(1)..]
     }
 
     /// The page's address: with `host`, or with the one that the line has, or with none.
@@ -126,10 +129,6 @@ impl Request<'_> {
         match host {
             Some(host) => Cow::Owned(format!("https://{host}{path}")),
             None if self.after_scheme().is_some() => Cow::Borrowed(self.target),
-            // Two slashes would make a host of what is behind them.
-            None if path.starts_with("//") => {
-                Cow::Owned(format!("/{}", path.trim_start_matches('/')))
-            }
             None => Cow::Borrowed(path),
         }
     }
@@ -137,9 +136,10 @@ impl Request<'_> {
     /// A proxy logs whole URLs.
     fn after_scheme(&self) -> Option<&str> {
         let schemes = ["http://", "https://"];
-        schemes
-            .iter()
-            .find_map(|scheme| self.target.strip_prefix(scheme))
+        schemes.iter().find_map(|scheme| {
+            let (start, rest) = self.target.split_at_checked(scheme.len())?;
+            start.eq_ignore_ascii_case(scheme).then_some(rest)
+        })
     }
 
     /// The client's address, where the server has not looked up its name.
@@ -208,8 +208,34 @@ mod tests {
         assert_eq!(url("//wp-admin/x", None), "/wp-admin/x");
         assert_eq!(
             url("//wp-admin/x", known),
-            "https://shop.example//wp-admin/x"
+            "https://shop.example/wp-admin/x"
         );
+    }
+
+    #[test]
+    fn a_path_with_more_than_one_slash_before_it_has_no_host() {
+        for (target, path) in [
+            ("//wp-admin/x?y", "/wp-admin/x"),
+            ("///", "/"),
+            ("http://a.example//b", "/b"),
+            ("HTTP://a.example/b", "/b"),
+        ] {
+            let line = with(&format!("GET {target} HTTP/1.1"), "200");
+            assert_eq!(parse(line.as_bytes()).unwrap().path(), path, "{target}");
+        }
+    }
+
+    #[test]
+    fn a_target_that_is_neither_a_path_nor_a_url_is_no_page() {
+        for request in [
+            "GET * HTTP/1.1",
+            "GET",
+            "GET  HTTP/1.1",
+            "GET x:443 HTTP/1.1",
+        ] {
+            assert!(!is_page_view(request, "200"), "{request}");
+        }
+        assert!(is_page_view("GET http://a.example HTTP/1.1", "200"));
     }
 
     #[test]
