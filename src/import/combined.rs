@@ -32,10 +32,11 @@ pub(super) fn parse(line: &[u8]) -> Result<Request<'_>, &'static str> {
     }
     let line = std::str::from_utf8(line).map_err(|_| "not UTF-8")?;
     let (address, rest) = line.split_once(' ').ok_or("no address")?;
-    let (_, rest) = rest.split_once(" [").ok_or("no [time]")?;
-    let (time, rest) = rest
+    let (before, rest) = rest
         .split_once("] \"")
         .ok_or("no [time] before a \"request\"")?;
+    // The user, whose name stands before the time, may have brackets in it.
+    let (_, time) = before.rsplit_once(" [").ok_or("no [time]")?;
     let time = DateTime::parse_from_str(time, "%d/%b/%Y:%H:%M:%S %z")
         .map_err(|_| "the time is not like 17/May/2015:10:05:03 +0000")?;
     let (request, rest) = quoted(rest).ok_or("the request has no closing quote")?;
@@ -236,6 +237,15 @@ mod tests {
             assert!(!is_page_view(request, "200"), "{request}");
         }
         assert!(is_page_view("GET http://a.example HTTP/1.1", "200"));
+    }
+
+    #[test]
+    fn a_user_may_have_brackets_in_the_name() {
+        let line = LINE.replace("- - [", "- a [b] c [");
+        assert_eq!(
+            parse(line.as_bytes()).unwrap(),
+            parse(LINE.as_bytes()).unwrap()
+        );
     }
 
     #[test]
