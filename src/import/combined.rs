@@ -290,6 +290,18 @@ mod tests {
     }
 
     #[test]
+    fn the_page_about_access_logs_and_its_count_know_every_asset() {
+        let page = include_str!("../../docs/access-logs.md");
+        let count = include_str!("../../docs/access-logs/count.py");
+        for (name, text) in [("page", page), ("count", count)] {
+            let mut words = text.split([' ', '`', '"', '\n']);
+            for asset in ASSETS {
+                assert!(words.any(|word| word == asset), "{asset} in the {name}");
+            }
+        }
+    }
+
+    #[test]
     fn a_whole_url_gives_its_path() {
         let line = with("GET http://example.com/p?q HTTP/1.1", "200");
         assert_eq!(parse(line.as_bytes()).unwrap().path(), "/p");

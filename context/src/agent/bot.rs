@@ -7,12 +7,12 @@ use regex::Regex;
 
 /// Any of these at the start of an agent, and it is a browser's, or calls itself one. What begins
 /// otherwise and names no system is a library or a tool: `curl/8.5.0`, `Go-http-client/2.0`.
-const BROWSERS_BEGIN_WITH: &[&str] = &[
+pub(super) const BROWSERS_BEGIN_WITH: &[&str] = &[
     "Mozilla/", "Opera/", "Lynx/", "Links ", "ELinks", "w3m/", "Dillo/", "NetSurf/", "UCWEB",
     "Dalvik/",
 ];
 /// Telephones and apps whose agents begin with their own names, and do not always say the system.
-const TELEPHONES: &[&str] = &[
+pub(super) const TELEPHONES: &[&str] = &[
     "Browser",
     "MIDP",
     "DoCoMo",
@@ -116,7 +116,7 @@ impl<'a> BotWord<'a> {
 }
 
 /// Programs that the list of others lacks: a crawler's other spelling, and readers of feeds.
-const OWN: &[&str] = &[
+pub(super) const OWN: &[&str] = &[
     "Akregator",
     "Daumoa",
     "Digg Feed Fetcher",

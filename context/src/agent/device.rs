@@ -1,7 +1,7 @@
 //! The kind of device, by the system and by words that makers put into their agents.
 
 /// Televisions and the boxes at them. `AFT` and `CrKey` are Amazon's and Google's.
-const TV: &[&str] = &[
+pub(super) const TV: &[&str] = &[
     "SMART-TV",
     "SmartTV",
     "Smart TV",
@@ -27,14 +27,13 @@ const TV: &[&str] = &[
     "PhilipsTV",
     "MiTV",
     "MIBOX",
-    "SHIELD Android TV",
     "Tizen/TV",
     " TV Safari",
     "TV; ",
 ];
-const CONSOLES: &[&str] = &["PlayStation", "PLAYSTATION", "Xbox", "Nintendo"];
+pub(super) const CONSOLES: &[&str] = &["PlayStation", "PLAYSTATION", "Xbox", "Nintendo"];
 /// Watches, and glasses of virtual reality.
-const WEARABLES: &[&str] = &[
+pub(super) const WEARABLES: &[&str] = &[
     "Apple Watch",
     "watchOS",
     "Wear OS",
@@ -44,11 +43,11 @@ const WEARABLES: &[&str] = &[
     "Quest ",
     "VisionOS",
 ];
-const TABLETS: &[&str] = &[
+pub(super) const TABLETS: &[&str] = &[
     "iPad", "PlayBook", "Kindle", "KFAPWI", "TouchPad", "Nexus 7", "Nexus 9", "Nexus 10", "SM-T",
     "SM-X",
 ];
-const MOBILES: &[&str] = &[
+pub(super) const MOBILES: &[&str] = &[
     "iPhone",
     "iPod",
     "Mobile",
@@ -62,7 +61,7 @@ const MOBILES: &[&str] = &[
     "MIDP",
     "J2ME",
 ];
-const DESKTOP_SYSTEMS: &[&str] = &[
+pub(super) const DESKTOP_SYSTEMS: &[&str] = &[
     "Windows",
     "Mac OS X",
     "Mac OS",

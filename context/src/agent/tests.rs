@@ -408,3 +408,26 @@ fn the_answers_kept_do_not_grow_without_end() {
     }
     assert!(agents.cache.len() <= CACHED_MAX);
 }
+
+#[test]
+fn the_page_about_access_logs_and_its_count_know_every_word() {
+    let page = include_str!("../../../docs/access-logs.md").replace('␣', " ");
+    let count = include_str!("../../../docs/access-logs/count.py").replace('\\', "");
+    let lists = [
+        bot::BROWSERS_BEGIN_WITH,
+        bot::TELEPHONES,
+        bot::OWN,
+        device::CONSOLES,
+        device::WEARABLES,
+        device::TV,
+        device::TABLETS,
+        device::MOBILES,
+    ];
+    for word in lists.into_iter().flatten() {
+        assert!(page.contains(&format!("`{word}`")), "{word:?} in the page");
+        assert!(count.contains(word), "{word:?} in the script");
+    }
+    for system in device::DESKTOP_SYSTEMS {
+        assert!(count.contains(&format!("\"{system}\"")), "{system}");
+    }
+}
