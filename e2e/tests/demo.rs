@@ -9,7 +9,8 @@ fn demo(weir: &Weir, arguments: &[&str]) -> Finished {
     let mut command = command(weir.folder());
     command
         // With fewer a small site may have nothing but views for days.
-        .args(["demo", "--url", &weir.ingest, "--visits-per-day", "300"])
+        .args(["demo", "--url", &weir.ingest, "--dashboard", &weir.query])
+        .args(["--visits-per-day", "300"])
         .args(arguments);
     run(command)
 }
@@ -55,6 +56,8 @@ async fn a_history_is_what_stats_tell_and_counts_once_however_often_it_is_sent()
         panic!("{other:?}");
     };
     assert_eq!(site, "mine");
+    let link = format!("look at {}/?site=mine\n", weir.query);
+    assert!(other.stdout.contains(&link), "{other:?}");
     eventually(json!(views), async || page_views("mine").await).await;
 }
 

@@ -168,6 +168,6 @@ impl Tally {
 fn tell_where(options: &Options, sites: &[Site]) {
     let dashboard = options.dashboard.trim_end_matches('/');
     for site in sites {
-        println!("look at {dashboard}/?site_id={}", site.id);
+        println!("look at {dashboard}/?site={}", site.id);
     }
 }
