@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use tokio::time::{Instant, sleep};
 
 use crate::config::Config;
 use crate::fences::Fences;
 use crate::mend::{Mender, Mending};
+use crate::tables;
 
 /// Somebody else who makes rollups anew is waited for: longer than the lease of one who has died.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -18,12 +19,16 @@ const POLL: Duration = Duration::from_millis(500);
 /// many months were filled.
 ///
 /// # Errors
-/// If ClickHouse cannot be asked or refuses, or somebody else keeps making rollups anew.
+/// If ClickHouse cannot be asked or refuses, if its tables are not such that every event can count
+/// once, or if somebody else keeps making rollups anew.
 pub async fn fill_rollups(
     config: &Config,
     clickhouse: &infra::clickhouse::Config,
 ) -> anyhow::Result<usize> {
     let client = infra::clickhouse::client(clickhouse);
+    if let Some(unfit) = tables::check(&client).await? {
+        bail!("database {}: {unfit}", clickhouse.database);
+    }
     let fences = Fences::new(client.clone(), config.insert_timeout);
     let mender = Mender::new(client, fences);
     let give_up_at = Instant::now() + PATIENCE;

@@ -97,7 +97,7 @@ impl Service {
     /// Stores events until `shutdown`; what it waits for meanwhile is on `/ready`.
     ///
     /// # Errors
-    /// If a table would count a repeated block twice, or the Kafka client breaks for good.
+    /// If the Kafka client breaks for good.
     pub async fn run(self, shutdown: CancellationToken) -> anyhow::Result<()> {
         let readiness = Readiness::default();
         let pipeline = Pipeline::new(

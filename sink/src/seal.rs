@@ -50,8 +50,8 @@ pub async fn seal(
         .with_setting("max_bytes_before_external_group_by", "300000000")
         .with_setting("max_bytes_before_external_sort", "300000000")
         .with_setting("max_threads", "2");
-    if let Some(sentence) = tables::check(&client).await? {
-        bail!(sentence);
+    if let Some(unfit) = tables::check(&client).await? {
+        bail!("database {}: {unfit}", clickhouse.database);
     }
     let dates = (first, last);
     let (first, last) = (mend::day(first)?, mend::day(last)?);

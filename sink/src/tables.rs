@@ -1,57 +1,135 @@
-//! Whether the tables are such that a block sent again counts once.
+//! Whether the tables are such that every event can count once.
 
-use anyhow::{Context, bail};
-use clickhouse::Client;
+use std::fmt;
+
+use anyhow::Context;
+use clickhouse::{Client, Row};
 use infra::clickhouse::rollups;
-
-/// Rows go through all of these: a block sent again must be dropped by each.
-fn all() -> Vec<&'static str> {
-    let rollups = rollups::ALL.iter().map(|rollup| rollup.table);
-    ["events", "ledger"].into_iter().chain(rollups).collect()
-}
+use serde::Deserialize;
 
 /// The least window that [`check`] lets pass, in blocks.
 pub(crate) const BLOCKS_REMEMBERED: u64 = 10_000;
 
-/// Tables that would count a block twice.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "table {} has no deduplication window of {BLOCKS_REMEMBERED} blocks or more: ALTER TABLE it MODIFY SETTING non_replicated_deduplication_window = {BLOCKS_REMEMBERED} (replicated_deduplication_window on a cluster)",
-    .0.join(", ")
-)]
-pub(crate) struct NoWindow(pub(crate) Vec<String>);
-
-/// Refuses tables in which a block sent again would count twice; `Ok(None)` where all is well,
-/// a sentence where they are not there yet.
-///
-/// # Errors
-/// [`NoWindow`], or that ClickHouse cannot be asked.
-pub(crate) async fn check(client: &Client) -> anyhow::Result<Option<String>> {
-    let missing = missing(client).await?;
-    if !missing.is_empty() {
-        return Ok(Some(format!(
-            "there is no table {}: run weir migrate",
-            missing.join(", ")
-        )));
-    }
-    let without = names(client, include_str!("../sql/undeduplicated_tables.sql")).await?;
-    if !without.is_empty() {
-        bail!(NoWindow(without));
-    }
-    Ok(None)
+/// Tables that `weir migrate` makes, and their engines.
+fn engines() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let rollups = rollups::ALL.iter();
+    [
+        ("events", "MergeTree"),
+        ("ledger", "MergeTree"),
+        ("fences", "Join"),
+        ("mends", "MergeTree"),
+        ("removed_repeats", "ReplacingMergeTree"),
+    ]
+    .into_iter()
+    .chain(rollups.map(|rollup| (rollup.table, "AggregatingMergeTree")))
 }
 
-/// Whether a table of it forgets blocks by time too.
+/// Whether a cut's block goes through it: sent again, it must be dropped by each of these.
+fn takes_blocks(table: &str) -> bool {
+    ["events", "ledger"].contains(&table) || rollups::named(table).is_some()
+}
+
+/// Why nothing may be stored in these tables. Its text says what to do.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Unfit {
+    missing: Vec<String>,
+    /// Tables, each with the engine that it has and the one that it should have.
+    engines: Vec<(String, String, &'static str)>,
+    /// Tables that would count a block twice.
+    windows: Vec<String>,
+}
+
+impl Unfit {
+    /// Whether there is nothing to look at.
+    pub(crate) fn is_missing(&self) -> bool {
+        !self.missing.is_empty()
+    }
+}
+
+impl fmt::Display for Unfit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut sentences = Vec::new();
+        if !self.missing.is_empty() {
+            let missing = self.missing.join(", ");
+            sentences.push(format!("there is no table {missing}: run weir migrate"));
+        }
+        for (table, engine, expected) in &self.engines {
+            let why = if engine.starts_with("Replicated") || engine.starts_with("Shared") {
+                "a fence on one replica does not stop an INSERT on another, so events would count twice. \
+                 weir needs one ClickHouse server, with a database of its own that is not replicated: point clickhouse.url at one and run weir migrate"
+            } else {
+                "weir migrate does not make it so, and what it stores may count twice or not at all. \
+                 Rename it, run weir migrate, and copy its rows back"
+            };
+            sentences.push(format!(
+                "table {table} has the engine {engine} and not {expected}: {why}"
+            ));
+        }
+        if !self.windows.is_empty() {
+            sentences.push(format!(
+                "table {} has no deduplication window of {BLOCKS_REMEMBERED} blocks or more: ALTER TABLE it MODIFY SETTING non_replicated_deduplication_window = {BLOCKS_REMEMBERED}",
+                self.windows.join(", ")
+            ));
+        }
+        f.write_str(&sentences.join("; "))
+    }
+}
+
+/// A table as ClickHouse describes it.
+#[derive(Debug, Clone, Row, Deserialize)]
+struct Table {
+    name: String,
+    engine: String,
+    engine_full: String,
+}
+
+/// What forbids to store anything in the tables that there are; None where all is well.
 ///
 /// # Errors
 /// If ClickHouse cannot be asked.
-pub(crate) async fn are_replicated(client: &Client) -> anyhow::Result<bool> {
-    let replicated = names(
-        client,
-        "SELECT name FROM system.tables WHERE database = currentDatabase() AND name IN ({tables:Array(String)}) AND match(engine, '^(Replicated|Shared)')",
-    )
-    .await?;
-    Ok(!replicated.is_empty())
+pub(crate) async fn check(client: &Client) -> anyhow::Result<Option<Unfit>> {
+    let names: Vec<&str> = engines().map(|(name, _)| name).collect();
+    let asked = client
+        .query("SELECT name, engine, engine_full FROM system.tables WHERE database = currentDatabase() AND name IN ({tables:Array(String)})")
+        .param("tables", names.as_slice())
+        .fetch_all::<Table>()
+        .await;
+    let tables = match asked {
+        Ok(tables) => tables,
+        // UNKNOWN_DATABASE: as good as no table.
+        Err(error) if error.to_string().contains("Code: 81.") => Vec::new(),
+        Err(error) => return Err(error).context("look at the tables"),
+    };
+    let unfit = judge(&tables);
+    Ok((unfit != Unfit::default()).then_some(unfit))
+}
+
+fn judge(tables: &[Table]) -> Unfit {
+    let mut unfit = Unfit::default();
+    for (name, expected) in engines() {
+        let Some(table) = tables.iter().find(|table| table.name == name) else {
+            unfit.missing.push(name.to_owned());
+            continue;
+        };
+        if table.engine != expected {
+            let engine = table.engine.clone();
+            unfit.engines.push((name.to_owned(), engine, expected));
+            continue;
+        }
+        let window = setting(&table.engine_full, "non_replicated_deduplication_window");
+        let blocks = window.and_then(|blocks| blocks.parse::<u64>().ok());
+        if takes_blocks(name) && blocks.is_none_or(|blocks| blocks < BLOCKS_REMEMBERED) {
+            unfit.windows.push(name.to_owned());
+        }
+    }
+    unfit
+}
+
+/// The value of a setting that a table itself has.
+fn setting<'t>(engine_full: &'t str, name: &str) -> Option<&'t str> {
+    let (_, settings) = engine_full.split_once(" SETTINGS ")?;
+    let mut settings = settings.split(", ").filter_map(|set| set.split_once(" = "));
+    settings.find(|set| set.0 == name).map(|set| set.1)
 }
 
 /// Those of these settings that the server knows: one that it does not is an error.
@@ -67,28 +145,53 @@ pub(crate) async fn known_settings(client: &Client, names: &[&str]) -> anyhow::R
         .context("ask which settings ClickHouse knows")
 }
 
-async fn missing(client: &Client) -> anyhow::Result<Vec<String>> {
-    let present = names(
-        client,
-        "SELECT name FROM system.tables WHERE database = currentDatabase() AND name IN ({tables:Array(String)})",
-    )
-    .await;
-    let present = match present {
-        Ok(present) => present,
-        // UNKNOWN_DATABASE: as good as no table.
-        Err(error) if format!("{error:#}").contains("Code: 81") => Vec::new(),
-        Err(error) => return Err(error),
-    };
-    let is_missing = |table: &&str| !present.iter().any(|name| name == table);
-    let missing = all().into_iter().filter(is_missing);
-    Ok(missing.map(str::to_owned).collect())
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-async fn names(client: &Client, sql: &str) -> anyhow::Result<Vec<String>> {
-    client
-        .query(sql)
-        .param("tables", all().as_slice())
-        .fetch_all::<String>()
-        .await
-        .context("look at the tables")
+    fn migrated() -> Vec<Table> {
+        let table = |(name, engine): (&str, &str)| Table {
+            name: name.to_owned(),
+            engine: engine.to_owned(),
+            engine_full: format!(
+                "{engine} ORDER BY a SETTINGS index_granularity = 64, non_replicated_deduplication_window = 10000"
+            ),
+        };
+        engines().map(table).collect()
+    }
+
+    #[test]
+    fn replicated_and_shared_tables_are_refused_by_name() {
+        assert_eq!(judge(&migrated()), Unfit::default());
+        for engine in [
+            "ReplicatedMergeTree",
+            "ReplicatedAggregatingMergeTree",
+            "SharedMergeTree",
+            "SharedJoin",
+        ] {
+            for nth in 0..migrated().len() {
+                let mut tables = migrated();
+                tables[nth].engine = engine.to_owned();
+                let refusal = judge(&tables).to_string();
+                let named = format!("table {} has the engine {engine}", tables[nth].name);
+                assert!(refusal.starts_with(&named), "{refusal}");
+                assert!(refusal.contains("one ClickHouse server"), "{refusal}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_window_is_large_enough_from_ten_thousand_blocks_on() {
+        for (window, is_fit) in [
+            ("0", false),
+            ("9999", false),
+            ("10000", true),
+            ("99999", true),
+        ] {
+            let mut tables = migrated();
+            let events = &mut tables[0];
+            events.engine_full = events.engine_full.replace("10000", window);
+            assert_eq!(judge(&tables) == Unfit::default(), is_fit, "{window}");
+        }
+    }
 }

@@ -22,15 +22,13 @@ use crate::plan::{Plan, Range};
 use crate::reader::ReadError;
 use crate::recovery::{self, Claim, Followed, Recovery};
 use crate::stage::Stage;
-use crate::tables::{self, NoWindow};
+use crate::tables;
 use crate::window::Memory;
 
 const KAFKA_TIMEOUT: Duration = Duration::from_secs(10);
 /// Where somebody else was quicker, the next attempt is made after this.
 const CONTENTION_WAIT: Duration = Duration::from_millis(100);
 const CONTENTION_TOLD_EVERY: Duration = Duration::from_secs(10);
-/// A replicated table forgets tokens after an hour by default.
-const REPLICATED_AGE_MAX: Duration = Duration::from_secs(30 * 60);
 /// Clocks may differ by this much; what was done meanwhile counts as done after a plan.
 const CLOCKS_APART_MS: i64 = 60 * 1000;
 
@@ -80,7 +78,6 @@ pub(crate) struct Takeovers {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Doubt {
     Blocks(u64),
-    Age(Duration),
     Mended,
     /// Kafka does not hold all of it any more.
     Eaten(String),
@@ -95,7 +92,6 @@ impl fmt::Display for Doubt {
                 "up to {blocks} blocks were inserted since, and tokens are remembered for {}",
                 tables::BLOCKS_REMEMBERED
             ),
-            Self::Age(age) => write!(f, "it is {} minutes old", age.as_secs() / 60),
             Self::Mended => write!(f, "rollups were made anew since"),
             Self::Eaten(why) => write!(f, "{why}"),
             Self::Short => write!(f, "ClickHouse remembers the token and lost the rows"),
@@ -133,7 +129,6 @@ impl Takeovers {
             };
             let error = match attempt {
                 Ok(takeovers) => return Ok(takeovers),
-                Err(error) if error.is::<NoWindow>() => return Err(error),
                 Err(error) => error,
             };
             stage.set(format!("trying again, because: {error:#}"));
@@ -170,8 +165,8 @@ impl Takeovers {
         cancelled: &CancellationToken,
     ) -> anyhow::Result<Vec<Takeover>> {
         stage.set("looking at ClickHouse's tables");
-        if let Some(sentence) = tables::check(&self.client).await? {
-            return Err(anyhow!(sentence));
+        if let Some(unfit) = tables::check(&self.client).await? {
+            return Err(anyhow!("{unfit}"));
         }
         stage.set("asking Kafka for the topic's id");
         let log = infra::kafka::log_id(&self.kafka).await?;
@@ -455,13 +450,6 @@ impl Takeovers {
         let since = plan.made_at.saturating_sub(CLOCKS_APART_MS);
         if claim.mended_at >= since {
             return Ok(Some(Doubt::Mended));
-        }
-        let age_ms = crate::flight::now_millis()
-            .saturating_sub(plan.made_at)
-            .max(0);
-        let age = Duration::from_millis(age_ms.cast_unsigned());
-        if age > REPLICATED_AGE_MAX && tables::are_replicated(&self.client).await? {
-            return Ok(Some(Doubt::Age(age)));
         }
         let blocks = self.recovery.stored.parts_since(since).await?;
         Ok((blocks > tables::BLOCKS_REMEMBERED / 2).then_some(Doubt::Blocks(blocks)))

@@ -426,20 +426,78 @@ async fn sinks_that_come_and_go_in_mid_load_lose_and_double_nothing() {
     sink.stop().await;
 }
 
+/// Nothing is stored in tables in which an event may count twice: being ready names what is wrong,
+/// and events wait in Kafka until it is right.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rollup_without_a_deduplication_window_is_refused_by_name() {
-    let world = World::new(1).await;
-    world
-        .db
-        .query("ALTER TABLE stats_day MODIFY SETTING non_replicated_deduplication_window = 0")
-        .execute()
-        .await
-        .unwrap();
-    let error = world.start().await.end().await.unwrap_err();
-    assert!(
-        format!("{error:#}").contains("table stats_day has no deduplication window"),
-        "{error:#}"
-    );
+async fn tables_that_cannot_count_every_event_once_are_refused_by_name() {
+    let window = "non_replicated_deduplication_window";
+    let other = |table: &str, engine: &str| {
+        (
+            vec![
+                format!("RENAME TABLE {table} TO kept"),
+                format!("CREATE TABLE {table} AS kept ENGINE = {engine}"),
+            ],
+            vec![
+                format!("DROP TABLE {table} SYNC"),
+                format!("RENAME TABLE kept TO {table}"),
+            ],
+        )
+    };
+    let setting = |table: &str, value: u64| {
+        vec![format!(
+            "ALTER TABLE {table} MODIFY SETTING {window} = {value}"
+        )]
+    };
+    for (told, (break_it, mend_it)) in [
+        (
+            "table ledger has the engine ReplacingMergeTree and not MergeTree",
+            other("ledger", "ReplacingMergeTree ORDER BY from_offset"),
+        ),
+        (
+            "table mends has the engine Memory and not MergeTree",
+            other("mends", "Memory"),
+        ),
+        (
+            "table stats_day has no deduplication window of 10000 blocks or more",
+            (setting("stats_day", 9999), setting("stats_day", 10_000)),
+        ),
+    ] {
+        let world = World::new(1).await;
+        let run = async |statements: Vec<String>| {
+            for statement in statements {
+                world.db.query(&statement).execute().await.unwrap();
+            }
+        };
+        run(break_it).await;
+        world.send(0, &events(0..3)).await;
+        let sink = world.start().await;
+        wait_until_told(&sink, told).await;
+        let (first, last) = ("2025-11-01".parse().unwrap(), "2025-11-30".parse().unwrap());
+        let seal = sink::seal::seal(&world.config, &world.clickhouse, first, last).await;
+        let fill = sink::fill_rollups(&world.config, &world.clickhouse).await;
+        for refused in [seal.map(|_| ()), fill.map(|_| ())] {
+            let error = format!("{:#}", refused.unwrap_err());
+            assert!(error.contains(told), "{error}");
+        }
+        assert_eq!(world.number(COUNT).await, 0);
+        run(mend_it).await;
+        world.wait_until_committed(&[(0, 1)]).await;
+        world.assert_exactly(3).await;
+        sink.stop().await;
+    }
+}
+
+/// Waits until a sink is not ready and says so.
+async fn wait_until_told(sink: &world::Running, told: &str) {
+    let deadline = Instant::now() + world::DEADLINE;
+    loop {
+        let (status, answer) = sink.ready().await;
+        if status == 503 && answer.contains(told) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{told}: {answer}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

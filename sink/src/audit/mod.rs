@@ -14,7 +14,7 @@ mod tables;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use chrono::{Datelike, NaiveDate};
 use infra::clickhouse::rollups::{Grain, named};
 
@@ -26,7 +26,6 @@ use self::report::Findings;
 use self::rollups::Comparing;
 use self::tables::{Extent, Patience, Place, Tables};
 use crate::config::Config;
-use crate::tables::NoWindow;
 
 /// Rows of this log are from before rows knew theirs.
 const UNLOGGED: u32 = 0;
@@ -77,14 +76,15 @@ pub async fn audit(
 ) -> anyhow::Result<Report> {
     let tables = Tables::new(clickhouse, options.ranges_at_once);
     let mut notes = Vec::new();
-    match crate::tables::check(tables.client()).await {
-        Ok(None) => {}
-        Ok(Some(missing)) => bail!("database {}: {missing}", clickhouse.database),
-        // What is stored can be judged all the same.
-        Err(error) if error.is::<NoWindow>() => notes.push(error.to_string()),
-        Err(error) => {
-            return Err(error.context(format!("ask ClickHouse at {}", clickhouse.url)));
+    let unfit = crate::tables::check(tables.client())
+        .await
+        .with_context(|| format!("ask ClickHouse at {}", clickhouse.url))?;
+    if let Some(unfit) = unfit {
+        if unfit.is_missing() {
+            bail!("database {}: {unfit}", clickhouse.database);
         }
+        // What is stored can be judged all the same.
+        notes.push(unfit.to_string());
     }
     progress("look where the ledger and Kafka stand");
     // Before Kafka: a ledger that is ahead of the log's end is then so for good.

@@ -48,14 +48,6 @@ impl Running {
         self.task.await.unwrap().unwrap();
     }
 
-    /// Waits for it to end by itself.
-    pub(crate) async fn end(self) -> anyhow::Result<()> {
-        tokio::time::timeout(DEADLINE, self.task)
-            .await
-            .unwrap()
-            .unwrap()
-    }
-
     pub(crate) async fn ready(&self) -> (u16, String) {
         let answer = ready(self.operations).await.unwrap();
         let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
