@@ -29,6 +29,9 @@ fn takes_blocks(table: &str) -> bool {
     ["events", "ledger"].contains(&table) || rollups::named(table).is_some()
 }
 
+/// Settings of a table whose parts are on the disk before its server acknowledges them.
+const DURABLE: [&str; 2] = ["fsync_after_insert", "fsync_part_directory"];
+
 /// Why nothing may be stored in these tables. Its text says what to do.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Unfit {
@@ -37,6 +40,8 @@ pub(crate) struct Unfit {
     engines: Vec<(String, String, &'static str)>,
     /// Tables that would count a block twice.
     windows: Vec<String>,
+    /// Tables whose rows a power cut may take after the ledger has vouched for them.
+    volatile: Vec<String>,
 }
 
 impl Unfit {
@@ -69,6 +74,13 @@ impl fmt::Display for Unfit {
             sentences.push(format!(
                 "table {} has no deduplication window of {BLOCKS_REMEMBERED} blocks or more: ALTER TABLE it MODIFY SETTING non_replicated_deduplication_window = {BLOCKS_REMEMBERED}",
                 self.windows.join(", ")
+            ));
+        }
+        if !self.volatile.is_empty() {
+            let settings = DURABLE.map(|name| format!("{name} = 1")).join(", ");
+            sentences.push(format!(
+                "table {} may lose rows that it acknowledged in a power cut: ALTER TABLE it MODIFY SETTING {settings}",
+                self.volatile.join(", ")
             ));
         }
         f.write_str(&sentences.join("; "))
@@ -121,6 +133,10 @@ fn judge(tables: &[Table]) -> Unfit {
         if takes_blocks(name) && blocks.is_none_or(|blocks| blocks < BLOCKS_REMEMBERED) {
             unfit.windows.push(name.to_owned());
         }
+        let is_on = |name: &&str| matches!(setting(&table.engine_full, name), Some("1" | "true"));
+        if expected.ends_with("MergeTree") && !DURABLE.iter().all(is_on) {
+            unfit.volatile.push(name.to_owned());
+        }
     }
     unfit
 }
@@ -154,7 +170,7 @@ mod tests {
             name: name.to_owned(),
             engine: engine.to_owned(),
             engine_full: format!(
-                "{engine} ORDER BY a SETTINGS index_granularity = 64, non_replicated_deduplication_window = 10000"
+                "{engine} ORDER BY a SETTINGS index_granularity = 64, non_replicated_deduplication_window = 10000, auto_statistics_types = '', fsync_after_insert = 1, fsync_part_directory = true"
             ),
         };
         engines().map(table).collect()
@@ -192,6 +208,19 @@ mod tests {
             let events = &mut tables[0];
             events.engine_full = events.engine_full.replace("10000", window);
             assert_eq!(judge(&tables) == Unfit::default(), is_fit, "{window}");
+        }
+    }
+
+    #[test]
+    fn every_table_but_the_fences_has_to_be_durable() {
+        for setting in DURABLE {
+            let mut tables = migrated();
+            for table in &mut tables {
+                table.engine_full = table.engine_full.replace(setting, "another");
+            }
+            let volatile = judge(&tables).volatile;
+            assert_eq!(volatile.len(), tables.len() - 1, "{setting}");
+            assert!(!volatile.contains(&"fences".to_owned()), "{setting}");
         }
     }
 }

@@ -430,7 +430,6 @@ async fn sinks_that_come_and_go_in_mid_load_lose_and_double_nothing() {
 /// and events wait in Kafka until it is right.
 #[tokio::test(flavor = "multi_thread")]
 async fn tables_that_cannot_count_every_event_once_are_refused_by_name() {
-    let window = "non_replicated_deduplication_window";
     let other = |table: &str, engine: &str| {
         (
             vec![
@@ -443,11 +442,9 @@ async fn tables_that_cannot_count_every_event_once_are_refused_by_name() {
             ],
         )
     };
-    let setting = |table: &str, value: u64| {
-        vec![format!(
-            "ALTER TABLE {table} MODIFY SETTING {window} = {value}"
-        )]
-    };
+    let set =
+        |table: &str, setting: &str| vec![format!("ALTER TABLE {table} MODIFY SETTING {setting}")];
+    let window = |blocks: u64| format!("non_replicated_deduplication_window = {blocks}");
     for (told, (break_it, mend_it)) in [
         (
             "table ledger has the engine ReplacingMergeTree and not MergeTree",
@@ -459,7 +456,24 @@ async fn tables_that_cannot_count_every_event_once_are_refused_by_name() {
         ),
         (
             "table stats_day has no deduplication window of 10000 blocks or more",
-            (setting("stats_day", 9999), setting("stats_day", 10_000)),
+            (
+                set("stats_day", &window(9999)),
+                set("stats_day", &window(10_000)),
+            ),
+        ),
+        (
+            "table paths_month may lose rows that it acknowledged in a power cut",
+            (
+                set("paths_month", "fsync_after_insert = 0"),
+                set("paths_month", "fsync_after_insert = 1"),
+            ),
+        ),
+        (
+            "table ledger may lose rows",
+            (
+                vec!["ALTER TABLE ledger RESET SETTING fsync_part_directory".to_owned()],
+                set("ledger", "fsync_part_directory = 1"),
+            ),
         ),
     ] {
         let world = World::new(1).await;

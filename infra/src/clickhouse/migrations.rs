@@ -50,6 +50,11 @@ const MIGRATIONS: &[Migration] = &[
         name: "bots in rollups",
         sql: include_str!("../../clickhouse/0008_bots_in_rollups.sql"),
     },
+    Migration {
+        version: 9,
+        name: "durable parts",
+        sql: include_str!("../../clickhouse/0009_durable_parts.sql"),
+    },
 ];
 
 /// Stands for the database's name where a statement must not depend on who runs it.
