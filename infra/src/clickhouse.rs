@@ -1,7 +1,9 @@
-//! Reaching ClickHouse: the `clickhouse` section, the client, the migrations, the rollups.
+//! Reaching ClickHouse: the `clickhouse` section, the client, the migrations, the rollups and the
+//! views that fill them.
 
 mod migrations;
 pub mod rollups;
+mod views;
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -12,6 +14,7 @@ use crate::config::Secret;
 use crate::url::ServerUrl;
 
 pub use migrations::{Migrated, migrate};
+pub use views::{FaultyView, faulty_views};
 
 /// Where ClickHouse is and who weir is there.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -5,6 +5,7 @@
 //! it, and both may be abandoned at any moment: their tokens make them harmless.
 
 mod cuts;
+mod look;
 mod partitions;
 mod stalls;
 mod watch;
@@ -36,6 +37,7 @@ use crate::stored::Stored;
 use crate::takeover::{Start, Takeover, Takeovers};
 use crate::window::Memory;
 use crate::writer::Writer;
+use look::Look;
 use stalls::{Stalls, Trouble};
 
 /// How long the loop waits for a record when nothing else is due.
@@ -100,6 +102,7 @@ pub(crate) struct Pipeline {
     /// What the client said about Kafka since it was last asked.
     suspicion: Option<String>,
     stalls: Stalls,
+    look: Look,
     failing_commits: Trouble,
     failing_seeks: Trouble,
 }
@@ -172,6 +175,7 @@ impl Pipeline {
             probe_at: Instant::now(),
             suspicion: None,
             stalls: Stalls::default(),
+            look: Look::default(),
             failing_commits: Trouble::default(),
             failing_seeks: Trouble::default(),
         })
@@ -200,6 +204,7 @@ impl Pipeline {
             self.commit_landed_if_due();
             self.look_after_kafka();
             self.look_for_stalls();
+            self.look_at_the_tables();
         }
         Ok(())
     }

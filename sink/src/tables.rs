@@ -4,7 +4,7 @@ use std::fmt;
 
 use anyhow::Context;
 use clickhouse::{Client, Row};
-use infra::clickhouse::rollups;
+use infra::clickhouse::{FaultyView, faulty_views, rollups};
 use serde::Deserialize;
 
 /// The least window that [`check`] lets pass, in blocks.
@@ -42,6 +42,7 @@ pub(crate) struct Unfit {
     windows: Vec<String>,
     /// Tables whose rows a power cut may take after the ledger has vouched for them.
     volatile: Vec<String>,
+    views: Vec<FaultyView>,
 }
 
 impl Unfit {
@@ -83,6 +84,17 @@ impl fmt::Display for Unfit {
                 self.volatile.join(", ")
             ));
         }
+        for FaultyView { name, is_there } in &self.views {
+            let fault = if *is_there {
+                format!("view {name} has another query or table than weir migrate gives it")
+            } else {
+                format!("there is no view {name}")
+            };
+            sentences.push(format!(
+                "{fault}, so what is stored is missing from a rollup: run weir migrate, which puts it back; \
+                 then weir audit says on which days events are missing, and weir seal over these days fills them"
+            ));
+        }
         f.write_str(&sentences.join("; "))
     }
 }
@@ -112,7 +124,10 @@ pub(crate) async fn check(client: &Client) -> anyhow::Result<Option<Unfit>> {
         Err(error) if error.to_string().contains("Code: 81.") => Vec::new(),
         Err(error) => return Err(error).context("look at the tables"),
     };
-    let unfit = judge(&tables);
+    let mut unfit = judge(&tables);
+    if !unfit.is_missing() {
+        unfit.views = faulty_views(client).await?;
+    }
     Ok((unfit != Unfit::default()).then_some(unfit))
 }
 

@@ -300,30 +300,24 @@ async fn a_torn_insert_is_completed_in_every_rollup() {
         world.db.query(what).execute().await.unwrap();
     };
     // The block reaches the raw table and one branch of rollups, and the ledger never, as after a
-    // kill in its midst.
+    // kill in its midst: a table that is emptied forgets its tokens, too.
     alter("ALTER TABLE ledger ADD CONSTRAINT closed CHECK 0").await;
-    for view in ["stats_quarter_hour_mv", "paths_month_mv"] {
-        let create = world.db.query("SELECT create_table_query FROM system.tables WHERE database = currentDatabase() AND name = ?");
-        let create = create.bind(view).fetch_one::<String>().await.unwrap();
-        alter(&format!("DROP TABLE {view} SYNC")).await;
+    let branches: [&[&str]; 2] = [
+        &["stats_quarter_hour", "stats_day", "stats_month"],
+        &["paths_month"],
+    ];
+    for branch in branches {
         world.commit(&[(0, 0)], &plan);
         let sink = world.start().await;
-        loop {
-            let (_, answer) = sink.ready().await;
-            if answer.contains("enter a cut into the ledger") {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+        wait_until_told(&sink, "enter a cut into the ledger").await;
         sink.stop().await;
-        assert_eq!(world.number(COUNT).await, 50);
-        alter(&create).await;
+        world.assert_exactly(50).await;
+        for table in branch {
+            alter(&format!("TRUNCATE TABLE {table} SYNC")).await;
+        }
     }
     alter("ALTER TABLE ledger DROP CONSTRAINT closed").await;
-    assert_eq!(
-        world.number("SELECT sum(events) FROM paths_month").await,
-        50
-    );
+    assert_eq!(world.number("SELECT count() FROM paths_month").await, 0);
 
     world.commit(&[(0, 0)], &plan);
     let sink = world.start().await;
@@ -497,6 +491,61 @@ async fn tables_that_cannot_count_every_event_once_are_refused_by_name() {
         run(mend_it).await;
         world.wait_until_committed(&[(0, 1)]).await;
         world.assert_exactly(3).await;
+        sink.stop().await;
+    }
+}
+
+/// No INSERT fails where a view is missing: its rollup would lack what is stored meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_view_that_was_dropped_or_changed_is_named_and_put_back_by_a_migration() {
+    const MADE: &str = "SELECT groupArray((name, create_table_query)) FROM (SELECT name, create_table_query FROM system.tables WHERE database = currentDatabase() AND engine = 'MaterializedView' ORDER BY name)";
+    const DAYS: &str = "SELECT site_id, toDate(timestamp) AS date, event_type, path, _agent != '' AND NOT endsWith(_agent, '\\t') AS bot, count() AS events FROM events";
+    const KEY: &str = "GROUP BY site_id, date, event_type, path, bot";
+    let world = World::new(1).await;
+    let made = async || {
+        let asked = world.db.query(MADE).fetch_one::<Vec<(String, String)>>();
+        asked.await.unwrap()
+    };
+    let before = made().await;
+    let mut stored = 0;
+    let filtered =
+        format!("ALTER TABLE paths_day_mv MODIFY QUERY {DAYS} WHERE site_id != 'x' {KEY}");
+    let elsewhere = format!("CREATE MATERIALIZED VIEW paths_day_mv TO elsewhere AS {DAYS} {KEY}");
+    let drop = "DROP VIEW paths_day_mv SYNC";
+    let faults: [(&[&str], &str); 4] = [
+        (
+            &["DROP VIEW stats_quarter_hour_mv SYNC"],
+            "there is no view stats_quarter_hour_mv",
+        ),
+        (&[&filtered], "view paths_day_mv has another query or table"),
+        (
+            &["CREATE TABLE elsewhere AS paths_day", drop, &elsewhere],
+            "view paths_day_mv has another query or table",
+        ),
+        (
+            &[drop, "CREATE VIEW paths_day_mv AS SELECT 1"],
+            "view paths_day_mv has another query or table",
+        ),
+    ];
+    for (fault, told) in faults {
+        let sink = world.start().await;
+        world.send(0, &events(stored..stored + 3)).await;
+        stored += 3;
+        world.wait_for(COUNT, stored).await;
+        for statement in fault {
+            world.db.query(statement).execute().await.unwrap();
+        }
+        wait_until_told(&sink, told).await;
+        world.send(0, &events(stored..stored + 3)).await;
+        stored += 3;
+        sink.stop().await;
+        let sink = world.start().await;
+        wait_until_told(&sink, told).await;
+        infra::clickhouse::migrate(&world.clickhouse).await.unwrap();
+        assert_eq!(made().await, before, "{told}");
+        world.wait_for(COUNT, stored).await;
+        world.wait_until_committed(&[(0, stored / 3)]).await;
+        world.assert_exactly(stored).await;
         sink.stop().await;
     }
 }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use tracing::info;
 
-use super::{Config, client};
+use super::{Config, client, views};
 
 /// In order. A file that has been released is never edited: what comes next is a new file.
 const MIGRATIONS: &[Migration] = &[
@@ -80,7 +80,8 @@ struct Applied {
     checksum: String,
 }
 
-/// Brings the database to this binary's version; does nothing where it is there already.
+/// Brings the database to this binary's version, and puts views back that are missing or were
+/// changed; does nothing where all is as it should be.
 ///
 /// # Errors
 /// If ClickHouse cannot be reached or refuses, if a file that was applied has changed since, or if
@@ -151,6 +152,7 @@ pub async fn migrate(config: &Config) -> anyhow::Result<Migrated> {
         );
         count += 1;
     }
+    views::put_back(&client).await?;
     let version = MIGRATIONS.last().map_or(0, |migration| migration.version);
     Ok(Migrated {
         applied: count,
@@ -165,8 +167,26 @@ fn statements(sql: &str) -> impl Iterator<Item = &str> {
         .filter(|statement| !statement.is_empty())
 }
 
+/// The statements of all migrations, in order, without the comments before them.
+pub(super) fn all_statements() -> impl Iterator<Item = &'static str> {
+    let all = MIGRATIONS.iter();
+    all.flat_map(|migration| statements(migration.sql))
+        .map(code)
+}
+
+fn code(statement: &str) -> &str {
+    let mut code = statement;
+    while code.starts_with("--") || code.starts_with('\n') {
+        let Some((_, rest)) = code.split_once('\n') else {
+            break;
+        };
+        code = rest;
+    }
+    code
+}
+
 /// The client takes `?` for a parameter; in DDL it is a character.
-fn escape(statement: &str) -> String {
+pub(super) fn escape(statement: &str) -> String {
     statement.trim_end_matches(';').replace('?', "??")
 }
 
