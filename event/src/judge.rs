@@ -119,7 +119,15 @@ fn bounded<'r>(
     name: &'static str,
     bytes_max: usize,
 ) -> Result<&'r str, Fault> {
-    let text = optional(value, name)?.unwrap_or_default();
+    at_most(bytes_max, name, optional(value, name)?.unwrap_or_default())
+}
+
+/// A text within its limit, whichever way it came.
+pub(crate) fn at_most<'t>(
+    bytes_max: usize,
+    name: &'static str,
+    text: &'t str,
+) -> Result<&'t str, Fault> {
     if text.len() > bytes_max {
         return Err(Fault::TooLong { name, bytes_max });
     }
@@ -149,7 +157,14 @@ fn judge_timestamp(value: &Value<'_>, received_at: DateTime<Utc>) -> Result<Date
     let timestamp = DateTime::parse_from_rfc3339(text)
         .map_err(|_| Fault::TimestampFormat)?
         .with_timezone(&Utc);
-    let timestamp = whole_millis(timestamp);
+    happened(whole_millis(timestamp), received_at)
+}
+
+/// When an event happened that was received, whichever way it came.
+pub(crate) fn happened(
+    timestamp: DateTime<Utc>,
+    received_at: DateTime<Utc>,
+) -> Result<DateTime<Utc>, Fault> {
     if timestamp < TIMESTAMP_MIN {
         return Err(Fault::TimestampTooOld);
     }
@@ -193,22 +208,37 @@ fn judge_props<'r>(value: &'r Value<'_>, faults: &mut Faults) -> Props<'r> {
         faults.0.push(Fault::PropsKeys);
         return Props::Sent(&[]);
     }
+    for (key, value) in entries {
+        if *value == Scalar::Nested {
+            faults.0.push(Fault::PropNotScalar(quoted(key)));
+        }
+    }
+    let texts = entries.iter().filter_map(|(key, value)| match value {
+        Scalar::Text(text) => Some((key.as_ref(), text.as_ref())),
+        Scalar::Null | Scalar::Nested => None,
+    });
+    judge_texts(texts, |fault| faults.0.push(fault));
+    Props::Sent(entries)
+}
+
+/// The rules of properties that have a text, whichever way they came.
+pub(crate) fn judge_texts<'t>(
+    texts: impl Iterator<Item = (&'t str, &'t str)> + Clone,
+    mut set_aside: impl FnMut(Fault),
+) {
     let mut bytes = 0;
-    for (nth, (key, value)) in entries.iter().enumerate() {
-        let is_given = |(known, value): &(Cow<'_, str>, Scalar<'_>)| {
-            known == key && matches!(value, Scalar::Text(_))
-        };
-        match value {
-            Scalar::Null => {}
-            Scalar::Text(_) if entries[..nth].iter().any(is_given) => {
-                faults.0.push(Fault::PropTwice(quoted(key)));
-            }
-            Scalar::Text(text) => bytes += key.len() + text.len(),
-            Scalar::Nested => faults.0.push(Fault::PropNotScalar(quoted(key))),
+    for (nth, (key, text)) in texts.clone().enumerate() {
+        if nth == PROPS_KEYS_MAX {
+            set_aside(Fault::PropsKeys);
+            return;
+        }
+        if texts.clone().take(nth).any(|(known, _)| known == key) {
+            set_aside(Fault::PropTwice(quoted(key)));
+        } else {
+            bytes += key.len() + text.len();
         }
     }
     if bytes > PROPS_BYTES_MAX {
-        faults.0.push(Fault::PropsBytes);
+        set_aside(Fault::PropsBytes);
     }
-    Props::Sent(entries)
 }

@@ -42,8 +42,8 @@ pub mod limits {
     /// 2000-01-01T00:00:00Z, the oldest timestamp taken.
     pub const TIMESTAMP_MIN: DateTime<Utc> =
         DateTime::from_timestamp_nanos(946_684_800_000_000_000);
-    /// 2200-01-01T00:00:00Z: a record beyond it was not written by an edge, and ClickHouse's
-    /// `DateTime64` ends soon after (2299).
+    /// 2106-01-01T00:00:00Z: a record beyond it was not written by an edge, and the quarters of an
+    /// hour that events are counted by end soon after, with the 32 bits of ClickHouse's `DateTime`.
     pub const TIMESTAMP_MAX: DateTime<Utc> =
-        DateTime::from_timestamp_nanos(7_258_118_400_000_000_000);
+        DateTime::from_timestamp_nanos(4_291_747_200_000_000_000);
 }

@@ -29,8 +29,8 @@ pub struct Event {
     pub context: Context,
 }
 
-/// What is known of an event beside its client's words. A text is empty where nothing is known, and
-/// at most [`CONTEXT_BYTES_MAX`] bytes long.
+/// What is known of an event beside its client's words. A text is empty where nothing is known, at
+/// most [`CONTEXT_BYTES_MAX`] bytes long, and without control characters.
 ///
 /// Those of several values have them in one order, with a tab between: so many columns would cost
 /// more than the event itself, and few of their combinations occur.
@@ -97,24 +97,41 @@ impl<T: AsRef<str>> Context<T> {
     }
 }
 
-impl<'t> Context<&'t str> {
-    /// Its texts, in the order in which they are written.
-    pub(crate) fn texts(&self) -> [(&'static str, &'t str); 6] {
-        [
-            ("hostname", self.hostname),
-            ("source", self.source),
-            ("agent", self.agent),
-            ("place", self.place),
-            ("language", self.language),
-            ("screen", self.screen),
-        ]
-    }
-
-    /// The name of a text that is too long.
-    pub(crate) fn too_long(&self) -> Option<&'static str> {
-        let mut texts = self.texts().into_iter();
-        let too_long = texts.find(|(_, text)| text.len() > CONTEXT_BYTES_MAX);
-        too_long.map(|(name, _)| name)
+impl Context<&str> {
+    /// Why a text is none of the edge: what is wrong with it, after its name.
+    pub(crate) fn fault(&self) -> Option<String> {
+        // Each with the tabs that are between its values.
+        let texts = [
+            ("hostname", self.hostname, 0),
+            ("source", self.source, 6),
+            ("agent", self.agent, 4),
+            ("place", self.place, 2),
+            ("language", self.language, 0),
+            ("screen", self.screen, 0),
+        ];
+        for (name, text, tabs) in texts {
+            if text.is_empty() {
+                continue;
+            }
+            if text.len() > CONTEXT_BYTES_MAX {
+                return Some(format!("{name} has more than {CONTEXT_BYTES_MAX} bytes"));
+            }
+            // Looks at every byte, which is done many at a time.
+            let (mut found, mut controls) = (0_usize, 0_usize);
+            for byte in text.bytes() {
+                found += usize::from(byte == b'\t');
+                controls += usize::from(byte.is_ascii_control());
+            }
+            if controls > found {
+                return Some(format!("{name} has control characters"));
+            }
+            if found != tabs {
+                return Some(format!(
+                    "{name} has {found} tabs between its values, not {tabs}"
+                ));
+            }
+        }
+        None
     }
 }
 

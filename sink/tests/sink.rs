@@ -90,6 +90,37 @@ async fn a_record_that_cannot_be_read_is_set_aside_and_its_partition_goes_on() {
     }
 }
 
+/// Records of other programs than the edge: a quarter of an hour is 32 bits in ClickHouse, and 2150
+/// counted in 2014.
+#[tokio::test(flavor = "multi_thread")]
+async fn times_that_the_edge_would_refuse_are_set_aside_and_the_last_that_fits_counts_right() {
+    let world = World::new(1).await;
+    let mut last = event(0);
+    last.timestamp = time("2105-12-31T23:59:59.999Z");
+    last.received_at = last.timestamp;
+    let mut beyond = event(1);
+    beyond.timestamp = time("2150-01-01T00:00:00Z");
+    beyond.received_at = beyond.timestamp;
+    let mut ahead = event(2);
+    ahead.timestamp = ahead.received_at + chrono::TimeDelta::hours(25);
+    for event in [last, beyond, ahead] {
+        world.send(0, &[event]).await;
+    }
+    let sink = world.start().await;
+    world.wait_until_committed(&[(0, 3)]).await;
+    sink.stop().await;
+    world.assert_exactly(1).await;
+    let right = "SELECT count() FROM stats_quarter_hour WHERE time = '2105-12-31 23:45:00'";
+    assert_eq!(world.number(right).await, 1);
+    let letters = world.dead_letters(2);
+    for ((headers, _), reason) in letters.iter().zip([
+        "is not between 2000 and 2106",
+        "more than 24 hours ahead of the time of receipt",
+    ]) {
+        assert!(headers.contains(reason), "{headers}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn two_hundred_months_in_one_cut_are_stored() {
     let world = World::new(1).await;

@@ -10,8 +10,10 @@ use prost::encoding::{
 use uuid::Uuid;
 
 use super::{BATCH_EVENTS_MAX, SCHEMA_HEADER, SCHEMA_VERSION};
+use crate::fault::Fault;
 use crate::fields::{EventId, EventType, IdOrigin, Path, SiteId};
-use crate::limits::{CONTEXT_BYTES_MAX, TIMESTAMP_MAX, TIMESTAMP_MIN};
+use crate::judge::{at_most, happened, judge_texts};
+use crate::limits::{REFERRER_BYTES_MAX, TIMESTAMP_MAX, TIMESTAMP_MIN, USER_ID_BYTES_MAX};
 use crate::model::{Context, Event, EventRef, Props, UserOrigin};
 
 /// The events of one record.
@@ -89,7 +91,7 @@ pub fn read<'r>(
             1 => batch_id = fields.bytes(&field)?,
             2 => {
                 let read = RawEvent::read(fields.bytes(&field)?, &mut batch.props)?;
-                match read.judge() {
+                match read.judge(&batch.props[read.props.clone()]) {
                     Ok(event) => batch.events.push((event, read.props)),
                     Err(reason) => {
                         fault.get_or_insert(DecodeError::Event {
@@ -200,8 +202,9 @@ impl<'r> RawEvent<'r> {
         Ok(event)
     }
 
-    /// Without its properties. The error is the reason alone; the caller knows which event it was.
-    fn judge(&self) -> Result<EventRef<'r>, String> {
+    /// Without its properties, which `props` are. By the rules of the edge: other programs may write
+    /// records too. The error is the reason alone; the caller knows which event it was.
+    fn judge(&self, props: &[(&str, &str)]) -> Result<EventRef<'r>, String> {
         let uuid = Uuid::from_slice(self.id)
             .map_err(|_| format!("event_id has {} bytes, not 16", self.id.len()))?;
         let origin = match self.id_origin {
@@ -214,24 +217,31 @@ impl<'r> RawEvent<'r> {
             1 => UserOrigin::Edge,
             other => return Err(format!("unknown user_origin {other}")),
         };
-        if let Some(name) = self.context.too_long() {
-            return Err(format!("{name} has more than {CONTEXT_BYTES_MAX} bytes"));
+        if let Some(fault) = self.context.fault() {
+            return Err(fault);
         }
-        Ok(EventRef {
+        let received_at = received_at(self.received_at_ms)?;
+        let told = |fault: Fault| fault.to_string();
+        let event = EventRef {
             id: EventId { uuid, origin },
-            site_id: SiteId::new(self.site_id).map_err(|fault| fault.to_string())?,
-            event_type: EventType::new(self.event_type).map_err(|fault| fault.to_string())?,
-            path: Path::normal(self.path).map_err(|fault| fault.to_string())?,
-            user_id: self.user_id,
-            timestamp: time("timestamp_ms", self.timestamp_ms)?,
-            received_at: time("received_at_ms", self.received_at_ms)?,
-            referrer: self.referrer,
+            site_id: SiteId::new(self.site_id).map_err(told)?,
+            event_type: EventType::new(self.event_type).map_err(told)?,
+            path: Path::normal(self.path).map_err(told)?,
+            user_id: at_most(USER_ID_BYTES_MAX, "user_id", self.user_id).map_err(told)?,
+            timestamp: happened(time(self.timestamp_ms)?, received_at).map_err(told)?,
+            received_at,
+            referrer: at_most(REFERRER_BYTES_MAX, "referrer", self.referrer).map_err(told)?,
             props: Props::Read(&[]),
             context: Context {
                 user_origin,
                 ..self.context
             },
-        })
+        };
+        let mut fault = None;
+        judge_texts(props.iter().copied(), |found| {
+            fault.get_or_insert(found);
+        });
+        fault.map_or(Ok(event), |fault| Err(fault.to_string()))
     }
 }
 
@@ -248,10 +258,15 @@ fn read_prop(message: &[u8]) -> Result<(&str, &str), DecodeError> {
     Ok((key, value))
 }
 
-fn time(name: &str, millis: i64) -> Result<DateTime<Utc>, String> {
+fn received_at(millis: i64) -> Result<DateTime<Utc>, String> {
     DateTime::from_timestamp_millis(millis)
         .filter(|time| (TIMESTAMP_MIN..TIMESTAMP_MAX).contains(time))
-        .ok_or_else(|| format!("{name} {millis} is not between 2000 and 2200"))
+        .ok_or_else(|| format!("received_at_ms {millis} is not between 2000 and 2106"))
+}
+
+fn time(millis: i64) -> Result<DateTime<Utc>, String> {
+    DateTime::from_timestamp_millis(millis)
+        .ok_or_else(|| format!("timestamp_ms {millis} is no time"))
 }
 
 /// What is left of a message.

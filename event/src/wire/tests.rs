@@ -1,12 +1,14 @@
 //! What is written and read by hand, beside what prost makes of `event.proto`.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta};
 use proptest::prelude::*;
 use prost::Message;
 
 use super::*;
+use crate::fault::Fault;
 use crate::fields::{EventId, EventType, Path, SiteId};
-use crate::limits::{TIMESTAMP_MAX, TIMESTAMP_MIN};
+use crate::judge::{at_most, happened};
+use crate::limits::*;
 use crate::model::Context;
 
 impl From<&Event> for proto::Event {
@@ -57,10 +59,10 @@ fn some_event() -> impl Strategy<Value = Event> {
         text(),
         (
             946_684_800_000..4_102_444_800_000_i64,
-            946_684_800_000..4_102_444_800_000_i64,
+            0..90_000_000_000_i64,
         ),
         text(),
-        proptest::collection::vec((text(), text()), 0..4),
+        some_props(text()),
         some_context(),
     )
         .prop_map(
@@ -79,7 +81,7 @@ fn some_event() -> impl Strategy<Value = Event> {
                     path: path.parse().unwrap(),
                     user_id,
                     timestamp: DateTime::from_timestamp_millis(times.0).unwrap(),
-                    received_at: DateTime::from_timestamp_millis(times.1).unwrap(),
+                    received_at: DateTime::from_timestamp_millis(times.0 + times.1).unwrap(),
                     referrer,
                     props,
                     context,
@@ -88,13 +90,21 @@ fn some_event() -> impl Strategy<Value = Event> {
         )
 }
 
+/// Each key once.
+fn some_props(text: &'static str) -> impl Strategy<Value = Vec<(String, String)>> {
+    let props = proptest::collection::btree_map(text, text, 0..4);
+    props.prop_map(|props| props.into_iter().collect())
+}
+
 fn some_context() -> impl Strategy<Value = Context> {
-    let text = || "[a-z\t\u{e9}]{0,3}";
+    let text = || "[a-z\u{e9}]{0,3}";
+    let values =
+        |pattern: &'static str| proptest::option::of(pattern).prop_map(Option::unwrap_or_default);
     (
         text(),
-        text(),
-        text(),
-        text(),
+        values("[a-z\u{e9}]{0,3}(\t[a-z]{0,2}){6}"),
+        values("[a-z]{0,3}(\t[a-z]{0,2}){4}"),
+        values("[a-z]{0,3}(\t[a-z\u{e9}]{0,2}){2}"),
         text(),
         text(),
         any::<bool>(),
@@ -119,7 +129,7 @@ fn some_context() -> impl Strategy<Value = Context> {
 /// With texts so short that a change meets what is between them.
 fn small_event() -> impl Strategy<Value = Event> {
     let text = || "[a-z\u{e9}]{0,3}";
-    let props = proptest::collection::vec((text(), text()), 0..3);
+    let props = some_props(text());
     (some_event(), text(), text(), props).prop_map(|(event, user_id, referrer, props)| Event {
         site_id: "s".parse().unwrap(),
         event_type: "view".parse().unwrap(),
@@ -171,9 +181,8 @@ fn mutation() -> impl Strategy<Value = (proptest::sample::Index, bool, Vec<u8>)>
     (any::<proptest::sample::Index>(), any::<bool>(), bytes)
 }
 
-#[test]
-fn a_field_that_is_there_again_counts_as_prost_takes_it() {
-    let event = Event {
+fn plain_event() -> Event {
+    Event {
         id: EventId::edge(Uuid::nil()),
         site_id: "s".parse().unwrap(),
         event_type: "view".parse().unwrap(),
@@ -184,7 +193,132 @@ fn a_field_that_is_there_again_counts_as_prost_takes_it() {
         referrer: String::new(),
         props: Vec::new(),
         context: Context::default(),
+    }
+}
+
+/// Other programs write records too: what the edge would refuse is refused, for the same reason.
+#[test]
+fn a_record_obeys_the_bounds_of_the_edge() {
+    type Change<'c> = &'c dyn Fn(&mut proto::Event);
+    let read = |change: Change<'_>| {
+        let mut event = proto::Event::from(&plain_event());
+        event.received_at_ms = TIMESTAMP_MIN.timestamp_millis() + 1000;
+        change(&mut event);
+        let batch = proto::EventBatch {
+            batch_id: vec![7; 16],
+            events: vec![event],
+        };
+        let value = batch.encode_to_vec();
+        let read = decode(Some(SCHEMA_VERSION.as_bytes()), Some(&value));
+        read.map(|batch| batch.events)
+            .map_err(|error| error.to_string())
     };
+    let long = |bytes: usize| "x".repeat(bytes);
+    let prop = |key: &str, value: String| proto::Prop {
+        key: key.to_owned(),
+        value,
+    };
+    let props = |count: usize| {
+        (0..count)
+            .map(|n| prop(&n.to_string(), String::new()))
+            .collect()
+    };
+    let min = TIMESTAMP_MIN.timestamp_millis();
+    let max = TIMESTAMP_MAX.timestamp_millis();
+    let day = CLOCK_SKEW_MAX.num_milliseconds();
+    // What is right to the last byte, what is one beyond, and why that is wrong.
+    let bounds: [(Change<'_>, Change<'_>, &str); 16] = [
+        (
+            &|e| e.timestamp_ms = min,
+            &|e| e.timestamp_ms = min - 1,
+            "timestamp must not be before 2000",
+        ),
+        (
+            &|e| e.timestamp_ms = e.received_at_ms + day,
+            &|e| e.timestamp_ms = e.received_at_ms + day + 1,
+            "timestamp must not be more than 24 hours ahead of the time of receipt",
+        ),
+        (
+            &|e| e.received_at_ms = max - 1,
+            &|e| e.received_at_ms = max,
+            "is not between 2000 and 2106",
+        ),
+        (&|_| (), &|e| e.timestamp_ms = i64::MAX, "is no time"),
+        (
+            &|e| e.user_id = long(256),
+            &|e| e.user_id = long(257),
+            "user_id must be at most 256 bytes",
+        ),
+        (
+            &|e| e.referrer = long(2048),
+            &|e| e.referrer = long(2049),
+            "referrer must be at most 2048 bytes",
+        ),
+        (
+            &|e| e.path = long(2048),
+            &|e| e.path = long(2049),
+            "path must be at most 2048 bytes",
+        ),
+        (
+            &|e| e.site_id = long(128),
+            &|e| e.site_id = long(129),
+            "site_id must be 1 to 128 bytes",
+        ),
+        (
+            &|_| (),
+            &|e| e.site_id.clear(),
+            "site_id must be 1 to 128 bytes",
+        ),
+        (
+            &|_| (),
+            &|e| e.site_id.push('\0'),
+            "site_id must be 1 to 128 bytes",
+        ),
+        (
+            &|e| e.event_type = long(64),
+            &|e| e.event_type.push('\n'),
+            "without control characters",
+        ),
+        (
+            &|e| e.props = props(30),
+            &|e| e.props = props(31),
+            "props must have at most 30 keys",
+        ),
+        (
+            &|e| e.props = vec![prop("k", long(64 * 1024 - 1))],
+            &|e| e.props = vec![prop("k", long(64 * 1024))],
+            "props must be at most 65536 bytes in all",
+        ),
+        (
+            &|_| (),
+            &|e| e.props = vec![prop("k", long(1)), prop("k", long(2))],
+            "props.k is given twice",
+        ),
+        (
+            &|e| e.agent = "Firefox\t\t\t\t".to_owned(),
+            &|e| e.agent = "Firefox".to_owned(),
+            "agent has 0 tabs between its values, not 4",
+        ),
+        (
+            &|e| e.hostname = "h.example".to_owned(),
+            &|e| e.hostname.push('\0'),
+            "hostname has control characters",
+        ),
+    ];
+    for (right, wrong, reason) in bounds {
+        assert_eq!(read(right).map(|events| events.len()), Ok(1), "{reason}");
+        let refused = read(wrong).unwrap_err();
+        assert!(refused.starts_with("event 0: "), "{refused}");
+        assert!(refused.contains(reason), "{refused}");
+    }
+    let ahead = read(&|e| e.timestamp_ms = e.received_at_ms + 5).unwrap();
+    let received_at = TIMESTAMP_MIN + TimeDelta::seconds(1);
+    assert_eq!(ahead[0].timestamp, received_at, "as the edge has it");
+}
+
+#[test]
+fn a_field_that_is_there_again_counts_as_prost_takes_it() {
+    let event = plain_event();
     let later = TIMESTAMP_MIN.timestamp_millis() as u64 + 1;
     let number = |tag: u8, number: u64| {
         let mut field = vec![tag << 3];
@@ -342,37 +476,44 @@ impl TryFrom<proto::Event> for Event {
             Ok(proto::UserOrigin::Edge) => UserOrigin::Edge,
             Err(_) => return Err(format!("unknown user_origin {}", event.user_origin)),
         };
+        let told = |fault: Fault| fault.to_string();
+        let time = |millis| DateTime::from_timestamp_millis(millis).ok_or("no time".to_owned());
+        let received_at = time(event.received_at_ms)?;
+        if !(TIMESTAMP_MIN..TIMESTAMP_MAX).contains(&received_at) {
+            return Err("received_at".to_owned());
+        }
+        let user_id = at_most(USER_ID_BYTES_MAX, "user_id", &event.user_id).map_err(told)?;
+        let referrer = at_most(REFERRER_BYTES_MAX, "referrer", &event.referrer).map_err(told)?;
+        let mut props: Vec<(String, String)> = Vec::new();
+        for prop in event.props {
+            if props.iter().any(|(key, _)| *key == prop.key) {
+                return Err("twice".to_owned());
+            }
+            props.push((prop.key, prop.value));
+        }
+        let context = Context {
+            hostname: event.hostname,
+            source: event.source,
+            agent: event.agent,
+            place: event.place,
+            language: event.language,
+            screen: event.screen,
+            user_origin,
+        };
+        if let Some(fault) = context.as_deref().fault() {
+            return Err(fault);
+        }
         Ok(Self {
             id: EventId { uuid, origin },
-            site_id: SiteId::new(event.site_id).map_err(|fault| fault.to_string())?,
-            event_type: EventType::new(event.event_type).map_err(|fault| fault.to_string())?,
-            path: Path::normal(&event.path)
-                .map_err(|fault| fault.to_string())?
-                .into(),
-            user_id: event.user_id,
-            timestamp: time("timestamp_ms", event.timestamp_ms)?,
-            received_at: time("received_at_ms", event.received_at_ms)?,
-            referrer: event.referrer,
-            props: event
-                .props
-                .into_iter()
-                .map(|prop| (prop.key, prop.value))
-                .collect(),
-            context: Context {
-                hostname: event.hostname,
-                source: event.source,
-                agent: event.agent,
-                place: event.place,
-                language: event.language,
-                screen: event.screen,
-                user_origin,
-            },
+            site_id: SiteId::new(event.site_id).map_err(told)?,
+            event_type: EventType::new(event.event_type).map_err(told)?,
+            path: Path::normal(&event.path).map_err(told)?.into(),
+            user_id: user_id.to_owned(),
+            timestamp: happened(time(event.timestamp_ms)?, received_at).map_err(told)?,
+            received_at,
+            referrer: referrer.to_owned(),
+            props,
+            context,
         })
     }
-}
-
-fn time(name: &str, millis: i64) -> Result<DateTime<Utc>, String> {
-    DateTime::from_timestamp_millis(millis)
-        .filter(|time| (TIMESTAMP_MIN..TIMESTAMP_MAX).contains(time))
-        .ok_or_else(|| format!("{name} {millis} is not between 2000 and 2200"))
 }
