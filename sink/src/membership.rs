@@ -1,7 +1,7 @@
 //! The sink's place in the consumer group: assignments handed to the loop, and offset commits that
 //! carry a plan.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -164,6 +164,24 @@ pub(crate) fn commit(
         element.set_metadata(&position.metadata);
     }
     consumer.commit(&list, CommitMode::Sync)
+}
+
+/// The partitions that a topic has.
+pub(crate) fn partitions(
+    consumer: &GroupConsumer,
+    topic: &str,
+    timeout: Duration,
+) -> anyhow::Result<BTreeSet<u16>> {
+    let metadata = consumer
+        .fetch_metadata(Some(topic), timeout)
+        .context("ask for the topic's partitions")?;
+    let described = metadata.topics().iter().find(|found| found.name() == topic);
+    let described = described.filter(|found| !found.partitions().is_empty());
+    let described = described.with_context(|| format!("there is no topic {topic}"))?;
+    let numbers = described.partitions().iter();
+    Ok(numbers
+        .filter_map(|partition| u16::try_from(partition.id()).ok())
+        .collect())
 }
 
 /// Where the group stands in a partition.

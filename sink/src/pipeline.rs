@@ -70,6 +70,8 @@ enum State {
     },
     /// Going on would skip or double something.
     Refused,
+    /// The topic has no such partition any more.
+    Gone,
 }
 
 type TakenOver = anyhow::Result<Vec<Takeover>>;
@@ -204,7 +206,7 @@ impl Pipeline {
             self.commit_landed_if_due();
             self.look_after_kafka();
             self.look_for_stalls();
-            self.look_at_the_tables();
+            self.look_around();
         }
         Ok(())
     }

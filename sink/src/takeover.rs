@@ -46,6 +46,8 @@ pub(crate) enum Outcome {
     Ready(Box<Start>),
     /// Going on would skip or double something.
     Refused(String),
+    /// The topic has no such partition: it was made again with fewer.
+    Gone,
 }
 
 #[derive(Debug)]
@@ -177,8 +179,15 @@ impl Takeovers {
             .await?;
         let mut takeovers = Vec::with_capacity(partitions.len());
         let mut plans = Plans::default();
+        stage.set("asking Kafka for the topic's partitions");
+        let (there, gone) = self.divide(partitions.keys().copied().collect()).await?;
+        takeovers.extend(gone.into_iter().map(|partition| Takeover {
+            epoch: partitions[&partition],
+            partition,
+            outcome: Outcome::Gone,
+        }));
         stage.set("asking Kafka for the group's offsets");
-        for (committed, bounds) in self.positions(partitions.keys().copied().collect()).await? {
+        for (committed, bounds) in self.positions(there).await? {
             let partition = committed.partition;
             stage.set(format!(
                 "finding out what is stored of partition {partition}"
@@ -213,6 +222,18 @@ impl Takeovers {
             }
         }
         Ok(takeovers)
+    }
+
+    /// Those of these partitions that the topic has, and those that it has not.
+    async fn divide(&self, partitions: Vec<u16>) -> anyhow::Result<(Vec<u16>, Vec<u16>)> {
+        let (consumer, topic) = (self.consumer.clone(), self.kafka.topic.clone());
+        let present = tokio::task::spawn_blocking(move || {
+            membership::partitions(&consumer, &topic, KAFKA_TIMEOUT)
+        });
+        let present = present.await.context("ask Kafka")??;
+        Ok(partitions
+            .into_iter()
+            .partition(|partition| present.contains(partition)))
     }
 
     /// Where the group stands in each partition, and the first and the next offset of its log.

@@ -4,11 +4,11 @@
 #[expect(dead_code, reason = "shared with the other tests of the sink")]
 mod world;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::Offset;
 use rdkafka::TopicPartitionList;
-use rdkafka::admin::{AdminClient, AdminOptions};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions};
 use rdkafka::client::DefaultClientContext;
 use uuid::Uuid;
 use world::{World, event, event_with_key, events};
@@ -303,6 +303,64 @@ async fn a_topic_that_was_made_anew_is_stored_from_its_beginning_beside_the_old_
     let places = "SELECT uniqExact(_log, _partition, _offset, _index) FROM events";
     assert_eq!(world.number(places).await, 64);
     assert_eq!(world.number("SELECT sum(events) FROM stats_day").await, 64);
+}
+
+/// Deletes the topic under sinks at work and makes it again.
+async fn make_the_topic_again(world: &mut World, partitions: u16) {
+    let old_log = infra::kafka::log_id(&world.kafka).await.unwrap();
+    let topic = world.kafka.topic.as_str();
+    let mut deleted = admin(world)
+        .delete_topics(&[topic], &AdminOptions::new())
+        .await
+        .unwrap();
+    deleted.remove(0).unwrap();
+    world.kafka.partitions = partitions;
+    infra::kafka::create_topics(&world.kafka).await.unwrap();
+    assert_ne!(infra::kafka::log_id(&world.kafka).await.unwrap(), old_log);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_is_made_again_with_fewer_partitions_is_stored_by_the_sink_at_work() {
+    let mut world = World::new(4).await;
+    let sink = world.start().await;
+    for partition in 0..4 {
+        world.send(partition, &events(0..10)).await;
+    }
+    world.wait_for(COUNT, 40).await;
+    make_the_topic_again(&mut world, 2).await;
+    world.reconnect();
+    for partition in 0..2 {
+        world.send(partition, &events(0..5)).await;
+    }
+    world.wait_for(COUNT, 50).await;
+    world.wait_until_committed(&[(0, 1), (1, 1)]).await;
+    let deadline = Instant::now() + world::DEADLINE;
+    loop {
+        let (status, answer) = sink.ready().await;
+        if status == 200 {
+            break;
+        }
+        assert!(Instant::now() < deadline, "{answer}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // They come back.
+    let grow = NewPartitions::new(&world.kafka.topic, 4);
+    let grown = admin(&world)
+        .create_partitions([&grow], &AdminOptions::new())
+        .await
+        .unwrap();
+    assert!(grown.iter().all(Result::is_ok), "{grown:?}");
+    world.kafka.partitions = 4;
+    world.reconnect();
+    for partition in 0..4 {
+        world.send(partition, &events(0..5)).await;
+    }
+    world
+        .wait_until_committed(&[(0, 2), (1, 2), (2, 1), (3, 1)])
+        .await;
+    sink.stop().await;
+    world.wait_for(COUNT, 70).await;
+    assert_eq!(world.number("SELECT sum(events) FROM stats_day").await, 70);
 }
 
 #[tokio::test(flavor = "multi_thread")]

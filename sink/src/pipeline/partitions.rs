@@ -187,6 +187,13 @@ impl Pipeline {
                             self.restart(others);
                         }
                     }
+                    Outcome::Gone => {
+                        warn!(
+                            kafka.partition = partition,
+                            "topic {} has no partition {partition} any more", self.topic
+                        );
+                        owned.state = State::Gone;
+                    }
                     Outcome::Refused(reason) => {
                         error!(kafka.partition = partition, "{reason}");
                         self.readiness.unavailable("plan", reason);
