@@ -240,7 +240,7 @@ impl Fleet {
     /// How many planned cuts the sinks have found and made again, by their logs.
     #[must_use]
     pub fn cuts_recovered(&self) -> usize {
-        self.told_by_sinks("followed a plan that was left behind")
+        self.told_by_sinks("completed what was left behind")
     }
 
     /// How many cuts the sinks have stored that they had planned themselves, by their logs.

@@ -142,13 +142,13 @@ impl Fences {
             .all(|partition| owners.get(&partition) == Some(&owner)))
     }
 
-    /// Waits until every INSERT into `events` that began before `raised` has ended.
+    /// Waits until every INSERT into `events` or `ledger` that began before `raised` has ended.
     pub(crate) async fn drain(&self, raised: Instant) -> anyhow::Result<()> {
         loop {
             let since = raised.elapsed();
             let running = self
                 .client
-                .query("SELECT count() FROM system.processes WHERE query_kind = 'Insert' AND elapsed > {since:Float64} AND position(query, 'events') > 0")
+                .query("SELECT count() FROM system.processes WHERE query_kind = 'Insert' AND elapsed > {since:Float64} AND current_database = currentDatabase() AND match(query, '^INSERT INTO (events|ledger) ')")
                 .param("since", since.as_secs_f64())
                 .fetch_all::<u64>()
                 .await

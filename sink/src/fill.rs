@@ -37,7 +37,7 @@ pub async fn fill_rollups(
             Err(error) if error.is::<Mending>() && Instant::now() < give_up_at => {
                 sleep(POLL).await;
                 // One that was left behind is put away.
-                mender.mends().await?;
+                mender.is_under_way().await?;
             }
             filled => return filled.context("fill the rollups that this version brings"),
         }

@@ -1,5 +1,5 @@
 //! The cut under way: planned, its dead letters set aside, inserted, entered into the ledger. Tried
-//! once: where that fails nobody knows what landed, and the plan is followed as any other one.
+//! once: where that fails nobody knows what landed, and its partitions are taken over.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use crate::dead_letters::DeadLetters;
 use crate::gather::{Cut, DeadLetter};
 use crate::ledger::Page;
-use crate::plan::Range;
+use crate::plan::{Plan, Range};
 use crate::writer::{Fenced, Writer};
 
 /// One cut from its plan to its landing.
@@ -20,7 +20,7 @@ pub(crate) struct Flight {
     /// Under which assignment each partition was when the cut was made.
     epochs: BTreeMap<u16, u64>,
     begun_at: Instant,
-    planned_at: Option<Instant>,
+    is_planned: bool,
     /// No step before this.
     not_before: Instant,
     /// Since when it has been refused because rollups are being seen to.
@@ -50,37 +50,40 @@ impl Flight {
             cut: std::sync::Arc::new(cut),
             epochs,
             begun_at: now,
-            planned_at: None,
+            is_planned: false,
             not_before: now,
             waits_since: None,
             attempt: Attempt::None,
         }
     }
 
-    pub(crate) fn ranges(&self) -> &[Range] {
-        &self.cut.plan.ranges
+    pub(crate) fn partitions(&self) -> impl Iterator<Item = u16> {
+        self.cut.ranges().map(|range| range.partition)
+    }
+
+    /// Whether it has rows of one of these partitions.
+    pub(crate) fn concerns(&self, partitions: &[u16]) -> bool {
+        self.partitions().any(|of| partitions.contains(&of))
     }
 
     pub(crate) fn ranges_with_epochs(&self) -> impl Iterator<Item = (Range, u64)> {
-        let with_epoch = |range: &Range| Some((*range, *self.epochs.get(&range.partition)?));
-        self.ranges().iter().filter_map(with_epoch)
+        let with_epoch = |range: Range| Some((range, *self.epochs.get(&range.partition)?));
+        self.cut.ranges().filter_map(with_epoch)
     }
 
-    pub(crate) fn plan(&self) -> String {
-        self.cut.plan.encode()
+    /// What is committed of a range before the INSERT.
+    pub(crate) fn plan(&self, range: Range) -> String {
+        let log = self.cut.log;
+        Plan { log, range }.encode()
     }
 
-    /// Whether the group has its plan.
+    /// Whether the group has its plans.
     pub(crate) fn is_planned(&self) -> bool {
-        self.planned_at.is_some()
+        self.is_planned
     }
 
-    pub(crate) fn needs_plan(&self, now: Instant, age_max: Duration) -> bool {
-        self.planned_at.is_none_or(|at| now - at > age_max)
-    }
-
-    pub(crate) fn planned(&mut self, now: Instant) {
-        self.planned_at = Some(now);
+    pub(crate) fn planned(&mut self) {
+        self.is_planned = true;
     }
 
     pub(crate) fn postpone(&mut self, until: Instant) {
@@ -181,7 +184,7 @@ impl Flight {
         tracing::debug!(
             cut.rows,
             cut.bytes = cut.block.bytes(),
-            cut.partitions = cut.plan.ranges.len(),
+            cut.partitions = cut.entries.len(),
             cut.repeats = cut.repeats(),
             "stored a cut of {} rows",
             cut.rows
@@ -201,9 +204,8 @@ pub(crate) fn now_millis() -> i64 {
 /// The ledger's page of a cut that is stored now.
 pub(crate) fn page(cut: &Cut) -> Page {
     Page {
-        log: cut.plan.log,
-        cut: cut.plan.id,
-        parts: cut.parts,
+        log: cut.log,
+        cut: cut.id,
         stored_at: now_millis(),
     }
 }
@@ -214,13 +216,13 @@ async fn store(cut: &Cut, writer: &Writer, dead_letters: &DeadLetters) -> anyhow
     if cut.rows > 0 {
         let begun = Instant::now();
         writer
-            .insert(cut.plan.id, &cut.block)
+            .insert(cut.id, &cut.block)
             .await
             .with_context(|| format!("insert {} rows", cut.rows))?;
         metrics::histogram!("weir_sink_insert_duration_seconds").record(begun.elapsed());
     }
     // Last: what stands in the ledger is in every table.
-    writer.enter(page(cut), &cut.entries, None).await
+    writer.enter(page(cut), &cut.entries).await
 }
 
 async fn set_aside(letters: &[DeadLetter], dead_letters: &DeadLetters) -> anyhow::Result<()> {

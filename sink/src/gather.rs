@@ -12,7 +12,7 @@ use crate::config::CutLimits;
 use crate::ledger::{self, Entry};
 use crate::months::Months;
 use crate::native::{Columns, Part, Rows};
-use crate::plan::{self, Plan, Range};
+use crate::plan::Range;
 use crate::window::{self, Memory};
 
 /// One Kafka record, borrowed from its client.
@@ -184,8 +184,7 @@ pub(crate) struct Gather {
     spare: Vec<Columns>,
 }
 
-/// A cut is full once it touches so many months: each is a block of its own in every table, and a
-/// deduplication window holds a number of blocks.
+/// A cut is full once it touches so many months: each is a part of its own in every table.
 const MONTHS_MAX: usize = 100;
 
 impl Gather {
@@ -251,11 +250,6 @@ impl Gather {
             self.rows -= slice.rows();
             self.bytes -= slice.bytes();
         }
-        self.settle();
-    }
-
-    /// After slices were taken out.
-    fn settle(&mut self) {
         self.months = Months::default();
         for slice in self.slices.values() {
             self.months.merge(&slice.months);
@@ -265,42 +259,23 @@ impl Gather {
         }
     }
 
-    /// Takes out as many partitions as one plan can name; the rest stays for the next cut, at its
-    /// age.
-    pub(crate) fn cut(&mut self, head: Head) -> Cut {
-        let partitions: Vec<u16> = self
-            .slices
-            .keys()
-            .copied()
-            .take(plan::ranges_max())
-            .collect();
-        let mut slices = Vec::with_capacity(partitions.len());
-        for partition in partitions {
-            if let Some(slice) = self.slices.remove(&partition) {
-                self.rows -= slice.rows();
-                self.bytes -= slice.bytes();
-                slices.push(slice);
-            }
-        }
-        self.settle();
-        Cut::new(head, slices)
+    /// Takes everything out.
+    pub(crate) fn cut(&mut self, id: Uuid, log: u32) -> Cut {
+        let slices = std::mem::take(&mut self.slices).into_values().collect();
+        (self.rows, self.bytes) = (0, 0);
+        self.months = Months::default();
+        self.opened_at = None;
+        Cut::new(id, log, slices)
     }
 }
 
-/// What a plan says beside its ranges.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Head {
-    pub(crate) id: Uuid,
-    pub(crate) log: u32,
-    /// Milliseconds since 1970.
-    pub(crate) made_at: i64,
-    pub(crate) repeat_window: u32,
-}
-
-/// A finished cut: its plan and what the plan stands for.
+/// A finished cut.
 #[derive(Debug)]
 pub(crate) struct Cut {
-    pub(crate) plan: Plan,
+    /// Drawn at random: it is never that of another cut.
+    pub(crate) id: Uuid,
+    /// Which life of the topic its offsets are of.
+    pub(crate) log: u32,
     /// Rows in the block.
     pub(crate) rows: usize,
     /// The INSERT's body.
@@ -308,44 +283,35 @@ pub(crate) struct Cut {
     pub(crate) dead_letters: Vec<DeadLetter>,
     /// A range each.
     pub(crate) entries: Vec<Entry>,
-    /// At most so many blocks go into one table.
-    pub(crate) parts: u16,
 }
 
 impl Cut {
     /// `slices` in the order of their partitions.
-    pub(crate) fn new(head: Head, slices: Vec<Slice>) -> Self {
+    pub(crate) fn new(id: Uuid, log: u32, slices: Vec<Slice>) -> Self {
         let mut entries = Vec::with_capacity(slices.len());
         let mut parts = Vec::with_capacity(slices.len());
         let mut dead_letters = Vec::new();
-        let mut months = Months::default();
         for slice in slices {
             parts.push(Part {
                 columns: slice.columns,
                 owner: slice.entry.owner,
             });
             dead_letters.extend(slice.dead_letters);
-            months.merge(&slice.months);
             entries.push(slice.entry);
         }
-        let block = Rows {
-            parts,
-            log: head.log,
-        };
+        let block = Rows { parts, log };
         Self {
-            plan: Plan {
-                id: head.id,
-                log: head.log,
-                made_at: head.made_at,
-                repeat_window: head.repeat_window,
-                ranges: entries.iter().map(|entry| entry.range).collect(),
-            },
+            id,
+            log,
             rows: block.count(),
             block,
             dead_letters,
             entries,
-            parts: months.blocks_max(),
         }
+    }
+
+    pub(crate) fn ranges(&self) -> impl Iterator<Item = Range> {
+        self.entries.iter().map(|entry| entry.range)
     }
 
     pub(crate) fn repeats(&self) -> u64 {

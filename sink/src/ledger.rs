@@ -45,14 +45,12 @@ pub(crate) fn place(offset: u64, index: u16) -> u64 {
 pub(crate) struct Page {
     pub(crate) log: u32,
     pub(crate) cut: Uuid,
-    /// At most so many blocks went into one table.
-    pub(crate) parts: u16,
     /// Milliseconds since 1970.
     pub(crate) stored_at: i64,
 }
 
 /// The columns that [`encode`] writes.
-pub(crate) const COLUMNS: &str = "_log, _partition, from_offset, to_offset, cut, records, events, rows, repeats, dead_letters, places, client_ids, parts, batches, stored_at, _owner";
+pub(crate) const COLUMNS: &str = "_log, _partition, from_offset, to_offset, cut, records, events, rows, repeats, dead_letters, places, client_ids, batches, stored_at, _owner";
 
 /// Entries of one cut as one block.
 pub(crate) fn encode(page: Page, entries: &[Entry]) -> Bytes {
@@ -90,8 +88,6 @@ pub(crate) fn encode(page: Page, entries: &[Entry]) -> Bytes {
         column.put_u64_le(high);
         column.put_u64_le(low);
     }
-    let column = block.column("parts", "UInt16");
-    entries.iter().for_each(|_| column.put_u16_le(page.parts));
     // An array column is where each row's values end, then all values.
     let column = block.column("batches", "Array(UInt64)");
     let mut end = 0;

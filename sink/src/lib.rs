@@ -3,16 +3,16 @@
 //! A cut is a set of offset ranges whose rows become one INSERT. Its life:
 //!
 //! 1. records are gathered until a cut is due (`gather`, `window`, `months`);
-//! 2. its plan is committed beside the offsets where it begins (`plan`, `membership`);
-//! 3. its block is inserted under the plan's token (`native`, `writer`, `flight`), if this sink
-//!    still owns its partitions (`fences`);
+//! 2. a plan is committed beside the offset where each of its ranges begins (`plan`, `membership`);
+//! 3. its block is inserted, once (`native`, `writer`, `flight`), if this sink still owns its
+//!    partitions (`fences`);
 //! 4. it is entered into the ledger (`ledger`);
 //! 5. its ends are committed, together with the next plan (`pipeline`).
 //!
-//! Whoever takes a partition over (`takeover`) follows the plan it finds and goes on where the
-//! ledger ends; what a token cannot vouch for is asked row by row (`recovery`, `stored`,
-//! `reader`), and rollups that differ are made anew (`mend`). Between 2 and 5 anything may be killed
-//! and repeated.
+//! A sink that takes a partition over (`takeover`) first raises its fence and waits for INSERTs under
+//! way: from then on nobody else stores rows of it. What the ledger does not have, up to where a plan
+//! or the rows themselves reach, is completed row by row (`recovery`, `stored`, `reader`), and rollups
+//! that differ are rebuilt (`mend`). Between 2 and 5 anything may be killed and repeated.
 
 pub mod audit;
 mod config;

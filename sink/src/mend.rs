@@ -36,7 +36,7 @@ pub(crate) struct Mender {
     left: Arc<Mutex<BTreeSet<Uuid>>>,
 }
 
-/// What was begun; left for [`Mender::mends`] unless it was put away.
+/// What was begun; left for [`Mender::is_under_way`] unless it was put away.
 struct Begun {
     id: Uuid,
     left: Arc<Mutex<BTreeSet<Uuid>>>,
@@ -60,15 +60,6 @@ fn lock(left: &Mutex<BTreeSet<Uuid>>) -> MutexGuard<'_, BTreeSet<Uuid>> {
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("rollups are being seen to; nothing is inserted meanwhile")]
 pub(crate) struct Mending;
-
-/// What is known of mends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Mends {
-    /// When rollups were last made anew, in milliseconds since 1970; 0 for never.
-    pub(crate) last_at: i64,
-    /// Whether one is being made: no sink may insert.
-    pub(crate) is_active: bool,
-}
 
 /// The partition of a rollup that a day is in, and the day, or the first of the month, that is made
 /// anew for it.
@@ -121,9 +112,9 @@ impl Mender {
         }
     }
 
-    /// How mends stand. One that was left behind is put away first, and a gate that nobody holds is
-    /// opened.
-    pub(crate) async fn mends(&self) -> anyhow::Result<Mends> {
+    /// Whether somebody sees to the rollups: no sink may insert. A mend that was left behind is put
+    /// away first, and a gate that nobody holds is opened.
+    pub(crate) async fn is_under_way(&self) -> anyhow::Result<bool> {
         let left: Vec<Uuid> = lock(&self.left).iter().copied().collect();
         for id in left {
             self.put_away(id).await?;
@@ -147,10 +138,7 @@ impl Mender {
             // rollups anew looks whether it is still closed before it swaps them in.
             self.fences.open(gate).await?;
         }
-        Ok(Mends {
-            last_at: mends.iter().map(|mend| mend.last_at).max().unwrap_or(0),
-            is_active,
-        })
+        Ok(is_active)
     }
 
     async fn all(&self) -> anyhow::Result<Vec<Mend>> {
@@ -286,8 +274,7 @@ impl Mender {
         reason: &str,
     ) -> anyhow::Result<()> {
         let begun = Instant::now();
-        // From here on plans that were made before are not trusted. A takeover that has trusted
-        // one already is shut out, and looks again.
+        // A takeover that has compared rollups already is shut out, and compares again.
         self.note(id, LEASE, days, reason).await?;
         let gate = self.fences.close().await?;
         self.fences.shut_takeovers_out(keep).await?;
@@ -397,7 +384,6 @@ struct Mend {
     id: Uuid,
     is_active: bool,
     has_ended: bool,
-    last_at: i64,
 }
 
 #[cfg(test)]

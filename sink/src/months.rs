@@ -1,4 +1,4 @@
-//! How many months a cut touches: rows of each month are a block of their own in a table.
+//! How many months a cut touches: rows of each month are a part of their own in a table.
 
 /// A set of periods of an average month's length, each of which overlaps at most two months of the
 /// calendar: far cheaper to find than the months themselves.
@@ -52,11 +52,6 @@ impl Months {
     pub(crate) fn count(&self) -> usize {
         self.count
     }
-
-    /// No table is partitioned finer than by month, so a cut is at most so many blocks in it.
-    pub(crate) fn blocks_max(&self) -> u16 {
-        (self.count * 2) as u16
-    }
 }
 
 #[cfg(test)]
@@ -70,7 +65,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn blocks_max_is_never_below_the_months_of_the_calendar(
+        fn a_count_is_at_most_twice_too_small_or_too_large(
             times in proptest::collection::vec(946_684_800_000..7_258_118_400_000_i64, 0..300),
             at in any::<prop::sample::Index>(),
         ) {
@@ -86,7 +81,7 @@ mod tests {
             some.iter().for_each(|time| months.add(*time));
             rest.iter().for_each(|time| others.add(*time));
             months.merge(&others);
-            prop_assert!(usize::from(months.blocks_max()) >= calendar.len());
+            prop_assert!(months.count() * 2 >= calendar.len());
             prop_assert!(months.count() <= calendar.len() * 2);
         }
     }

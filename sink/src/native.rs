@@ -165,6 +165,17 @@ impl Columns {
         self.rows
     }
 
+    /// Offset and index of each row.
+    #[cfg(test)]
+    pub(crate) fn places(&self) -> Vec<(u64, u16)> {
+        let offsets = self.offset.as_chunks().0.iter();
+        let indices = self.index.as_chunks().0.iter();
+        let place = |(offset, index): (&[u8; 8], &[u8; 2])| {
+            (u64::from_le_bytes(*offset), u16::from_le_bytes(*index))
+        };
+        offsets.zip(indices).map(place).collect()
+    }
+
     /// Bytes of all columns.
     pub(crate) fn bytes(&self) -> usize {
         let plain: usize = self.plain().iter().map(|column| column.len()).sum();

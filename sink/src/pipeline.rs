@@ -2,7 +2,7 @@
 //!
 //! It runs on a thread of its own, because the Kafka client must be polled whatever happens and
 //! its commits block. All decisions are made on this thread; only inserts and takeovers run beside
-//! it, and both may be abandoned at any moment: their tokens make them harmless.
+//! it, and both may be abandoned at any moment: fences make them harmless.
 
 mod cuts;
 mod look;

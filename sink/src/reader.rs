@@ -1,6 +1,5 @@
 //! Reads ranges of offsets from Kafka once more, outside the group.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
@@ -16,7 +15,7 @@ use crate::plan::Range;
 use crate::window::Memory;
 
 const KAFKA_TIMEOUT: Duration = Duration::from_secs(10);
-/// A range that Kafka does not deliver for so long is asked for anew.
+/// A range that Kafka does not deliver for so long is asked for again.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Why a range was not read.
@@ -25,9 +24,6 @@ pub(crate) enum ReadError {
     /// No second attempt would help.
     #[error("{0}")]
     Lost(String),
-    /// Kafka has deleted some of it in order.
-    #[error("{0}")]
-    Eaten(String),
     #[error(transparent)]
     Unavailable(#[from] anyhow::Error),
 }
@@ -40,25 +36,19 @@ pub(crate) struct Reader {
 }
 
 impl Reader {
-    /// Fills `slices`, each up to the end of its range, remembering in `memories`; all three are of
-    /// the same partitions. With `limits`, a slice that reaches them ends early, at a whole record.
+    /// Fills a slice up to the end of its range, remembering in `memory`. One that reaches the limits
+    /// ends early, at a whole record.
     pub(crate) fn read(
         &self,
-        ranges: &[Range],
-        slices: &mut [Slice],
-        memories: &mut [Memory],
-        limits: Option<&CutLimits>,
+        range: Range,
+        slice: &mut Slice,
+        memory: &mut Memory,
+        limits: &CutLimits,
         cancelled: &CancellationToken,
     ) -> Result<(), ReadError> {
-        let consumer = self.assign(ranges)?;
-        let mut open: BTreeMap<u16, usize> = ranges
-            .iter()
-            .enumerate()
-            .map(|(index, range)| (range.partition, index))
-            .collect();
-        let mut ends: Vec<u64> = ranges.iter().map(|range| range.to).collect();
+        let consumer = self.assign(range)?;
         let deadline = Instant::now() + FETCH_TIMEOUT;
-        while !open.is_empty() {
+        loop {
             if cancelled.is_cancelled() || Instant::now() > deadline {
                 return Err(ReadError::Unavailable(anyhow!(
                     "a range was not read from Kafka within {FETCH_TIMEOUT:?}"
@@ -68,12 +58,7 @@ impl Reader {
                 None => continue,
                 Some(Ok(message)) => message,
                 // The end of the log: the range ends here, or in a gap before it.
-                Some(Err(KafkaError::PartitionEOF(partition))) => {
-                    if let Ok(partition) = u16::try_from(partition) {
-                        open.remove(&partition);
-                    }
-                    continue;
-                }
+                Some(Err(KafkaError::PartitionEOF(_))) => break,
                 Some(Err(error)) => {
                     return Err(ReadError::Unavailable(
                         anyhow::Error::new(error).context("read a range from Kafka"),
@@ -83,28 +68,22 @@ impl Reader {
             let Some(record) = record(&message) else {
                 continue;
             };
-            // Order of arrival among partitions does not matter: each has its own slice.
-            let Some(&index) = open.get(&record.partition) else {
-                continue;
-            };
-            let slice = &mut slices[index];
-            if record.offset < ends[index] {
-                slice.accept(record, &mut memories[index]);
+            let offset = record.offset;
+            if offset < range.to {
+                slice.accept(record, memory);
+                if slice.is_full(limits) {
+                    return Ok(());
+                }
             }
-            if limits.is_some_and(|limits| slice.is_full(limits)) {
-                ends[index] = slice.end();
-            }
-            if record.offset + 1 >= ends[index] {
-                open.remove(&record.partition);
+            if offset + 1 >= range.to {
+                break;
             }
         }
-        for (slice, end) in slices.iter_mut().zip(ends) {
-            slice.reach(end);
-        }
+        slice.reach(range.to);
         Ok(())
     }
 
-    fn assign(&self, ranges: &[Range]) -> Result<BaseConsumer, ReadError> {
+    fn assign(&self, range: Range) -> Result<BaseConsumer, ReadError> {
         let topic = &self.kafka.topic;
         let consumer: BaseConsumer = self
             .kafka
@@ -129,32 +108,17 @@ impl Reader {
             .iter()
             .flat_map(|topic| topic.partitions());
         let count = partitions.count();
-        let mut wanted = TopicPartitionList::with_capacity(ranges.len());
-        for range in ranges {
-            let partition = i32::from(range.partition);
-            if count > 0 && usize::from(range.partition) >= count {
-                return Err(ReadError::Lost(format!(
-                    "it names partition {partition}, and topic {topic} has {count}"
-                )));
-            }
-            let (low, high) = consumer
-                .fetch_watermarks(topic, partition, KAFKA_TIMEOUT)
-                .with_context(|| format!("ask for the bounds of partition {partition}"))?;
-            let held = format!(
-                "it covers {}..{} of partition {partition}, and Kafka holds only {low}..{high}",
-                range.from, range.to
-            );
-            if high.cast_unsigned() < range.to {
-                return Err(ReadError::Lost(held));
-            }
-            if low.cast_unsigned() > range.from {
-                return Err(ReadError::Eaten(held));
-            }
-            wanted
-                .add_partition_offset(topic, partition, Offset::Offset(range.from.cast_signed()))
-                .context("name a range")?;
+        let partition = i32::from(range.partition);
+        if count > 0 && usize::from(range.partition) >= count {
+            return Err(ReadError::Lost(format!(
+                "there is something stored or planned of partition {partition}, and topic {topic} has {count} partitions"
+            )));
         }
-        consumer.assign(&wanted).context("ask for ranges")?;
+        let mut wanted = TopicPartitionList::with_capacity(1);
+        wanted
+            .add_partition_offset(topic, partition, Offset::Offset(range.from.cast_signed()))
+            .context("name a range")?;
+        consumer.assign(&wanted).context("ask for a range")?;
         Ok(consumer)
     }
 }

@@ -1,22 +1,20 @@
-//! Storing ranges that somebody may have stored already: a planned cut under its token, or, where
-//! the token cannot vouch for it, row by row.
+//! Storing ranges that somebody may have stored already, by asking which rows of them are there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use anyhow::Context;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use tracing::info;
 use uuid::Uuid;
 
 use crate::config::CutLimits;
 use crate::dead_letters::DeadLetters;
 use crate::fences::Fences;
 use crate::flight;
-use crate::gather::{Cut, Head, Slice};
-use crate::ledger::Entry;
+use crate::gather::{Cut, Slice};
 use crate::mend::{Mender, Mending};
-use crate::plan::{Plan, Range};
+use crate::plan::Range;
 use crate::reader::{ReadError, Reader};
 use crate::stage::Stage;
 use crate::stored::Stored;
@@ -44,125 +42,23 @@ pub(crate) struct Recovery {
 pub(crate) struct Claim {
     /// Under this number the partitions are owned in ClickHouse.
     pub(crate) owner: u64,
-    /// Since when nobody else may insert.
-    pub(crate) raised: Instant,
     /// Which life of the topic it is.
     pub(crate) log: u32,
-    /// When rollups were last made anew, in milliseconds since 1970.
-    pub(crate) mended_at: i64,
     /// How far the takeover is.
     pub(crate) stage: Stage,
     pub(crate) cancelled: CancellationToken,
 }
 
-/// What came of following a plan.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Followed {
-    Stored,
-    /// The server says that it had the block, and does not hold all its rows.
-    Short,
-}
-
 impl Recovery {
-    /// Makes a planned cut again and inserts it under its token, whoever owns its partitions now.
-    pub(crate) async fn follow(&self, plan: &Plan, claim: &Claim) -> Result<Followed, ReadError> {
-        claim
-            .stage
-            .set(format!("following the plan of cut {}", plan.id));
-        let owners = self.fences.owners().await?;
-        let mut slices = Vec::with_capacity(plan.ranges.len());
-        let mut memories = Vec::with_capacity(plan.ranges.len());
-        for range in &plan.ranges {
-            let owner = owners.get(&range.partition).copied().unwrap_or(0);
-            slices.push(Slice::new(range.partition, range.from, owner));
-            let memory = self.memory(plan.log, *range, plan.repeat_window).await?;
-            memories.push(memory);
-        }
-        let (slices, _) = self
-            .read(plan.ranges.clone(), slices, memories, None, claim)
-            .await?;
-        let head = Head {
-            id: plan.id,
-            log: plan.log,
-            made_at: plan.made_at,
-            repeat_window: plan.repeat_window,
-        };
-        let cut = Cut::new(head, slices);
-        self.dead_letters.deliver(&cut.dead_letters).await?;
-        if cut.rows > 0 {
-            self.writer
-                .insert(plan.id, &cut.block)
-                .await
-                .with_context(|| format!("insert {} rows of a planned cut again", cut.rows))?;
-        }
-        // Another sink may be following the same plan: what it has in hand is not there yet.
-        self.fences.drain(Instant::now()).await?;
-        if !self.verify(plan, cut.rows as u64, claim).await? {
-            return Ok(Followed::Short);
-        }
-        // Those who own the other partitions will find the plan too.
-        let entries: Vec<Entry> = cut
-            .entries
-            .iter()
-            .filter(|entry| entry.owner == claim.owner)
-            .cloned()
-            .collect();
-        self.writer
-            .enter(flight::page(&cut), &entries, Some(claim.owner))
-            .await?;
-        metrics::counter!("weir_sink_cuts_recovered_total").increment(1);
-        info!(
-            cut.id = %plan.id,
-            cut.rows,
-            cut.partitions = plan.ranges.len(),
-            "followed a plan that was left behind: {} rows are stored once, whatever had landed of them",
-            cut.rows
-        );
-        Ok(Followed::Stored)
-    }
-
-    /// Whether a token kept its word: ClickHouse notes it before the part it stands for is there, so
-    /// a server that dies between the two drops the block when it is sent again, out of the rows or
-    /// out of a rollup. False if rows are missing; rollups that differ are made anew.
-    async fn verify(&self, plan: &Plan, expected: u64, claim: &Claim) -> anyhow::Result<bool> {
-        let mut rows = 0;
-        for range in &plan.ranges {
-            rows += self.stored.rows(plan.log, *range).await?;
-        }
-        if rows > expected {
-            error!(
-                cut.id = %plan.id,
-                "{rows} rows of a planned cut of {expected} are stored: run weir audit, which says which"
-            );
-        }
-        if rows < expected {
-            return Ok(false);
-        }
-        self.settle(plan.log, &plan.ranges, claim).await?;
-        Ok(true)
-    }
-
-    /// Sees to it that rollups are right on every day that these ranges count on.
-    async fn settle(&self, log: u32, ranges: &[Range], claim: &Claim) -> anyhow::Result<()> {
-        let mut days = BTreeSet::new();
-        for range in ranges {
-            days.extend(self.stored.days(log, *range).await?);
-        }
-        claim.stage.set(format!(
-            "comparing rollups of {} days with their rows",
-            days.len()
-        ));
-        let reason = "a cut was stored, and nobody knew which rollups it had reached";
-        self.mender.settle(&days, claim.owner, reason).await
-    }
-
     /// Stores what is not stored yet of a range of a partition of `claim`, by asking which of its
-    /// rows are there. Nobody knows which rollups those had reached that were, or those that were
-    /// lost: their days are compared, and made anew where they differ.
-    pub(crate) async fn repair(&self, range: Range, claim: &Claim) -> Result<(), ReadError> {
-        self.fences.drain(claim.raised).await?;
+    /// rows are there. Nobody knows which rollups those had reached, so their days are compared, and
+    /// rebuilt where they differ.
+    pub(crate) async fn complete(&self, range: Range, claim: &Claim) -> Result<(), ReadError> {
         let partition = range.partition;
-        let mut memory = self.memory(claim.log, range, self.repeat_window).await?;
+        let mut memory = self
+            .stored
+            .memory(claim.log, partition, range.from, self.repeat_window)
+            .await?;
         let mut cuts: Vec<Cut> = Vec::new();
         let mut from = range.from;
         let mut missing = 0;
@@ -177,89 +73,70 @@ impl Recovery {
                 part.from, part.to
             ));
             let places = self.stored.places(claim.log, part).await?;
-            let slice = Slice::new(partition, from, claim.owner).beside(places);
-            let (mut slices, mut memories) = self
-                .read(
-                    vec![part],
-                    vec![slice],
-                    vec![memory],
-                    Some(self.limits),
-                    claim,
-                )
-                .await?;
-            memory = memories.remove(0);
-            let slice = slices.remove(0);
+            let mut slice = Slice::new(partition, from, claim.owner).beside(places);
+            (slice, memory) = self.read(part, slice, memory, claim).await?;
             from = slice.end();
-            let head = Head {
-                id: Uuid::new_v4(),
-                log: claim.log,
-                made_at: flight::now_millis(),
-                repeat_window: self.repeat_window,
-            };
-            let mut cut = Cut::new(head, vec![slice]);
+            let mut cut = Cut::new(Uuid::new_v4(), claim.log, vec![slice]);
             missing += cut.rows;
             self.dead_letters.deliver(&cut.dead_letters).await?;
             if cut.rows > 0 {
                 self.writer
-                    .insert(cut.plan.id, &cut.block)
+                    .insert(cut.id, &cut.block)
                     .await
                     .with_context(|| format!("insert {} rows that were missing", cut.rows))?;
             }
             cut.block.parts.clear();
             cuts.push(cut);
         }
-        self.settle(claim.log, &[range], claim).await?;
+        self.compare_rollups(range, claim).await?;
         for cut in &cuts {
-            self.writer
-                .enter(flight::page(cut), &cut.entries, Some(claim.owner))
-                .await?;
+            self.writer.enter(flight::page(cut), &cut.entries).await?;
         }
-        metrics::counter!("weir_sink_ranges_repaired_total").increment(1);
-        error!(
+        metrics::counter!("weir_sink_ranges_completed_total").increment(1);
+        info!(
             kafka.partition = partition,
-            "offsets {}..{} of partition {partition} are stored now: {missing} rows were missing",
+            "completed what was left behind: offsets {}..{} of partition {partition} are stored once, {missing} rows of them were missing",
             range.from,
             range.to
         );
         Ok(())
     }
 
-    /// What is remembered where a range begins.
-    pub(crate) async fn memory(
-        &self,
-        log: u32,
-        range: Range,
-        limit: u32,
-    ) -> anyhow::Result<Memory> {
-        self.stored
-            .memory(log, range.partition, range.from, limit)
-            .await
+    /// Sees to it that rollups are right on every day that a range counts on.
+    async fn compare_rollups(&self, range: Range, claim: &Claim) -> anyhow::Result<()> {
+        let days: BTreeSet<u16> = self
+            .stored
+            .days(claim.log, range)
+            .await?
+            .into_iter()
+            .collect();
+        claim.stage.set(format!(
+            "comparing rollups of {} days with their rows",
+            days.len()
+        ));
+        let reason = "a cut was stored, and nobody knew which rollups it had reached";
+        self.mender.settle(&days, claim.owner, reason).await
     }
 
     async fn read(
         &self,
-        ranges: Vec<Range>,
-        mut slices: Vec<Slice>,
-        mut memories: Vec<Memory>,
-        limits: Option<CutLimits>,
+        range: Range,
+        mut slice: Slice,
+        mut memory: Memory,
         claim: &Claim,
-    ) -> Result<(Vec<Slice>, Vec<Memory>), ReadError> {
+    ) -> Result<(Slice, Memory), ReadError> {
         let (reader, cancelled) = (self.reader.clone(), claim.cancelled.clone());
+        let limits = self.limits;
         tokio::task::spawn_blocking(move || {
-            reader.read(
-                &ranges,
-                &mut slices,
-                &mut memories,
-                limits.as_ref(),
-                &cancelled,
-            )?;
-            Ok((slices, memories))
+            reader.read(range, &mut slice, &mut memory, &limits, &cancelled)?;
+            Ok((slice, memory))
         })
         .await
-        .context("read ranges from Kafka")?
+        .context("read a range from Kafka")?
     }
 
-    /// Takes partitions over in ClickHouse.
+    /// Takes partitions over in ClickHouse: once it returns, nobody else stores anything of them, and
+    /// nothing of others is on its way.
     ///
     /// # Errors
     /// If rollups are being mended, or ClickHouse cannot be reached.
@@ -273,15 +150,14 @@ impl Recovery {
         let owner = crate::fences::draw_owner();
         self.fences.raise(partitions.keys().copied(), owner).await?;
         let raised = Instant::now();
-        let mends = self.mender.mends().await?;
-        if mends.is_active {
+        if self.mender.is_under_way().await? {
             return Err(Mending.into());
         }
+        stage.set("waiting for INSERTs of other sinks");
+        self.fences.drain(raised).await?;
         Ok(Claim {
             owner,
-            raised,
             log,
-            mended_at: mends.last_at,
             stage: stage.clone(),
             cancelled: cancelled.clone(),
         })

@@ -266,21 +266,6 @@ impl Stored {
         Ok(places)
     }
 
-    /// How many rows of a range are stored.
-    pub(crate) async fn rows(&self, log: u32, range: Range) -> anyhow::Result<u64> {
-        let rows = self
-            .client
-            .query(include_str!("../sql/rows.sql"))
-            .param("log", log)
-            .param("partition", range.partition)
-            .param("from", range.from)
-            .param("to", range.to)
-            .fetch_all::<u64>()
-            .await
-            .with_context(|| format!("count rows of partition {}", range.partition))?;
-        Ok(rows.into_iter().sum())
-    }
-
     /// On which days, since 1970, a range counts.
     pub(crate) async fn days(&self, log: u32, range: Range) -> anyhow::Result<Vec<u16>> {
         self.client
@@ -331,18 +316,6 @@ impl Stored {
             .await
             .context("compare months with their days")?;
         Ok(months.into_iter().collect())
-    }
-
-    /// How many blocks at most went into one table since a moment in milliseconds since 1970.
-    pub(crate) async fn parts_since(&self, since: i64) -> anyhow::Result<u64> {
-        let parts = self
-            .client
-            .query(include_str!("../sql/parts_since.sql"))
-            .param("since", since)
-            .fetch_all::<u64>()
-            .await
-            .context("count blocks since a plan was made")?;
-        Ok(parts.into_iter().sum())
     }
 }
 

@@ -2,7 +2,6 @@
 //! done is stored, and the partition's memory is filled from what was stored before.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,7 +19,7 @@ use crate::membership::{self, Committed, GroupConsumer};
 use crate::mend::Mending;
 use crate::plan::{Plan, Range};
 use crate::reader::ReadError;
-use crate::recovery::{self, Claim, Followed, Recovery};
+use crate::recovery::{self, Claim, Recovery};
 use crate::stage::Stage;
 use crate::tables;
 use crate::window::Memory;
@@ -29,8 +28,6 @@ const KAFKA_TIMEOUT: Duration = Duration::from_secs(10);
 /// Where somebody else was quicker, the next attempt is made after this.
 const CONTENTION_WAIT: Duration = Duration::from_millis(100);
 const CONTENTION_TOLD_EVERY: Duration = Duration::from_secs(10);
-/// Clocks may differ by this much; what was done meanwhile counts as done after a plan.
-const CLOCKS_APART_MS: i64 = 60 * 1000;
 
 /// Everything a partition needs before its first record is taken in.
 #[derive(Debug)]
@@ -75,35 +72,6 @@ pub(crate) struct Takeovers {
     /// Off: begin where the group stands, whatever is stored.
     pub(crate) exactly_once: bool,
 }
-
-/// Why a token does not vouch for a plan.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Doubt {
-    Blocks(u64),
-    Mended,
-    /// Kafka does not hold all of it any more.
-    Eaten(String),
-    Short,
-}
-
-impl fmt::Display for Doubt {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Blocks(blocks) => write!(
-                f,
-                "up to {blocks} blocks were inserted since, and tokens are remembered for {}",
-                tables::BLOCKS_REMEMBERED
-            ),
-            Self::Mended => write!(f, "rollups were made anew since"),
-            Self::Eaten(why) => write!(f, "{why}"),
-            Self::Short => write!(f, "ClickHouse remembers the token and lost the rows"),
-        }
-    }
-}
-
-/// The plans that partitions of one takeover share: each is looked at once.
-#[derive(Default)]
-struct Plans(BTreeMap<u128, Result<Option<Doubt>, String>>);
 
 impl Takeovers {
     /// Takes over partitions that were assigned together; tries until it succeeds or nobody wants
@@ -170,6 +138,10 @@ impl Takeovers {
         if let Some(unfit) = tables::check(&self.client).await? {
             return Err(anyhow!("{unfit}"));
         }
+        // Nothing is written for an attempt that cannot succeed.
+        if self.recovery.mender.is_under_way().await? {
+            return Err(Mending.into());
+        }
         stage.set("asking Kafka for the topic's id");
         let log = infra::kafka::log_id(&self.kafka).await?;
         stage.set("shutting other sinks out in ClickHouse");
@@ -178,7 +150,6 @@ impl Takeovers {
             .claim(partitions, log, stage, cancelled)
             .await?;
         let mut takeovers = Vec::with_capacity(partitions.len());
-        let mut plans = Plans::default();
         stage.set("asking Kafka for the topic's partitions");
         let (there, gone) = self.divide(partitions.keys().copied().collect()).await?;
         takeovers.extend(gone.into_iter().map(|partition| Takeover {
@@ -192,11 +163,9 @@ impl Takeovers {
             stage.set(format!(
                 "finding out what is stored of partition {partition}"
             ));
-            let outcome = match self.resolve(&committed, bounds, &claim, &mut plans).await {
+            let outcome = match self.resolve(&committed, bounds, &claim).await {
                 Ok(start) => Outcome::Ready(Box::new(start)),
-                Err(ReadError::Lost(why) | ReadError::Eaten(why)) => {
-                    Outcome::Refused(self.refusal(partition, &why))
-                }
+                Err(ReadError::Lost(why)) => Outcome::Refused(self.refusal(partition, &why)),
                 Err(ReadError::Unavailable(error)) => return Err(error),
             };
             takeovers.push(Takeover {
@@ -261,13 +230,12 @@ impl Takeovers {
     }
 
     /// Stores what was left half done of a partition, and finds where to begin in it: where the
-    /// ledger ends.
+    /// ledger ends. Nobody else stores anything of it meanwhile.
     async fn resolve(
         &self,
         committed: &Committed,
         (low, high): (u64, u64),
         claim: &Claim,
-        plans: &mut Plans,
     ) -> Result<Start, ReadError> {
         let partition = committed.partition;
         let stored = &self.recovery.stored;
@@ -281,27 +249,21 @@ impl Takeovers {
             };
             return Ok(start);
         }
-        let plan = self.plan(committed, claim)?;
-        if let Some((plan, range)) = &plan {
-            self.carry_out(plan, *range, low, claim, plans).await?;
+        let planned = self.plan(committed, claim)?;
+        let coverage = stored.coverage(claim.log, partition, low).await?;
+        for gap in &coverage.gaps {
+            error!(
+                kafka.partition = partition,
+                "the ledger has nothing of offsets {}..{} of partition {partition}: storing what is missing of them",
+                gap.from,
+                gap.to
+            );
+            self.recovery.complete(*gap, claim).await?;
         }
-        let mut coverage = stored.coverage(claim.log, partition, low).await?;
-        if !coverage.gaps.is_empty() {
-            for gap in coverage.gaps {
-                error!(
-                    kafka.partition = partition,
-                    "the ledger has nothing of offsets {}..{} of partition {partition}: storing what is missing of them",
-                    gap.from,
-                    gap.to
-                );
-                self.recovery.repair(gap, claim).await?;
-            }
-            coverage = stored.coverage(claim.log, partition, low).await?;
-        }
-        if coverage.end.is_some_and(|end| end > high) {
+        let ends = [coverage.end, planned.map(|range| range.to)];
+        if let Some(end) = ends.into_iter().flatten().find(|end| *end > high) {
             return Err(ReadError::Lost(format!(
-                "offsets up to {} are stored, and Kafka's log of it ends at {high}: Kafka lost records that it had acknowledged, and gives their offsets to others. Make the topic anew, and nothing is skipped or doubled",
-                coverage.end.unwrap_or(0)
+                "offsets up to {end} are stored or planned, and Kafka's log of it ends at {high}: Kafka lost records that it had acknowledged, and gives their offsets to others. Make the topic again, and nothing is skipped or doubled"
             )));
         }
         let mut start = coverage.end.unwrap_or(low);
@@ -312,10 +274,26 @@ impl Takeovers {
             );
             start = low;
         }
-        start = self
-            .store_the_unledgered(partition, start, high, claim)
-            .await?;
-        self.tell_of_a_moved_group(committed, plan.is_some(), start, coverage.end);
+        let planned_to = planned.map_or(start, |range| range.to);
+        let reach = stored.rows_reach(claim.log, partition, start).await?;
+        let rows_to = reach.unwrap_or(start).min(high);
+        if rows_to > planned_to {
+            error!(
+                kafka.partition = partition,
+                "rows of partition {partition} up to offset {rows_to} are stored, the ledger ends at {start}, and group {} has no plan for them: storing what is missing of them",
+                self.group
+            );
+        }
+        let range = Range {
+            partition,
+            from: start,
+            to: planned_to.max(rows_to),
+        };
+        if range.from < range.to {
+            self.recovery.complete(range, claim).await?;
+            start = range.to;
+        }
+        self.tell_of_a_moved_group(committed, planned.is_some(), start, coverage.end);
         let memory = stored
             .memory(claim.log, partition, start, self.recovery.repeat_window)
             .await?;
@@ -328,152 +306,31 @@ impl Takeovers {
         })
     }
 
-    /// No row is stored before its plan, so rows beyond the ledger without one are of a group that
-    /// was forgotten in the midst of a cut, or from before there was a ledger.
-    async fn store_the_unledgered(
-        &self,
-        partition: u16,
-        start: u64,
-        high: u64,
-        claim: &Claim,
-    ) -> Result<u64, ReadError> {
-        let stored = &self.recovery.stored;
-        if stored
-            .rows_reach(claim.log, partition, start)
-            .await?
-            .is_none()
-        {
-            return Ok(start);
-        }
-        // What is on its way may reach further.
-        self.recovery.fences.drain(claim.raised).await?;
-        let reach = stored.rows_reach(claim.log, partition, start).await?;
-        let to = reach.unwrap_or(start).min(high);
-        if to > start {
-            error!(
-                kafka.partition = partition,
-                "rows of partition {partition} up to offset {to} are stored, the ledger ends at {start}, and group {} has no plan for them: storing what is missing of them",
-                self.group
-            );
-            let range = Range {
-                partition,
-                from: start,
-                to,
-            };
-            self.recovery.repair(range, claim).await?;
-        }
-        Ok(to.max(start))
-    }
-
     /// The plan beside a committed offset, if there is one of this life of the topic.
-    fn plan(
-        &self,
-        committed: &Committed,
-        claim: &Claim,
-    ) -> Result<Option<(Plan, Range)>, ReadError> {
+    fn plan(&self, committed: &Committed, claim: &Claim) -> Result<Option<Range>, ReadError> {
         if committed.metadata.is_empty() {
             return Ok(None);
         }
         let partition = committed.partition;
-        let plan = Plan::parse(&committed.metadata)
+        let plan = Plan::parse(&committed.metadata, partition)
             .map_err(|error| ReadError::Lost(unfollowed(&error.to_string())))?;
         if plan.log != claim.log {
             error!(
                 kafka.partition = partition,
-                cut.id = %plan.id,
-                "the plan in group {}'s offset of partition {partition} is of a topic {} that was made anew since: what it covered and was not stored is lost with that topic",
+                "the plan in group {}'s offset of partition {partition} is of a topic {} that was made again since: what it covered and was not stored is lost with that topic",
                 self.group,
                 self.kafka.topic
             );
             return Ok(None);
         }
-        let range = plan
-            .range(partition)
-            .filter(|range| Some(range.from) == committed.offset)
-            .ok_or_else(|| {
-                let why = format!(
-                    "it does not begin at this partition's offset {:?}",
-                    committed.offset
-                );
-                ReadError::Lost(unfollowed(&why))
-            })?;
-        Ok(Some((plan, range)))
-    }
-
-    /// Sees to it that a plan's range of a partition is stored.
-    async fn carry_out(
-        &self,
-        plan: &Plan,
-        range: Range,
-        low: u64,
-        claim: &Claim,
-        plans: &mut Plans,
-    ) -> Result<(), ReadError> {
-        let covered = self
-            .recovery
-            .stored
-            .coverage(claim.log, range.partition, range.from)
-            .await?;
-        if covered.end.is_some_and(|end| end >= range.to) {
-            // It was entered into the ledger, and its sink died before it could say so.
-            return Ok(());
+        if Some(plan.range.from) != committed.offset {
+            let why = format!(
+                "it does not begin at this partition's offset {:?}",
+                committed.offset
+            );
+            return Err(ReadError::Lost(unfollowed(&why)));
         }
-        let id = plan.id.as_u128();
-        let looked = match plans.0.get(&id) {
-            Some(looked) => looked.clone(),
-            None => {
-                let looked = match self.follow_if_trusted(plan, claim).await {
-                    Ok(doubt) => Ok(doubt),
-                    Err(ReadError::Eaten(why)) => Ok(Some(Doubt::Eaten(why))),
-                    Err(ReadError::Lost(why)) => Err(why),
-                    Err(error) => return Err(error),
-                };
-                plans.0.insert(id, looked.clone());
-                looked
-            }
-        };
-        let doubt = match looked {
-            Ok(None) => return Ok(()),
-            Ok(Some(doubt)) => doubt,
-            Err(why) => return Err(ReadError::Lost(unfollowed(&why))),
-        };
-        error!(
-            kafka.partition = range.partition,
-            cut.id = %plan.id,
-            "the token of the cut over {}..{} of partition {} cannot vouch for what landed of it ({doubt}): asking for its rows",
-            range.from, range.to, range.partition
-        );
-        let range = Range {
-            from: range.from.max(low),
-            ..range
-        };
-        if range.from < range.to {
-            self.recovery.repair(range, claim).await?;
-        }
-        Ok(())
-    }
-
-    async fn follow_if_trusted(
-        &self,
-        plan: &Plan,
-        claim: &Claim,
-    ) -> Result<Option<Doubt>, ReadError> {
-        if let Some(doubt) = self.doubt(plan, claim).await? {
-            return Ok(Some(doubt));
-        }
-        match self.recovery.follow(plan, claim).await? {
-            Followed::Stored => Ok(None),
-            Followed::Short => Ok(Some(Doubt::Short)),
-        }
-    }
-
-    async fn doubt(&self, plan: &Plan, claim: &Claim) -> anyhow::Result<Option<Doubt>> {
-        let since = plan.made_at.saturating_sub(CLOCKS_APART_MS);
-        if claim.mended_at >= since {
-            return Ok(Some(Doubt::Mended));
-        }
-        let blocks = self.recovery.stored.parts_since(since).await?;
-        Ok((blocks > tables::BLOCKS_REMEMBERED / 2).then_some(Doubt::Blocks(blocks)))
+        Ok(Some(plan.range))
     }
 
     fn tell_of_a_moved_group(

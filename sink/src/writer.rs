@@ -61,8 +61,7 @@ impl Writer {
         }
     }
 
-    /// Inserts a cut's block under its token. A block that landed before, whole or in part, is
-    /// completed in every table and doubled in none.
+    /// Inserts a cut's block, once. Where that fails nobody knows what landed of it.
     ///
     /// # Errors
     /// [`Fenced`] if a partition of it is somebody else's by now.
@@ -75,24 +74,15 @@ impl Writer {
             .context("insert a block")
     }
 
-    /// Enters ranges of a cut into the ledger: all of them once under the cut's token, or those of
-    /// one takeover. The same range of the same cut may stand there twice and counts once.
+    /// Enters the ranges of a cut into the ledger.
     ///
     /// # Errors
     /// As [`insert`](Self::insert).
-    pub(crate) async fn enter(
-        &self,
-        page: Page,
-        entries: &[Entry],
-        takeover: Option<u64>,
-    ) -> anyhow::Result<()> {
+    pub(crate) async fn enter(&self, page: Page, entries: &[Entry]) -> anyhow::Result<()> {
         if !self.deduplicates || entries.is_empty() {
             return Ok(());
         }
-        let takeover = takeover
-            .map(|owner| format!("/{owner}"))
-            .unwrap_or_default();
-        let token = format!("{}/{}/ledger{takeover}", self.topic, page.cut.simple());
+        let token = format!("{}/{}/ledger", self.topic, page.cut.simple());
         let block = ledger::encode(page, entries);
         self.send("ledger", ledger::COLUMNS, token, pieces(block))
             .await

@@ -1,4 +1,4 @@
-//! What the token of a planned cut cannot vouch for: the sink asks what is stored.
+//! What somebody left half done: the sink asks what is stored.
 #![expect(clippy::unwrap_used, reason = "tests, and the helpers they share")]
 
 #[expect(dead_code, reason = "shared with the other tests of the sink")]
@@ -189,47 +189,39 @@ async fn a_rollup_that_holds_as_many_other_events_is_made_anew() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_plan_that_its_token_cannot_vouch_for_is_stored_row_by_row() {
-    let log = async |world: &World| infra::kafka::log_id(&world.kafka).await.unwrap();
-    let now = chrono::Utc::now().timestamp_millis();
-    // Thousands of blocks since; rollups mended since; each with nothing, some and all landed.
-    for (mends, blocks) in [(0, 6000), (1, 0)] {
-        let made_at = now;
-        for landed in [0, 6, 20] {
-            let world = World::new(1).await;
-            world.send(0, &events(0..20)).await;
-            let id = Uuid::new_v4();
-            let plan = format!(
-                "weir 2 2 {} {} {made_at} 2000000 0:0+1 .",
-                id.simple(),
-                log(&world).await
-            );
-            if landed > 0 {
-                let sink = world.start().await;
-                world.wait_until_committed(&[(0, 1)]).await;
-                sink.stop().await;
-                run_sql(&world, "DELETE FROM ledger WHERE 1").await;
-                run_sql(
-                    &world,
-                    &format!("DELETE FROM events WHERE _index >= {landed}"),
-                )
-                .await;
-            }
-            if blocks > 0 {
-                let filler = "INSERT INTO ledger (_log, _partition, from_offset, to_offset, cut, parts, stored_at) SELECT 1, 999, number, number + 1, generateUUIDv4(), 100, now64(3) FROM numbers(60)";
-                run_sql(&world, filler).await;
-            }
-            if mends > 0 {
-                run_sql(&world, "INSERT INTO mends (id, at, until, dates, reason) SELECT generateUUIDv4(), now64(3), now64(3), [today()], 'ended'").await;
-            }
-            world.commit(&[(0, 0)], &plan);
+async fn a_plan_is_completed_whatever_is_stored_of_it() {
+    // ClickHouse knows nothing of the second one's id, as after a power cut it may know nothing of
+    // the block that it stands for.
+    let versions = [
+        "weir 3 {log} 0+1 .",
+        "weir 2 2 {id} {log} {now} 2000000 0:0+1 .",
+    ];
+    for (version, landed) in versions
+        .into_iter()
+        .flat_map(|version| [0, 6, 20].map(|landed| (version, landed)))
+    {
+        let world = World::new(1).await;
+        world.send(0, &events(0..20)).await;
+        let log = infra::kafka::log_id(&world.kafka).await.unwrap();
+        if landed > 0 {
             let sink = world.start().await;
             world.wait_until_committed(&[(0, 1)]).await;
             sink.stop().await;
-            world.assert_exactly(20).await;
-            let rows = "SELECT sum(rows) FROM ledger";
-            assert_eq!(world.number(rows).await, 20, "{mends} {blocks} {landed}");
+            run_sql(&world, "DELETE FROM ledger WHERE 1").await;
+            let lost = format!("DELETE FROM events WHERE _index >= {landed}");
+            run_sql(&world, &lost).await;
         }
+        let plan = version
+            .replace("{id}", &Uuid::new_v4().simple().to_string())
+            .replace("{log}", &log.to_string())
+            .replace("{now}", &chrono::Utc::now().timestamp_millis().to_string());
+        world.commit(&[(0, 0)], &plan);
+        let sink = world.start().await;
+        world.wait_until_committed(&[(0, 1)]).await;
+        sink.stop().await;
+        world.assert_exactly(20).await;
+        let rows = "SELECT sum(rows) FROM ledger";
+        assert_eq!(world.number(rows).await, 20, "{version} {landed}");
     }
 }
 

@@ -84,13 +84,13 @@ fn positions(
             Offset::Offset(offset) => Some(u64::try_from(offset).context("an offset")?),
             _ => None,
         };
-        let plan = Plan::parse(&metadata_of(&element)).ok();
+        let plan = Plan::parse(&metadata_of(&element), partition).ok();
         let plan = plan.filter(|plan| plan.log == log);
         let position = Position {
             from: u64::try_from(from).context("an offset")?,
             to: u64::try_from(to).context("an offset")?,
             committed,
-            plan: plan.and_then(|plan| plan.range(partition)),
+            plan: plan.map(|plan| plan.range),
         };
         positions.insert(partition, position);
     }

@@ -7,15 +7,12 @@ use tracing::{info, warn};
 use uuid::Uuid;
 
 use super::{BUSY, Pipeline};
-use crate::flight::{self, Flight, Progress};
-use crate::gather::Head;
+use crate::flight::{Flight, Progress};
 use crate::membership::{self, Position};
 use crate::mend;
+use crate::plan::Range;
 use crate::writer::Fenced;
 
-/// A plan this old is committed again before its INSERT: the group answers whether this member may
-/// still insert. Far below the time in which a deduplication window passes.
-const PLAN_AGE_MAX: Duration = Duration::from_secs(30);
 const COMMIT_RETRY: Duration = Duration::from_millis(200);
 /// Rollups are seen to within moments, as a rule.
 const GATE_RETRY: Duration = Duration::from_millis(100);
@@ -34,26 +31,16 @@ impl Pipeline {
         if !flight.is_ready(now) {
             return;
         }
-        if self.config.exactly_once && flight.needs_plan(now, PLAN_AGE_MAX) {
-            // Never for a partition that was given up, even if it came back since: its new
-            // assignment has read the plan and follows it.
-            let owned = |partition: u16| self.owned.get(&partition).map(|owned| owned.epoch);
-            let metadata = flight.plan();
-            let mut positions: BTreeMap<u16, Position> = flight
-                .ranges_with_epochs()
-                .filter(|(range, epoch)| owned(range.partition) == Some(*epoch))
-                .map(|(range, _)| {
-                    let metadata = metadata.clone();
-                    (
-                        range.partition,
-                        Position::new(range.partition, range.from, metadata),
-                    )
-                })
-                .collect();
-            if positions.is_empty() {
-                self.flight = None;
-                return;
-            }
+        if self.config.exactly_once && !flight.is_planned() {
+            // All of its partitions are still those it was made from: it is dropped with the first
+            // that goes (`restart`).
+            let position = |(range, _): (Range, u64)| {
+                let plan = flight.plan(range);
+                let position = Position::new(range.partition, range.from, plan);
+                (range.partition, position)
+            };
+            let mut positions: BTreeMap<u16, Position> =
+                flight.ranges_with_epochs().map(position).collect();
             // One commit a cut: the ends of the one before ride along.
             for (&partition, &end) in &self.landed {
                 positions
@@ -76,7 +63,7 @@ impl Pipeline {
             self.failing_commits.is_over();
             self.landed.clear();
             if let Some(flight) = &mut self.flight {
-                flight.planned(Instant::now());
+                flight.planned();
             }
         }
         if let Some(flight) = &mut self.flight {
@@ -96,7 +83,7 @@ impl Pipeline {
         match flight.progress() {
             Progress::UnderWay => {}
             Progress::Fenced(Fenced::Gate) => {
-                // Nothing of it landed, so its token is as good as new.
+                // Nothing of it landed, so it may be sent again.
                 let now = Instant::now();
                 flight.postpone(now + GATE_RETRY);
                 // A takeover finds out whether who sees to the rollups is alive.
@@ -148,7 +135,7 @@ impl Pipeline {
     /// sink had left them, plan and all.
     fn take_over_the_flight_anew(&mut self) {
         if let Some(flight) = self.flight.take() {
-            self.restart(flight.ranges().iter().map(|range| range.partition));
+            self.restart(flight.partitions());
         }
     }
 
@@ -160,15 +147,9 @@ impl Pipeline {
     }
 
     pub(super) fn cut(&mut self) {
-        let cut = self.gather.cut(Head {
-            id: Uuid::new_v4(),
-            log: self.log,
-            made_at: flight::now_millis(),
-            repeat_window: self.config.repeat_window,
-        });
+        let cut = self.gather.cut(Uuid::new_v4(), self.log);
         let epoch = |partition: u16| Some((partition, self.owned.get(&partition)?.epoch));
-        let ranges = &cut.plan.ranges;
-        let epochs = ranges.iter().filter_map(|range| epoch(range.partition));
+        let epochs = cut.ranges().filter_map(|range| epoch(range.partition));
         let epochs = epochs.collect();
         self.flight = Some(Flight::new(cut, epochs));
     }

@@ -93,16 +93,22 @@ impl Pipeline {
         self.begin_takeover(left);
     }
 
-    /// Forgets what is in memory of partitions that stay, and takes them over anew.
+    /// Forgets what is in memory of partitions, and takes those over again that are still owned. A
+    /// cut without its plans goes with any of its partitions, for nothing says yet that it may be
+    /// stored; a planned one may go on: the fences decide about it.
     pub(super) fn restart(&mut self, partitions: impl IntoIterator<Item = u16>) {
-        let partitions: Vec<u16> = partitions
-            .into_iter()
-            .filter(|partition| self.owned.contains_key(partition))
-            .collect();
+        let mut partitions: Vec<u16> = partitions.into_iter().collect();
+        let is_unplanned =
+            |flight: &mut Flight| !flight.is_planned() && flight.concerns(&partitions);
+        if let Some(flight) = self.flight.take_if(is_unplanned) {
+            let others = flight.partitions().filter(|of| !partitions.contains(of));
+            partitions.extend(others.collect::<Vec<_>>());
+        }
         for partition in &partitions {
             self.gather.forget(*partition);
             self.landed.remove(partition);
         }
+        partitions.retain(|partition| self.owned.contains_key(partition));
         let list = self.list(partitions.iter().copied());
         if let Err(error) = self.consumer.pause(&list) {
             warn!("pause partitions {partitions:?}: {error}");
@@ -118,16 +124,9 @@ impl Pipeline {
             "giving up partitions {partitions:?}{}",
             if lost { ", which were lost" } else { "" }
         );
-        let concerns = |flight: &Flight| {
-            flight
-                .ranges()
-                .iter()
-                .any(|r| partitions.contains(&r.partition))
-        };
-        if !lost && self.flight.as_ref().is_some_and(concerns) {
-            if let Some(flight) = &mut self.flight {
-                self.runtime.block_on(flight.wait(REVOKE_GRACE));
-            }
+        let flight = self.flight.as_mut().filter(|_| !lost);
+        if let Some(flight) = flight.filter(|flight| flight.concerns(partitions)) {
+            self.runtime.block_on(flight.wait(REVOKE_GRACE));
             self.advance_landed();
         }
         if !lost
@@ -137,23 +136,14 @@ impl Pipeline {
         {
             self.commit_landed();
         }
-        let mut gone = Vec::with_capacity(partitions.len());
-        for partition in partitions {
-            gone.extend(self.owned.remove(partition));
-            self.gather.forget(*partition);
-            self.landed.remove(partition);
-        }
+        let gone: Vec<Owned> = partitions
+            .iter()
+            .filter_map(|partition| self.owned.remove(partition))
+            .collect();
         for owned in gone {
             self.end_takeover(&owned);
         }
-        // Without its plan a cut must be made anew, from the partitions that are left. A planned
-        // one may go on: its token is the same wherever it is inserted from.
-        if let Some(flight) = self
-            .flight
-            .take_if(|flight| concerns(flight) && !flight.is_planned())
-        {
-            self.restart(flight.ranges().iter().map(|range| range.partition));
-        }
+        self.restart(partitions.iter().copied());
     }
 
     /// Adopts partitions whose takeover is done, and tells the client where to begin in them.

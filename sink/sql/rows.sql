@@ -1,6 +1,0 @@
-SELECT count()
-FROM events
-WHERE _partition = {partition:UInt16}
-    AND _log IN (0, {log:UInt32})
-    AND _offset >= {from:UInt64}
-    AND _offset < {to:UInt64}
