@@ -15,9 +15,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use infra::http::Readiness;
-use rdkafka::TopicPartitionList;
 use rdkafka::consumer::Consumer;
 use rdkafka::message::Message;
+use rdkafka::{Offset, TopicPartitionList};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -267,13 +267,10 @@ impl Pipeline {
     /// round, which takes it up to a second when idle. A question to that broker wakes it.
     fn wake(&self, partitions: impl IntoIterator<Item = u16>) {
         const PATIENCE: Duration = Duration::from_millis(200);
-        for partition in partitions {
-            let asked = self
-                .consumer
-                .fetch_watermarks(&self.topic, partition.into(), PATIENCE);
-            if asked.is_err() {
-                return;
-            }
+        let mut list = self.list(partitions);
+        if list.set_all_offsets(Offset::End).is_ok() {
+            // What it says does not matter, nor whether it says anything.
+            let _ = self.consumer.offsets_for_times(list, PATIENCE);
         }
     }
 

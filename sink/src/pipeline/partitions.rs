@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use rdkafka::consumer::Consumer;
+use rdkafka::error::KafkaError;
 use rdkafka::{Offset, TopicPartitionList};
 use tracing::{error, info, warn};
 
@@ -192,83 +193,106 @@ impl Pipeline {
                 }
             }
         }
-        let placing: Vec<u16> = self
-            .owned
-            .iter()
-            .filter(|(_, owned)| matches!(owned.state, State::Placing(_)))
-            .map(|(partition, _)| *partition)
-            .collect();
-        for partition in placing {
-            self.place(partition);
+        self.begin_placed()
+    }
+
+    /// Has the client begin where the takeovers say, in all partitions at once: this thread polls.
+    fn begin_placed(&mut self) -> anyhow::Result<()> {
+        const PATIENCE: Duration = Duration::from_secs(1);
+        let mut list = TopicPartitionList::new();
+        for (&partition, owned) in &self.owned {
+            if let State::Placing(start) = &owned.state {
+                let offset = Offset::Offset(start.offset.cast_signed());
+                list.add_partition_offset(&self.topic, partition.into(), offset)
+                    .context("name where to begin")?;
+            }
         }
+        if list.count() == 0 {
+            return Ok(());
+        }
+        let sought = self.consumer.seek_partitions(list.clone(), PATIENCE);
+        let failures: BTreeMap<u16, KafkaError> = match sought {
+            Ok(sought) => sought
+                .elements()
+                .iter()
+                .filter_map(|element| {
+                    let partition = u16::try_from(element.partition()).ok()?;
+                    Some((partition, element.error().err()?))
+                })
+                .collect(),
+            Err(error) => partitions(&list)
+                .into_iter()
+                .map(|partition| (partition, error.clone()))
+                .collect(),
+        };
+        let mut begun = Vec::new();
+        // Until the client has begun to fetch an assigned partition it cannot seek in it. It begins
+        // once it knows the committed offset, and has been seen never to learn it.
+        let is_stuck = !failures.is_empty() && self.failing_seeks.goes_on(Instant::now());
+        for partition in partitions(&list) {
+            match failures.get(&partition) {
+                None => begun.push(partition),
+                Some(error) if is_stuck => {
+                    warn!(
+                        kafka.partition = partition,
+                        "cannot seek in partition {partition} ({error}): assigning it to the Kafka client again"
+                    );
+                    match self.assign_again(partition) {
+                        Ok(()) => begun.push(partition),
+                        Err(error) => warn!(
+                            kafka.partition = partition,
+                            "assign partition {partition} again, trying on: {error}"
+                        ),
+                    }
+                }
+                Some(_) => {}
+            }
+        }
+        if failures.is_empty() || is_stuck {
+            self.failing_seeks.is_over();
+        }
+        self.go_live(&begun);
         Ok(())
     }
 
-    pub(super) fn place(&mut self, partition: u16) {
-        let Some(owned) = self.owned.get_mut(&partition) else {
-            return;
-        };
-        let State::Placing(start) = &owned.state else {
-            return;
-        };
-        let offset = Offset::Offset(start.offset.cast_signed());
-        let sought = self.consumer.seek(
-            &self.topic,
-            partition.into(),
-            offset,
-            Duration::from_secs(1),
-        );
-        if let Err(error) = sought {
-            // Until the client has begun to fetch an assigned partition it cannot seek in it. It
-            // begins once it knows the committed offset, and has been seen never to learn it.
-            if !self.failing_seeks.goes_on(Instant::now()) {
-                return;
+    fn go_live(&mut self, partitions: &[u16]) {
+        for &partition in partitions {
+            let Some(owned) = self.owned.get_mut(&partition) else {
+                continue;
+            };
+            let State::Placing(start) = std::mem::replace(&mut owned.state, State::TakingOver)
+            else {
+                continue;
+            };
+            if start.moved {
+                if self.landed.is_empty() {
+                    self.commit_landed_at = Instant::now();
+                }
+                self.landed.insert(partition, start.offset);
             }
-            warn!(
-                kafka.partition = partition,
-                "cannot seek in partition {partition} ({error}): assigning it to the Kafka client again"
-            );
-            if let Err(error) = self.assign_at(partition, offset) {
-                warn!(
-                    kafka.partition = partition,
-                    "assign partition {partition} again, trying on: {error}"
-                );
-                return;
-            }
+            owned.state = State::Live {
+                next: start.offset,
+                memory: Box::new(start.memory),
+                owner: start.owner,
+            };
         }
-        let Some(owned) = self.owned.get_mut(&partition) else {
-            return;
-        };
-        self.failing_seeks.is_over();
-        let State::Placing(start) = std::mem::replace(&mut owned.state, State::TakingOver) else {
-            return;
-        };
-        if start.moved {
-            if self.landed.is_empty() {
-                self.commit_landed_at = Instant::now();
-            }
-            self.landed.insert(partition, start.offset);
-        }
-        owned.state = State::Live {
-            next: start.offset,
-            memory: Box::new(start.memory),
-            owner: start.owner,
-        };
-        if !self.paused {
-            let list = self.list([partition]);
+        if !self.paused && !partitions.is_empty() {
+            let list = self.list(partitions.iter().copied());
             if let Err(error) = self.consumer.resume(&list) {
-                warn!(
-                    kafka.partition = partition,
-                    "resume partition {partition}: {error}"
-                );
+                warn!("resume partitions {partitions:?}: {error}");
             }
-            self.wake([partition]);
+            self.wake(partitions.iter().copied());
         }
     }
 
-    /// Has the client begin at `offset` without asking for a committed one, paused as all partitions
-    /// are that it is assigned.
-    fn assign_at(&self, partition: u16, offset: Offset) -> rdkafka::error::KafkaResult<()> {
+    /// Has the client begin without asking for a committed offset, paused as all partitions are that
+    /// it is assigned.
+    fn assign_again(&self, partition: u16) -> rdkafka::error::KafkaResult<()> {
+        let Some(State::Placing(start)) = self.owned.get(&partition).map(|owned| &owned.state)
+        else {
+            return Ok(());
+        };
+        let offset = Offset::Offset(start.offset.cast_signed());
         let list = self.list([partition]);
         self.consumer.incremental_unassign(&list)?;
         let mut begun = TopicPartitionList::new();
