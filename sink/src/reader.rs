@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, bail};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Headers, Message};
@@ -14,19 +14,8 @@ use crate::gather::{Record, Slice};
 use crate::plan::Range;
 use crate::window::Memory;
 
-const KAFKA_TIMEOUT: Duration = Duration::from_secs(10);
 /// A range that Kafka does not deliver for so long is asked for again.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(60);
-
-/// Why a range was not read.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum ReadError {
-    /// No second attempt would help.
-    #[error("{0}")]
-    Lost(String),
-    #[error(transparent)]
-    Unavailable(#[from] anyhow::Error),
-}
 
 /// Reads ranges. Cheap to clone.
 #[derive(Clone)]
@@ -45,14 +34,12 @@ impl Reader {
         memory: &mut Memory,
         limits: &CutLimits,
         cancelled: &CancellationToken,
-    ) -> Result<(), ReadError> {
+    ) -> anyhow::Result<()> {
         let consumer = self.assign(range)?;
         let deadline = Instant::now() + FETCH_TIMEOUT;
         loop {
             if cancelled.is_cancelled() || Instant::now() > deadline {
-                return Err(ReadError::Unavailable(anyhow!(
-                    "a range was not read from Kafka within {FETCH_TIMEOUT:?}"
-                )));
+                bail!("a range was not read from Kafka within {FETCH_TIMEOUT:?}");
             }
             let message = match consumer.poll(Duration::from_millis(100)) {
                 None => continue,
@@ -60,9 +47,7 @@ impl Reader {
                 // The end of the log: the range ends here, or in a gap before it.
                 Some(Err(KafkaError::PartitionEOF(_))) => break,
                 Some(Err(error)) => {
-                    return Err(ReadError::Unavailable(
-                        anyhow::Error::new(error).context("read a range from Kafka"),
-                    ));
+                    return Err(anyhow::Error::new(error).context("read a range from Kafka"));
                 }
             };
             let Some(record) = record(&message) else {
@@ -83,7 +68,7 @@ impl Reader {
         Ok(())
     }
 
-    fn assign(&self, range: Range) -> Result<BaseConsumer, ReadError> {
+    fn assign(&self, range: Range) -> anyhow::Result<BaseConsumer> {
         let topic = &self.kafka.topic;
         let consumer: BaseConsumer = self
             .kafka
@@ -100,20 +85,7 @@ impl Reader {
             .set("socket.timeout.ms", "10000")
             .create()
             .context("create a Kafka consumer to read ranges with")?;
-        let metadata = consumer
-            .fetch_metadata(Some(topic), KAFKA_TIMEOUT)
-            .with_context(|| format!("ask for the partitions of topic {topic}"))?;
-        let partitions = metadata
-            .topics()
-            .iter()
-            .flat_map(|topic| topic.partitions());
-        let count = partitions.count();
         let partition = i32::from(range.partition);
-        if count > 0 && usize::from(range.partition) >= count {
-            return Err(ReadError::Lost(format!(
-                "there is something stored or planned of partition {partition}, and topic {topic} has {count} partitions"
-            )));
-        }
         let mut wanted = TopicPartitionList::with_capacity(1);
         wanted
             .add_partition_offset(topic, partition, Offset::Offset(range.from.cast_signed()))

@@ -15,7 +15,7 @@ use crate::flight;
 use crate::gather::{Cut, Slice};
 use crate::mend::{Mender, Mending};
 use crate::plan::Range;
-use crate::reader::{ReadError, Reader};
+use crate::reader::Reader;
 use crate::stage::Stage;
 use crate::stored::Stored;
 use crate::window::Memory;
@@ -50,16 +50,51 @@ pub(crate) struct Claim {
 }
 
 impl Recovery {
-    /// Stores what is not stored yet of a range of a partition of `claim`, by asking which of its
+    /// Stores what is not stored yet of ranges of partitions of `claim`, by asking which of their
     /// rows are there. Nobody knows which rollups those had reached, so their days are compared, and
-    /// rebuilt where they differ.
-    pub(crate) async fn complete(&self, range: Range, claim: &Claim) -> Result<(), ReadError> {
+    /// rebuilt where they differ; then the ranges are entered into the ledger.
+    pub(crate) async fn complete(&self, ranges: Vec<Range>, claim: &Claim) -> anyhow::Result<()> {
+        let mut cuts: Vec<Cut> = Vec::new();
+        let mut days = BTreeSet::new();
+        for range in &ranges {
+            let missing = self.store_missing(*range, &mut cuts, claim).await?;
+            days.extend(self.stored.days(claim.log, *range).await?);
+            let Range {
+                partition,
+                from,
+                to,
+            } = range;
+            info!(
+                kafka.partition = partition,
+                "completed what was left behind: offsets {from}..{to} of partition {partition} are stored once, {missing} rows of them were missing"
+            );
+        }
+        claim.stage.set(format!(
+            "comparing rollups of {} days with their rows",
+            days.len()
+        ));
+        let reason = "a cut was stored, and nobody knew which rollups it had reached";
+        self.mender.settle(&days, claim.owner, reason).await?;
+        for cut in &cuts {
+            self.writer.enter(flight::page(cut), &cut.entries).await?;
+        }
+        metrics::counter!("weir_sink_ranges_completed_total").increment(ranges.len() as u64);
+        Ok(())
+    }
+
+    /// Inserts the rows of a range that are missing; `cuts` get what the ledger will say of it.
+    /// Returns how many those were.
+    async fn store_missing(
+        &self,
+        range: Range,
+        cuts: &mut Vec<Cut>,
+        claim: &Claim,
+    ) -> anyhow::Result<usize> {
         let partition = range.partition;
         let mut memory = self
             .stored
             .memory(claim.log, partition, range.from, self.repeat_window)
             .await?;
-        let mut cuts: Vec<Cut> = Vec::new();
         let mut from = range.from;
         let mut missing = 0;
         while from < range.to {
@@ -86,36 +121,10 @@ impl Recovery {
                     .with_context(|| format!("insert {} rows that were missing", cut.rows))?;
             }
             cut.block.parts.clear();
+            cut.dead_letters.clear();
             cuts.push(cut);
         }
-        self.compare_rollups(range, claim).await?;
-        for cut in &cuts {
-            self.writer.enter(flight::page(cut), &cut.entries).await?;
-        }
-        metrics::counter!("weir_sink_ranges_completed_total").increment(1);
-        info!(
-            kafka.partition = partition,
-            "completed what was left behind: offsets {}..{} of partition {partition} are stored once, {missing} rows of them were missing",
-            range.from,
-            range.to
-        );
-        Ok(())
-    }
-
-    /// Sees to it that rollups are right on every day that a range counts on.
-    async fn compare_rollups(&self, range: Range, claim: &Claim) -> anyhow::Result<()> {
-        let days: BTreeSet<u16> = self
-            .stored
-            .days(claim.log, range)
-            .await?
-            .into_iter()
-            .collect();
-        claim.stage.set(format!(
-            "comparing rollups of {} days with their rows",
-            days.len()
-        ));
-        let reason = "a cut was stored, and nobody knew which rollups it had reached";
-        self.mender.settle(&days, claim.owner, reason).await
+        Ok(missing)
     }
 
     async fn read(
@@ -124,7 +133,7 @@ impl Recovery {
         mut slice: Slice,
         mut memory: Memory,
         claim: &Claim,
-    ) -> Result<(Slice, Memory), ReadError> {
+    ) -> anyhow::Result<(Slice, Memory)> {
         let (reader, cancelled) = (self.reader.clone(), claim.cancelled.clone());
         let limits = self.limits;
         tokio::task::spawn_blocking(move || {

@@ -14,6 +14,9 @@ use crate::mend::date;
 use crate::plan::Range;
 use crate::window::{self, Memory, Window};
 
+/// A takeover reads ids of at most so many ranges of a partition back: 28 hours at two cuts a second.
+const RANGES_REMEMBERED: u64 = 200_000;
+
 /// Asks about what is stored. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Stored {
@@ -64,8 +67,9 @@ impl Stored {
         })
     }
 
-    /// From which offsets on the last `limit` ids of each kind lie; None where there are none. Read
-    /// off the ledger, so that `events` is not searched from its beginning.
+    /// From which offsets on the last `limit` ids of each kind lie. Read off the last
+    /// [`RANGES_REMEMBERED`] ranges of the ledger, so that `events` is not searched from its
+    /// beginning, and the ledger not either.
     async fn depth(
         &self,
         log: u32,
@@ -73,39 +77,16 @@ impl Stored {
         before: u64,
         limit: u64,
     ) -> anyhow::Result<Depth> {
-        let mut depth = Depth::default();
-        let (mut events, mut batches) = (0, 0);
-        let mut reached = before;
-        loop {
-            let ranges = self
-                .client
-                .query(include_str!("../sql/ids_of_ranges.sql"))
-                .param("log", log)
-                .param("partition", partition)
-                .param("before", reached)
-                .fetch_all::<IdsOfRange>()
-                .await
-                .with_context(|| format!("read the ledger of partition {partition}"))?;
-            for range in &ranges {
-                if range.client_ids > 0 && events < limit {
-                    events += range.client_ids;
-                    depth.events = Some(range.from_offset);
-                }
-                if range.batches > 0 && batches < limit {
-                    batches += range.batches;
-                    depth.batches = Some(range.from_offset);
-                }
-                reached = range.from_offset;
-            }
-            if ranges.is_empty() || (events >= limit && batches >= limit) {
-                break;
-            }
-        }
-        // Rows from before there was a ledger: nobody counted their ids.
-        if events < limit && reached > 0 {
-            depth.events = Some(0);
-        }
-        Ok(depth)
+        self.client
+            .query(include_str!("../sql/ids_of_ranges.sql"))
+            .param("log", log)
+            .param("partition", partition)
+            .param("before", before)
+            .param("limit", limit)
+            .param("ranges", RANGES_REMEMBERED)
+            .fetch_one::<Depth>()
+            .await
+            .with_context(|| format!("read the ledger of partition {partition}"))
     }
 
     async fn client_ids(
@@ -213,22 +194,23 @@ impl Stored {
         })
     }
 
-    /// The first offset after the last stored row of a partition from `from` on, if there is any.
+    /// The first offset after the last stored row of a partition in `offsets`, if there is any.
     pub(crate) async fn rows_reach(
         &self,
         log: u32,
         partition: u16,
-        from: u64,
+        offsets: std::ops::Range<u64>,
     ) -> anyhow::Result<Option<u64>> {
         let reach = self
             .client
             .query(include_str!("../sql/last_row_from.sql"))
             .param("log", log)
             .param("partition", partition)
-            .param("from", from)
+            .param("from", offsets.start)
+            .param("to", offsets.end)
             .fetch_all::<u64>()
             .await
-            .with_context(|| format!("look for rows of partition {partition} from {from} on"))?;
+            .with_context(|| format!("look for rows of partition {partition} in {offsets:?}"))?;
         Ok(reach.into_iter().next().filter(|reach| *reach > 0))
     }
 
@@ -319,15 +301,9 @@ impl Stored {
     }
 }
 
-#[derive(Debug, Default)]
+/// None where there are no ids.
+#[derive(Row, Deserialize)]
 struct Depth {
     events: Option<u64>,
     batches: Option<u64>,
-}
-
-#[derive(Row, Deserialize)]
-struct IdsOfRange {
-    from_offset: u64,
-    client_ids: u64,
-    batches: u64,
 }

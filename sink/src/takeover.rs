@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
 use clickhouse::Client;
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use infra::http::Readiness;
 use infra::retry::Backoff;
 use rdkafka::consumer::Consumer;
@@ -18,13 +19,16 @@ use crate::fences;
 use crate::membership::{self, Committed, GroupConsumer};
 use crate::mend::Mending;
 use crate::plan::{Plan, Range};
-use crate::reader::ReadError;
 use crate::recovery::{self, Claim, Recovery};
 use crate::stage::Stage;
 use crate::tables;
 use crate::window::Memory;
 
 const KAFKA_TIMEOUT: Duration = Duration::from_secs(10);
+/// So many partitions are asked about at a time.
+const SIDE_BY_SIDE: usize = 8;
+/// ... and of so many the ids are read, which take memory.
+const MEMORIES_SIDE_BY_SIDE: usize = 2;
 /// Where somebody else was quicker, the next attempt is made after this.
 const CONTENTION_WAIT: Duration = Duration::from_millis(100);
 const CONTENTION_TOLD_EVERY: Duration = Duration::from_secs(10);
@@ -55,6 +59,26 @@ pub(crate) struct Start {
     pub(crate) memory: Memory,
     pub(crate) owner: u64,
     pub(crate) log: u32,
+}
+
+/// What a takeover finds of a partition.
+enum Found {
+    Ready {
+        /// Where to begin, once these are completed.
+        start: u64,
+        incomplete: Vec<Range>,
+    },
+    Refused(String),
+}
+
+impl Found {
+    fn ranges(&self) -> impl Iterator<Item = Range> + use<'_> {
+        let incomplete = match self {
+            Self::Ready { incomplete, .. } => incomplete.as_slice(),
+            Self::Refused(_) => &[],
+        };
+        incomplete.iter().copied()
+    }
 }
 
 /// What a takeover works with. Cheap to clone.
@@ -149,31 +173,33 @@ impl Takeovers {
             .recovery
             .claim(partitions, log, stage, cancelled)
             .await?;
-        let mut takeovers = Vec::with_capacity(partitions.len());
         stage.set("asking Kafka for the topic's partitions");
         let (there, gone) = self.divide(partitions.keys().copied().collect()).await?;
+        stage.set("asking Kafka for the group's offsets");
+        let positions = self.positions(there).await?;
+        stage.set("finding out what is stored");
+        let found = stream::iter(positions)
+            .map(|(committed, bounds)| self.look(committed, bounds, &claim))
+            .buffered(SIDE_BY_SIDE)
+            .try_collect::<Vec<_>>()
+            .await?;
+        let ranges = found.iter().flat_map(|(_, found)| found.ranges());
+        let ranges = ranges.collect();
+        self.recovery.complete(ranges, &claim).await?;
+        stage.set("reading which ids are stored");
+        let mut takeovers = stream::iter(found)
+            .map(|(committed, found)| {
+                let epoch = partitions[&committed.partition];
+                self.takeover(epoch, committed, found, &claim)
+            })
+            .buffered(MEMORIES_SIDE_BY_SIDE)
+            .try_collect::<Vec<_>>()
+            .await?;
         takeovers.extend(gone.into_iter().map(|partition| Takeover {
             epoch: partitions[&partition],
             partition,
             outcome: Outcome::Gone,
         }));
-        stage.set("asking Kafka for the group's offsets");
-        for (committed, bounds) in self.positions(there).await? {
-            let partition = committed.partition;
-            stage.set(format!(
-                "finding out what is stored of partition {partition}"
-            ));
-            let outcome = match self.resolve(&committed, bounds, &claim).await {
-                Ok(start) => Outcome::Ready(Box::new(start)),
-                Err(ReadError::Lost(why)) => Outcome::Refused(self.refusal(partition, &why)),
-                Err(ReadError::Unavailable(error)) => return Err(error),
-            };
-            takeovers.push(Takeover {
-                epoch: partitions[&partition],
-                partition,
-                outcome,
-            });
-        }
         stage.set("letting this sink insert");
         // Done: whoever sees to the rollups from here on need not shut this sink out.
         let fences = &self.recovery.fences;
@@ -229,42 +255,41 @@ impl Takeovers {
         .context("ask Kafka")?
     }
 
-    /// Stores what was left half done of a partition, and finds where to begin in it: where the
-    /// ledger ends. Nobody else stores anything of it meanwhile.
-    async fn resolve(
+    /// Finds where to begin in a partition, and what has to be completed before it. Nobody else
+    /// stores anything of it meanwhile.
+    async fn look(
         &self,
-        committed: &Committed,
+        committed: Committed,
         (low, high): (u64, u64),
         claim: &Claim,
-    ) -> Result<Start, ReadError> {
+    ) -> anyhow::Result<(Committed, Found)> {
         let partition = committed.partition;
-        let stored = &self.recovery.stored;
         if !self.exactly_once {
-            let start = Start {
-                offset: committed.offset.unwrap_or(low).clamp(low, high),
-                moved: false,
-                memory: stored.memory(claim.log, partition, 0, 0).await?,
-                owner: fences::settled(claim.owner),
-                log: claim.log,
-            };
-            return Ok(start);
+            let start = committed.offset.unwrap_or(low).clamp(low, high);
+            let incomplete = Vec::new();
+            return Ok((committed, Found::Ready { start, incomplete }));
         }
-        let planned = self.plan(committed, claim)?;
+        let planned = match self.plan(&committed, claim) {
+            Ok(planned) => planned,
+            Err(why) => return Ok((committed, Found::Refused(why))),
+        };
+        let stored = &self.recovery.stored;
         let coverage = stored.coverage(claim.log, partition, low).await?;
-        for gap in &coverage.gaps {
+        let ends = [coverage.end, planned.map(|range| range.to)];
+        if let Some(end) = ends.into_iter().flatten().find(|end| *end > high) {
+            let why = format!(
+                "offsets up to {end} are stored or planned, and Kafka's log of it ends at {high}: Kafka lost records that it had acknowledged, and gives their offsets to others. Make the topic again, and nothing is skipped or doubled"
+            );
+            return Ok((committed, Found::Refused(why)));
+        }
+        let mut incomplete = coverage.gaps;
+        for gap in &incomplete {
             error!(
                 kafka.partition = partition,
                 "the ledger has nothing of offsets {}..{} of partition {partition}: storing what is missing of them",
                 gap.from,
                 gap.to
             );
-            self.recovery.complete(*gap, claim).await?;
-        }
-        let ends = [coverage.end, planned.map(|range| range.to)];
-        if let Some(end) = ends.into_iter().flatten().find(|end| *end > high) {
-            return Err(ReadError::Lost(format!(
-                "offsets up to {end} are stored or planned, and Kafka's log of it ends at {high}: Kafka lost records that it had acknowledged, and gives their offsets to others. Make the topic again, and nothing is skipped or doubled"
-            )));
         }
         let mut start = coverage.end.unwrap_or(low);
         if start < low {
@@ -275,8 +300,8 @@ impl Takeovers {
             start = low;
         }
         let planned_to = planned.map_or(start, |range| range.to);
-        let reach = stored.rows_reach(claim.log, partition, start).await?;
-        let rows_to = reach.unwrap_or(start).min(high);
+        let reach = stored.rows_reach(claim.log, partition, start..high).await?;
+        let rows_to = reach.unwrap_or(start);
         if rows_to > planned_to {
             error!(
                 kafka.partition = partition,
@@ -290,30 +315,62 @@ impl Takeovers {
             to: planned_to.max(rows_to),
         };
         if range.from < range.to {
-            self.recovery.complete(range, claim).await?;
+            incomplete.push(range);
             start = range.to;
         }
-        self.tell_of_a_moved_group(committed, planned.is_some(), start, coverage.end);
-        let memory = stored
-            .memory(claim.log, partition, start, self.recovery.repeat_window)
-            .await?;
-        Ok(Start {
-            offset: start,
-            moved: committed.offset != Some(start) || !committed.metadata.is_empty(),
+        self.tell_of_a_moved_group(&committed, planned.is_some(), start, coverage.end);
+        Ok((committed, Found::Ready { start, incomplete }))
+    }
+
+    /// What a partition needs before its first record is taken in.
+    async fn takeover(
+        &self,
+        epoch: u64,
+        committed: Committed,
+        found: Found,
+        claim: &Claim,
+    ) -> anyhow::Result<Takeover> {
+        let partition = committed.partition;
+        let offset = match found {
+            Found::Ready { start, .. } => start,
+            Found::Refused(why) => {
+                return Ok(Takeover {
+                    epoch,
+                    partition,
+                    outcome: Outcome::Refused(self.refusal(partition, &why)),
+                });
+            }
+        };
+        let limit = match self.exactly_once {
+            true => self.recovery.repeat_window,
+            false => 0,
+        };
+        let stored = &self.recovery.stored;
+        let memory = stored.memory(claim.log, partition, offset, limit).await?;
+        let is_where_the_group_is =
+            committed.offset == Some(offset) && committed.metadata.is_empty();
+        let start = Start {
+            offset,
+            moved: self.exactly_once && !is_where_the_group_is,
             memory,
             owner: fences::settled(claim.owner),
             log: claim.log,
+        };
+        Ok(Takeover {
+            epoch,
+            partition,
+            outcome: Outcome::Ready(Box::new(start)),
         })
     }
 
     /// The plan beside a committed offset, if there is one of this life of the topic.
-    fn plan(&self, committed: &Committed, claim: &Claim) -> Result<Option<Range>, ReadError> {
+    fn plan(&self, committed: &Committed, claim: &Claim) -> Result<Option<Range>, String> {
         if committed.metadata.is_empty() {
             return Ok(None);
         }
         let partition = committed.partition;
         let plan = Plan::parse(&committed.metadata, partition)
-            .map_err(|error| ReadError::Lost(unfollowed(&error.to_string())))?;
+            .map_err(|error| unfollowed(&error.to_string()))?;
         if plan.log != claim.log {
             error!(
                 kafka.partition = partition,
@@ -328,7 +385,7 @@ impl Takeovers {
                 "it does not begin at this partition's offset {:?}",
                 committed.offset
             );
-            return Err(ReadError::Lost(unfollowed(&why)));
+            return Err(unfollowed(&why));
         }
         Ok(Some(plan.range))
     }
