@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
 use crate::dead_letters::DeadLetters;
-use crate::gather::{Cut, DeadLetter};
+use crate::gather::Cut;
 use crate::ledger::Page;
 use crate::plan::{Plan, Range};
 use crate::writer::{Fenced, Writer};
@@ -73,8 +73,12 @@ impl Flight {
 
     /// What is committed of a range before the INSERT.
     pub(crate) fn plan(&self, range: Range) -> String {
-        let log = self.cut.log;
-        Plan { log, range }.encode()
+        let plan = Plan {
+            log: self.cut.log,
+            made_at: now_millis(),
+            range,
+        };
+        plan.encode()
     }
 
     /// Whether the group has its plans.
@@ -212,7 +216,7 @@ pub(crate) fn page(cut: &Cut) -> Page {
 
 async fn store(cut: &Cut, writer: &Writer, dead_letters: &DeadLetters) -> anyhow::Result<()> {
     // First: once the cut has landed its records are never read again.
-    set_aside(&cut.dead_letters, dead_letters).await?;
+    set_aside(cut, dead_letters).await?;
     if cut.rows > 0 {
         let begun = Instant::now();
         writer
@@ -222,14 +226,19 @@ async fn store(cut: &Cut, writer: &Writer, dead_letters: &DeadLetters) -> anyhow
         metrics::histogram!("weir_sink_insert_duration_seconds").record(begun.elapsed());
     }
     // Last: what stands in the ledger is in every table.
-    writer.enter(page(cut), &cut.entries).await
+    writer.enter(page(cut), &cut.entries).await?;
+    for range in cut.ranges() {
+        dead_letters.forget(range.partition, range.to);
+    }
+    Ok(())
 }
 
-async fn set_aside(letters: &[DeadLetter], dead_letters: &DeadLetters) -> anyhow::Result<()> {
+async fn set_aside(cut: &Cut, dead_letters: &DeadLetters) -> anyhow::Result<()> {
+    let letters = &cut.dead_letters;
     let Some(first) = letters.first() else {
         return Ok(());
     };
-    dead_letters.deliver(letters).await?;
+    dead_letters.deliver(cut.log, letters.clone()).await?;
     tracing::warn!(
         kafka.partition = first.partition,
         kafka.offset = first.offset,

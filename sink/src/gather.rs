@@ -2,6 +2,7 @@
 //! sets aside. Knows neither client.
 
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 use std::time::Instant;
 
 use event::IdOrigin;
@@ -25,6 +26,9 @@ pub(crate) struct Record<'a> {
     pub(crate) schema: Option<&'a [u8]>,
     pub(crate) value: Option<&'a [u8]>,
 }
+
+/// A reason may repeat what stood in the record.
+const REASON_CHARS_MAX: usize = 1000;
 
 /// A record that cannot be read, and why. Decided by its bytes alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,10 +96,11 @@ impl Slice {
         match event::wire::read(record.schema, record.value) {
             Ok(batch) => self.accept_batch(&batch, record.offset, memory),
             Err(error) => {
+                let reason = error.to_string();
                 let dead = DeadLetter {
                     partition: record.partition,
                     offset: record.offset,
-                    reason: error.to_string(),
+                    reason: reason.chars().take(REASON_CHARS_MAX).collect(),
                     key: record.key.map(<[u8]>::to_vec),
                     value: record.value.map(<[u8]>::to_vec),
                 };
@@ -280,7 +285,7 @@ pub(crate) struct Cut {
     pub(crate) rows: usize,
     /// The INSERT's body.
     pub(crate) block: Rows,
-    pub(crate) dead_letters: Vec<DeadLetter>,
+    pub(crate) dead_letters: Arc<[DeadLetter]>,
     /// A range each.
     pub(crate) entries: Vec<Entry>,
 }
@@ -305,7 +310,7 @@ impl Cut {
             log,
             rows: block.count(),
             block,
-            dead_letters,
+            dead_letters: dead_letters.into(),
             entries,
         }
     }

@@ -68,8 +68,8 @@ enum State {
         /// Under this number the partition is owned in ClickHouse.
         owner: u64,
     },
-    /// Going on would skip or double something.
-    Refused,
+    /// Going on would skip or double something: why.
+    Refused(String),
     /// The topic has no such partition any more.
     Gone,
 }

@@ -23,6 +23,9 @@ pub(crate) struct Range {
 pub(crate) struct Plan {
     /// Which life of the topic its offsets are of.
     pub(crate) log: u32,
+    /// When it was made, in milliseconds since 1970: dead letters of the cut are no older. Nothing
+    /// that counts rests on it.
+    pub(crate) made_at: i64,
     pub(crate) range: Range,
 }
 
@@ -40,11 +43,19 @@ pub(crate) enum PlanError {
 }
 
 impl Plan {
-    /// ASCII, as `weir 3 <log> <from>+<length> .`: the full stop at the end tells a whole plan from
-    /// one that was cut short.
+    /// ASCII, as `weir 3 <log> <made at> <from>+<length> .`: the full stop at the end tells a whole
+    /// plan from one that was cut short.
     pub(crate) fn encode(&self) -> String {
-        let Range { from, to, .. } = self.range;
-        format!("{MAGIC} {VERSION} {} {from}+{}{END}", self.log, to - from)
+        let Self {
+            log,
+            made_at,
+            range,
+        } = self;
+        let Range { from, to, .. } = range;
+        format!(
+            "{MAGIC} {VERSION} {log} {made_at} {from}+{}{END}",
+            to - from
+        )
     }
 
     /// Reads what [`encode`](Self::encode) wrote beside the offset of this partition, or the version
@@ -57,20 +68,30 @@ impl Plan {
         }
         let mut word = || words.next().ok_or_else(|| damaged("its end"));
         let version = word()?;
-        let (log, range) = match version {
-            VERSION => (number(word()?)?, parse_range(partition, word()?)?),
-            VERSION_BEFORE => {
-                let (_encoder, _id) = (word()?, word()?);
-                let log = number(word()?)?;
-                let (_made_at, _window) = (word()?, word()?);
-                (log, find_range(partition, word()?)?)
-            }
+        let is_before = match version {
+            VERSION => false,
+            VERSION_BEFORE => true,
             _ => return Err(PlanError::Version(version.to_owned())),
+        };
+        if is_before {
+            let (_encoder, _id) = (word()?, word()?);
+        }
+        let log = number(word()?)?;
+        let made_at = number(word()?)?;
+        let range = if is_before {
+            let _window = word()?;
+            find_range(partition, word()?)?
+        } else {
+            parse_range(partition, word()?)?
         };
         match words.next() {
             Some(rest) => Err(damaged(rest)),
             None if whole.is_none() => Err(damaged("its end")),
-            None => Ok(Self { log, range }),
+            None => Ok(Self {
+                log,
+                made_at,
+                range,
+            }),
         }
     }
 }
@@ -115,12 +136,12 @@ mod tests {
 
     prop_compose! {
         fn plans()(
-            log in any::<u32>(),
+            (log, made_at) in any::<(u32, i64)>(),
             partition in any::<u16>(),
             (from, length) in any::<u32>().prop_flat_map(|from| (Just(from), 1..=u32::MAX)),
         ) -> Plan {
             let (from, length) = (u64::from(from), u64::from(length));
-            Plan { log, range: Range { partition, from, to: from + length } }
+            Plan { log, made_at, range: Range { partition, from, to: from + length } }
         }
     }
 
@@ -153,7 +174,13 @@ mod tests {
             from,
             to,
         };
-        let plan = |range| Ok(Plan { log: 1, range });
+        let plan = |range| {
+            Ok(Plan {
+                log: 1,
+                made_at: 3,
+                range,
+            })
+        };
         assert_eq!(Plan::parse(text, 0), plan(range(0, 1, 3)));
         assert_eq!(Plan::parse(text, 4), plan(range(4, 7, 8)));
         assert_eq!(Plan::parse(text, 3), Err(PlanError::Elsewhere));
@@ -172,11 +199,12 @@ mod tests {
     fn ranges_that_hold_nothing_or_overflow_are_damage() {
         let before = "weir 2 2 00000000000000000000000000000000 1 3 5 ";
         for text in [
-            "weir 3 1 1+0 .",
-            "weir 3 1 18446744073709551615+1 .",
-            "weir 3 1 1+1 x .",
-            "weir 3 1 1 .",
-            "weir 3 4294967296 1+1 .",
+            "weir 3 1 5 1+0 .",
+            "weir 3 1 5 18446744073709551615+1 .",
+            "weir 3 1 5 1+1 x .",
+            "weir 3 1 1+1 .",
+            "weir 3 1 5 1 .",
+            "weir 3 4294967296 5 1+1 .",
             &format!("{before}0:1+0 ."),
             &format!("{before} ."),
             &format!("{before}0:1+1 x ."),

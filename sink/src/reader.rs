@@ -3,11 +3,13 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::client::ClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Headers, Message};
 use rdkafka::{Offset, TopicPartitionList};
 use tokio_util::sync::CancellationToken;
+use tracing::error;
 
 use crate::config::CutLimits;
 use crate::gather::{Record, Slice};
@@ -16,6 +18,21 @@ use crate::window::Memory;
 
 /// A range that Kafka does not deliver for so long is asked for again.
 const FETCH_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// What a client that reads up to the end says beside its records.
+pub(crate) struct Reading;
+
+impl ClientContext for Reading {
+    fn error(&self, error: KafkaError, reason: &str) {
+        // That a partition is read to its end is asked for, and is reported as an error too.
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) {
+            return;
+        }
+        error!("read from Kafka: {error}: {reason}");
+    }
+}
+
+impl ConsumerContext for Reading {}
 
 /// Reads ranges. Cheap to clone.
 #[derive(Clone)]
@@ -68,9 +85,9 @@ impl Reader {
         Ok(())
     }
 
-    fn assign(&self, range: Range) -> anyhow::Result<BaseConsumer> {
+    fn assign(&self, range: Range) -> anyhow::Result<BaseConsumer<Reading>> {
         let topic = &self.kafka.topic;
-        let consumer: BaseConsumer = self
+        let consumer: BaseConsumer<Reading> = self
             .kafka
             .client("weir-sink-reader")
             // Named because the client wants a name; it neither joins nor commits.
@@ -83,7 +100,7 @@ impl Reader {
             // An answer that got lost is asked for again within the time that a range has; the
             // default is all of it.
             .set("socket.timeout.ms", "10000")
-            .create()
+            .create_with_context(Reading)
             .context("create a Kafka consumer to read ranges with")?;
         let partition = i32::from(range.partition);
         let mut wanted = TopicPartitionList::with_capacity(1);

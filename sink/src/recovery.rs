@@ -4,12 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use anyhow::Context;
+use rdkafka::error::KafkaError;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 use uuid::Uuid;
 
 use crate::config::CutLimits;
-use crate::dead_letters::DeadLetters;
+use crate::dead_letters::{DeadLetters, NotSetAside};
 use crate::fences::Fences;
 use crate::flight;
 use crate::gather::{Cut, Slice};
@@ -23,6 +24,8 @@ use crate::writer::{Fenced, Writer};
 
 /// Rows of so many records are asked for at a time.
 const RECORDS_AT_A_TIME: u64 = 2000;
+/// Clocks may differ by this much.
+const CLOCKS_APART_MS: i64 = 60 * 1000;
 
 /// What recovery works with. Cheap to clone.
 #[derive(Clone)]
@@ -49,21 +52,33 @@ pub(crate) struct Claim {
     pub(crate) cancelled: CancellationToken,
 }
 
+/// A range of which nobody knows what is stored.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Incomplete {
+    pub(crate) range: Range,
+    /// When it was planned, if it was, in milliseconds since 1970.
+    pub(crate) planned_at: Option<i64>,
+}
+
 impl Recovery {
     /// Stores what is not stored yet of ranges of partitions of `claim`, by asking which of their
     /// rows are there. Nobody knows which rollups those had reached, so their days are compared, and
     /// rebuilt where they differ; then the ranges are entered into the ledger.
-    pub(crate) async fn complete(&self, ranges: Vec<Range>, claim: &Claim) -> anyhow::Result<()> {
+    pub(crate) async fn complete(
+        &self,
+        incomplete: Vec<Incomplete>,
+        claim: &Claim,
+    ) -> anyhow::Result<()> {
         let mut cuts: Vec<Cut> = Vec::new();
         let mut days = BTreeSet::new();
-        for range in &ranges {
-            let missing = self.store_missing(*range, &mut cuts, claim).await?;
-            days.extend(self.stored.days(claim.log, *range).await?);
+        for part in &incomplete {
+            let missing = self.store_missing(part, &mut cuts, claim).await?;
+            days.extend(self.stored.days(claim.log, part.range).await?);
             let Range {
                 partition,
                 from,
                 to,
-            } = range;
+            } = part.range;
             info!(
                 kafka.partition = partition,
                 "completed what was left behind: offsets {from}..{to} of partition {partition} are stored once, {missing} rows of them were missing"
@@ -77,8 +92,11 @@ impl Recovery {
         self.mender.settle(&days, claim.owner, reason).await?;
         for cut in &cuts {
             self.writer.enter(flight::page(cut), &cut.entries).await?;
+            for range in cut.ranges() {
+                self.dead_letters.forget(range.partition, range.to);
+            }
         }
-        metrics::counter!("weir_sink_ranges_completed_total").increment(ranges.len() as u64);
+        metrics::counter!("weir_sink_ranges_completed_total").increment(incomplete.len() as u64);
         Ok(())
     }
 
@@ -86,7 +104,7 @@ impl Recovery {
     /// Returns how many those were.
     async fn store_missing(
         &self,
-        range: Range,
+        Incomplete { range, planned_at }: &Incomplete,
         cuts: &mut Vec<Cut>,
         claim: &Claim,
     ) -> anyhow::Result<usize> {
@@ -113,7 +131,12 @@ impl Recovery {
             from = slice.end();
             let mut cut = Cut::new(Uuid::new_v4(), claim.log, vec![slice]);
             missing += cut.rows;
-            self.dead_letters.deliver(&cut.dead_letters).await?;
+            let letters = std::mem::take(&mut cut.dead_letters);
+            if let Some(planned_at) = planned_at {
+                let since = planned_at.saturating_sub(CLOCKS_APART_MS);
+                self.dead_letters.recall(claim.log, &letters, since).await;
+            }
+            self.dead_letters.deliver(claim.log, letters).await?;
             if cut.rows > 0 {
                 self.writer
                     .insert(cut.id, &cut.block)
@@ -121,7 +144,6 @@ impl Recovery {
                     .with_context(|| format!("insert {} rows that were missing", cut.rows))?;
             }
             cut.block.parts.clear();
-            cut.dead_letters.clear();
             cuts.push(cut);
         }
         Ok(missing)
@@ -178,4 +200,16 @@ pub(crate) fn is_contention(error: &anyhow::Error) -> bool {
     error
         .chain()
         .any(|cause| cause.is::<Fenced>() || cause.is::<Mending>())
+}
+
+/// What an attempt at storing failed for, as `/ready` names it.
+pub(crate) fn dependency(error: &anyhow::Error) -> &'static str {
+    let is_of = |is: fn(&(dyn std::error::Error + 'static)) -> bool| error.chain().any(is);
+    if is_of(|cause| cause.is::<NotSetAside>()) {
+        "dead_letters"
+    } else if is_of(|cause| cause.is::<KafkaError>()) {
+        "kafka"
+    } else {
+        "clickhouse"
+    }
 }

@@ -11,7 +11,6 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use infra::http::Readiness;
 use infra::retry::Backoff;
 use rdkafka::consumer::Consumer;
-use rdkafka::error::KafkaError;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -19,7 +18,7 @@ use crate::fences;
 use crate::membership::{self, Committed, GroupConsumer};
 use crate::mend::Mending;
 use crate::plan::{Plan, Range};
-use crate::recovery::{self, Claim, Recovery};
+use crate::recovery::{self, Claim, Incomplete, Recovery};
 use crate::stage::Stage;
 use crate::tables;
 use crate::window::Memory;
@@ -66,13 +65,13 @@ enum Found {
     Ready {
         /// Where to begin, once these are completed.
         start: u64,
-        incomplete: Vec<Range>,
+        incomplete: Vec<Incomplete>,
     },
     Refused(String),
 }
 
 impl Found {
-    fn ranges(&self) -> impl Iterator<Item = Range> + use<'_> {
+    fn incomplete(&self) -> impl Iterator<Item = Incomplete> + use<'_> {
         let incomplete = match self {
             Self::Ready { incomplete, .. } => incomplete.as_slice(),
             Self::Refused(_) => &[],
@@ -135,11 +134,7 @@ impl Takeovers {
                 CONTENTION_WAIT
             } else {
                 failures += 1;
-                let dependency = if error.chain().any(|cause| cause.is::<KafkaError>()) {
-                    "kafka"
-                } else {
-                    "clickhouse"
-                };
+                let dependency = recovery::dependency(&error);
                 if self.readiness.unavailable(dependency, format!("{error:#}")) {
                     warn!("cannot take partitions over yet, trying on: {error:#}");
                 }
@@ -183,9 +178,9 @@ impl Takeovers {
             .buffered(SIDE_BY_SIDE)
             .try_collect::<Vec<_>>()
             .await?;
-        let ranges = found.iter().flat_map(|(_, found)| found.ranges());
-        let ranges = ranges.collect();
-        self.recovery.complete(ranges, &claim).await?;
+        let incomplete = found.iter().flat_map(|(_, found)| found.incomplete());
+        let incomplete = incomplete.collect();
+        self.recovery.complete(incomplete, &claim).await?;
         stage.set("reading which ids are stored");
         let mut takeovers = stream::iter(found)
             .map(|(committed, found)| {
@@ -215,6 +210,9 @@ impl Takeovers {
             if self.readiness.available(dependency) {
                 info!("{dependency} can be reached");
             }
+        }
+        if self.readiness.available("dead_letters") {
+            info!("dead letters are written again");
         }
         Ok(takeovers)
     }
@@ -275,15 +273,19 @@ impl Takeovers {
         };
         let stored = &self.recovery.stored;
         let coverage = stored.coverage(claim.log, partition, low).await?;
-        let ends = [coverage.end, planned.map(|range| range.to)];
+        let ends = [coverage.end, planned.map(|plan| plan.range.to)];
         if let Some(end) = ends.into_iter().flatten().find(|end| *end > high) {
             let why = format!(
                 "offsets up to {end} are stored or planned, and Kafka's log of it ends at {high}: Kafka lost records that it had acknowledged, and gives their offsets to others. Make the topic again, and nothing is skipped or doubled"
             );
             return Ok((committed, Found::Refused(why)));
         }
-        let mut incomplete = coverage.gaps;
-        for gap in &incomplete {
+        let mut incomplete = Vec::new();
+        for gap in coverage.gaps {
+            incomplete.push(Incomplete {
+                range: gap,
+                planned_at: None,
+            });
             error!(
                 kafka.partition = partition,
                 "the ledger has nothing of offsets {}..{} of partition {partition}: storing what is missing of them",
@@ -299,7 +301,7 @@ impl Takeovers {
             );
             start = low;
         }
-        let planned_to = planned.map_or(start, |range| range.to);
+        let planned_to = planned.map_or(start, |plan| plan.range.to);
         let reach = stored.rows_reach(claim.log, partition, start..high).await?;
         let rows_to = reach.unwrap_or(start);
         if rows_to > planned_to {
@@ -315,7 +317,10 @@ impl Takeovers {
             to: planned_to.max(rows_to),
         };
         if range.from < range.to {
-            incomplete.push(range);
+            incomplete.push(Incomplete {
+                range,
+                planned_at: planned.map(|plan| plan.made_at),
+            });
             start = range.to;
         }
         self.tell_of_a_moved_group(&committed, planned.is_some(), start, coverage.end);
@@ -364,7 +369,7 @@ impl Takeovers {
     }
 
     /// The plan beside a committed offset, if there is one of this life of the topic.
-    fn plan(&self, committed: &Committed, claim: &Claim) -> Result<Option<Range>, String> {
+    fn plan(&self, committed: &Committed, claim: &Claim) -> Result<Option<Plan>, String> {
         if committed.metadata.is_empty() {
             return Ok(None);
         }
@@ -387,7 +392,7 @@ impl Takeovers {
             );
             return Err(unfollowed(&why));
         }
-        Ok(Some(plan.range))
+        Ok(Some(plan))
     }
 
     fn tell_of_a_moved_group(
@@ -400,7 +405,9 @@ impl Takeovers {
         let partition = committed.partition;
         let (group, topic) = (&self.group, &self.kafka.topic);
         match committed.offset {
-            Some(offset) if offset != start && !had_plan => error!(
+            // Where the ledger ends it stands as it should, wherever that leaves what comes next:
+            // what Kafka has deleted, or what is stored and not in the ledger, was logged.
+            Some(offset) if offset != start && committed.offset != ledgered && !had_plan => error!(
                 kafka.partition = partition,
                 "group {group} stands at {offset} in partition {partition} of {topic}, and what is stored ends at {start}: \
                  its offset was reset, or the topic was made anew. Going on at {start}: nothing is skipped or stored twice"

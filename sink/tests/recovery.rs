@@ -193,7 +193,7 @@ async fn a_plan_is_completed_whatever_is_stored_of_it() {
     // ClickHouse knows nothing of the second one's id, as after a power cut it may know nothing of
     // the block that it stands for.
     let versions = [
-        "weir 3 {log} 0+1 .",
+        "weir 3 {log} {now} 0+1 .",
         "weir 2 2 {id} {log} {now} 2000000 0:0+1 .",
     ];
     for (version, landed) in versions

@@ -740,3 +740,38 @@ async fn answers_of_kafka_that_get_lost_cost_seconds_and_no_event() {
     sink.stop().await;
     broker.stop().await;
 }
+
+/// Whichever partition the second sink gets: the one that stands still is somebody's, once.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sink_is_ready_again_once_the_partition_that_stands_still_is_another_sinks() {
+    let mut moved = false;
+    for stands_still in 0..2 {
+        let world = World::new(2).await;
+        world.send(0, &events(0..3)).await;
+        world.send(1, &events(0..3)).await;
+        world.commit(&[(stands_still, 0)], "weir 3 of another time");
+        let first = world.start().await;
+        world.wait_until_committed(&[(1 - stands_still, 1)]).await;
+        let owners = "SELECT sum(owner) FROM fences";
+        let before = world.number(owners).await;
+        let second = world.start().await;
+        let deadline = Instant::now() + world::DEADLINE;
+        while world.number(owners).await == before {
+            assert!(Instant::now() < deadline, "the second sink got nothing");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        loop {
+            let (first, second) = (first.ready().await, second.ready().await);
+            let not_ready = [&first, &second].map(|answer| answer.1.contains("\"plan\":"));
+            if not_ready[0] != not_ready[1] {
+                moved |= not_ready[1];
+                break;
+            }
+            assert!(Instant::now() < deadline, "{first:?} {second:?}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        first.stop().await;
+        second.stop().await;
+    }
+    assert!(moved, "it never moved");
+}

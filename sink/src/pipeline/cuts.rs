@@ -11,6 +11,7 @@ use crate::flight::{Flight, Progress};
 use crate::membership::{self, Position};
 use crate::mend;
 use crate::plan::Range;
+use crate::recovery;
 use crate::writer::Fenced;
 
 const COMMIT_RETRY: Duration = Duration::from_millis(200);
@@ -99,9 +100,12 @@ impl Pipeline {
                 self.take_over_the_flight_anew();
             }
             Progress::Failed(error) => {
-                metrics::counter!("weir_sink_insert_failures_total").increment(1);
+                let dependency = recovery::dependency(&error);
+                if dependency == "clickhouse" {
+                    metrics::counter!("weir_sink_insert_failures_total").increment(1);
+                }
                 let reason = format!("{error:#}");
-                if self.readiness.unavailable("clickhouse", &reason) {
+                if self.readiness.unavailable(dependency, &reason) {
                     warn!("a cut could not be stored, finding out what landed of it: {reason}");
                 }
                 self.take_over_the_flight_anew();
@@ -109,6 +113,9 @@ impl Pipeline {
             Progress::Landed => {
                 if self.readiness.available("clickhouse") {
                     info!("cuts are stored again");
+                }
+                if self.readiness.available("dead_letters") {
+                    info!("dead letters are written again");
                 }
                 flight.count();
                 if self.landed.is_empty() {

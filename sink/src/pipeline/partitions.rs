@@ -187,13 +187,37 @@ impl Pipeline {
                     }
                     Outcome::Refused(reason) => {
                         error!(kafka.partition = partition, "{reason}");
-                        self.readiness.unavailable("plan", reason);
-                        owned.state = State::Refused;
+                        owned.state = State::Refused(reason);
                     }
                 }
             }
         }
-        self.begin_placed()
+        self.begin_placed()?;
+        self.report_refused();
+        Ok(())
+    }
+
+    /// A partition that stands still is not being ready for as long as it is this sink's.
+    fn report_refused(&self) {
+        let refused = self.owned.values().find_map(|owned| match &owned.state {
+            State::Refused(reason) => Some(reason),
+            _ => None,
+        });
+        match refused {
+            // Logged when it was refused.
+            Some(reason) => {
+                self.readiness.unavailable("plan", reason);
+            }
+            None => {
+                if self.readiness.available("plan") {
+                    info!("no partition of this sink stands still any more");
+                }
+            }
+        }
+        // A sink that owns nothing has no letters to write.
+        if self.owned.is_empty() {
+            self.readiness.available("dead_letters");
+        }
     }
 
     /// Has the client begin where the takeovers say, in all partitions at once: this thread polls.

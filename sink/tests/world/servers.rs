@@ -18,7 +18,7 @@ pub(crate) fn shared() -> &'static Servers {
     static SERVERS: OnceLock<Servers> = OnceLock::new();
     SERVERS.get_or_init(|| {
         let log = infra::telemetry::Config {
-            filter: "warn,rdkafka=off,librdkafka=off,sink=debug".to_owned(),
+            filter: "warn,rdkafka=error,librdkafka=off,sink=debug".to_owned(),
             ..Default::default()
         };
         infra::telemetry::init(&log).unwrap();
