@@ -5,6 +5,7 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
+    ops::Range,
     os::unix::fs::FileExt,
     path::Path,
     sync::{Arc, OnceLock},
@@ -12,6 +13,9 @@ use std::{
 
 use tokio_util::sync::CancellationToken;
 use tracing::error;
+
+/// Bytes copied at once from file to file.
+const COPY_BYTES: u64 = 1 << 20;
 
 /// A shared handle; clones see the same failure.
 #[derive(Clone, Default)]
@@ -94,6 +98,38 @@ impl Disk {
         self.sync_dir(path.parent().unwrap_or(Path::new(".")))
     }
 
+    /// Makes a file of part of another, durable with its name.
+    pub(crate) fn copy_part(&self, of: &DataFile, part: Range<u64>, to: &Path) -> io::Result<()> {
+        self.check()?;
+        let copied = self.copy(of, part, to);
+        if copied.is_err() {
+            // Half of it would only take space.
+            let _ = fs::remove_file(to);
+        }
+        copied?;
+        self.sync_dir(to.parent().unwrap_or(Path::new(".")))
+    }
+
+    fn copy(&self, of: &DataFile, part: Range<u64>, to: &Path) -> io::Result<()> {
+        #[cfg(test)]
+        self.faults
+            .take_room(part.end - part.start)
+            .map_err(|_| faults::disk_full())?;
+        let mut file = File::create(to)?;
+        let mut buffer = vec![0; COPY_BYTES.min(part.end - part.start) as usize];
+        let mut position = part.start;
+        while position < part.end {
+            let wanted = COPY_BYTES.min(part.end - position) as usize;
+            let read = of.read_at(&mut buffer[..wanted], position)?;
+            file.write_all(&buffer[..read])?;
+            if read < wanted {
+                break;
+            }
+            position += read as u64;
+        }
+        file.sync_all()
+    }
+
     fn write_temporary(&self, path: &Path, content: &[u8]) -> io::Result<()> {
         #[cfg(test)]
         self.faults
@@ -157,6 +193,12 @@ impl DataFile {
             ));
         }
         Err(error)
+    }
+
+    /// Replaces bytes that are there. If that fails, part of them may be replaced.
+    pub(crate) fn overwrite_at(&self, content: &[u8], position: u64) -> io::Result<()> {
+        self.disk.check()?;
+        self.file.write_all_at(content, position)
     }
 
     fn write_all_at(&self, content: &[u8], position: u64) -> io::Result<()> {

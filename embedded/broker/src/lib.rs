@@ -12,6 +12,10 @@
 //! - Nothing is acknowledged, and nothing shown to a consumer, before its fsync.
 //! - After an fsync that failed nothing is acknowledged at all: [`Broker::run`] ends with an error.
 //! - Only the last segment of a partition can have a torn tail, and it is cut off at the start.
+//!   Whatever else is not whole is damage: its bytes are kept in a file beside the segment, an empty
+//!   batch takes their place, and the batches around it stay at their offsets (`log::damage`). An
+//!   offset whose record was lost so is not given to another.
+//! - No consumer gets a batch whose CRC is wrong or whose offset is not the next.
 //! - Record batches are stored as they come. Nothing here decompresses.
 //! - What a client can make grow has a limit (`Config`): connections, requests and answers in memory,
 //!   partitions, and with them topics; groups, their members, what those bring along, and committed
@@ -24,6 +28,7 @@ mod broker;
 mod broker_tests;
 mod clock;
 mod config;
+mod damaged;
 mod disk;
 mod frame;
 mod groups;

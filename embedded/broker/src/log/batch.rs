@@ -1,7 +1,7 @@
 //! The record batch of the Kafka protocol (format v2), read in place. Batches are never
 //! decompressed: base offset and leader epoch, all that a broker sets, lie outside the CRC.
 
-use bytes::Buf;
+use bytes::{Buf, BufMut};
 use kafka_protocol::ResponseError;
 
 /// Bytes before the first record.
@@ -10,7 +10,7 @@ pub(crate) const HEADER_BYTES: usize = 61;
 /// Base offset and length stand before what the length counts.
 const LENGTH_PREFIX_BYTES: usize = 12;
 const CRC_AT: usize = 17;
-const CRC_FROM: usize = 21;
+pub(crate) const CRC_FROM: usize = 21;
 const MAGIC_AT: usize = 16;
 
 const COMPRESSION_MASK: i16 = 0x07;
@@ -65,6 +65,25 @@ impl Header {
         .then_some(header)
     }
 
+    /// Whether it can be the batch at `offset` of the log: one that was appended, or a gap.
+    pub(crate) fn stands_at(&self, offset: i64) -> bool {
+        self.base_offset == offset && (self.is_gap() || self.is_counted())
+    }
+
+    /// It covers offsets and holds no records: see [`gap`].
+    pub(crate) fn is_gap(&self) -> bool {
+        self.records == 0
+    }
+
+    fn is_counted(&self) -> bool {
+        self.records >= 1 && self.records - 1 == self.last_offset_delta
+    }
+
+    /// The offsets it speaks of, by the larger of its two counts: one of them may be damaged.
+    pub(crate) fn offsets_max(&self) -> i64 {
+        i64::from(self.records).max(i64::from(self.last_offset_delta) + 1)
+    }
+
     pub(crate) fn last_offset(&self) -> i64 {
         self.base_offset + i64::from(self.last_offset_delta)
     }
@@ -85,8 +104,12 @@ impl Header {
 
 /// Whether the content is what its producer sent. `batch` is exactly one batch.
 pub(crate) fn is_intact(batch: &[u8]) -> bool {
-    let stored = (&batch[CRC_AT..CRC_FROM]).get_u32();
-    crc32c::crc32c(&batch[CRC_FROM..]) == stored
+    crc32c::crc32c(&batch[CRC_FROM..]) == stored_crc(batch)
+}
+
+/// What a batch says of its content. `batch` is at least its header.
+pub(crate) fn stored_crc(batch: &[u8]) -> u32 {
+    (&batch[CRC_AT..CRC_FROM]).get_u32()
 }
 
 /// Checks what a producer sent for one partition: exactly one whole, plain batch.
@@ -117,11 +140,10 @@ pub(crate) fn check_produced(records: &[u8], bytes_max: usize) -> Result<Header,
     if header.attributes & TRANSACTIONAL != 0 {
         return Err(ResponseError::InvalidTxnState);
     }
-    // A count that disagrees with the offsets would shift every offset after this batch.
-    let counted = header.records >= 1 && header.records - 1 == header.last_offset_delta;
     let sequenced =
         header.producer_id < 0 || (header.base_sequence >= 0 && header.producer_epoch >= 0);
-    if header.attributes & CONTROL != 0 || !counted || !sequenced {
+    // A count that disagrees with the offsets would shift every offset after this batch.
+    if header.attributes & CONTROL != 0 || !header.is_counted() || !sequenced {
         return Err(ResponseError::InvalidRecord);
     }
     Ok(header)
@@ -130,8 +152,42 @@ pub(crate) fn check_produced(records: &[u8], bytes_max: usize) -> Result<Header,
 /// Gives the batch its place in the log.
 pub(crate) fn place(batch: &mut [u8], base_offset: i64) {
     batch[..8].copy_from_slice(&base_offset.to_be_bytes());
-    // There is one node, so there is one leader and its epoch is 0.
+    reset_leader_epoch(batch);
+}
+
+/// There is one node, so there is one leader and its epoch is 0. No CRC covers it: on disk it may rot,
+/// and clients would commit it with their offsets.
+pub(crate) fn reset_leader_epoch(batch: &mut [u8]) {
     batch[12..16].copy_from_slice(&0_i32.to_be_bytes());
+}
+
+/// The most offsets that one batch can cover.
+pub(crate) const OFFSETS_MAX: i64 = i32::MAX as i64;
+
+/// A batch of `size` bytes that covers `offsets` from `base_offset` on and holds no records, as
+/// Kafka's own log has them after compaction: consumers go on behind it. What follows its header is
+/// zeros, which no client expects, so it is sent with its header alone.
+pub(crate) fn gap(base_offset: i64, offsets: i64, size: usize) -> Vec<u8> {
+    debug_assert!((1..=OFFSETS_MAX).contains(&offsets) && size >= HEADER_BYTES);
+    let mut batch = Vec::with_capacity(size);
+    batch.put_i64(base_offset);
+    batch.put_i32((size - LENGTH_PREFIX_BYTES) as i32);
+    batch.put_i32(0);
+    batch.put_i8(2);
+    batch.put_u32(0);
+    batch.put_i16(0);
+    batch.put_i32((offsets - 1) as i32);
+    // Neither timestamps nor a producer.
+    batch.put_i64(-1);
+    batch.put_i64(-1);
+    batch.put_i64(-1);
+    batch.put_i16(-1);
+    batch.put_i32(-1);
+    batch.put_i32(0);
+    batch.resize(size, 0);
+    let crc = crc32c::crc32c(&batch[CRC_FROM..]);
+    batch[CRC_AT..CRC_FROM].copy_from_slice(&crc.to_be_bytes());
+    batch
 }
 
 /// Offset and timestamp of the first record at or after `timestamp`. A compressed batch is answered
@@ -141,7 +197,7 @@ pub(crate) fn first_at_or_after(
     batch: &[u8],
     timestamp: i64,
 ) -> Option<(i64, i64)> {
-    if header.max_timestamp < timestamp {
+    if header.max_timestamp < timestamp || header.is_gap() {
         return None;
     }
     if header.attributes & APPEND_TIME != 0 {
@@ -186,8 +242,6 @@ fn varint(bytes: &mut &[u8]) -> Option<i64> {
 #[cfg(test)]
 pub(crate) mod samples {
     //! Batches as a producer would send them.
-
-    use bytes::BufMut;
 
     use super::*;
 
@@ -311,6 +365,18 @@ mod tests {
         assert_eq!(find(101), Some((42, 200)));
         assert_eq!(find(300), Some((43, 300)));
         assert_eq!(find(301), None);
+    }
+
+    #[test]
+    fn a_gap_is_a_whole_batch_of_any_size_without_records() {
+        for size in [HEADER_BYTES, 100, 5000] {
+            let gap = gap(7, 3, size);
+            let header = Header::parse(&gap).unwrap();
+            assert!(is_intact(&gap) && header.is_gap() && header.stands_at(7));
+            assert_eq!((header.size, header.next_offset()), (size, 10));
+            assert_eq!(first_at_or_after(&header, &gap, -1), None);
+            assert!(check_produced(&gap, ROOMY).is_err());
+        }
     }
 
     #[test]

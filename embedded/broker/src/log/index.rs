@@ -1,6 +1,6 @@
 //! Where to start reading in a segment: one entry for every few batches, by offset and by time.
 
-use std::{io, path::Path};
+use std::{io, ops::Range, path::Path};
 
 use bytes::{Buf, BufMut};
 
@@ -18,6 +18,22 @@ struct Entry {
     position: u64,
     /// The latest timestamp of all batches before `position`; it never falls from entry to entry.
     latest_before: i64,
+}
+
+/// Where a batch begins in its segment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Spot {
+    pub(crate) position: u64,
+    pub(crate) offset: i64,
+}
+
+impl Entry {
+    fn spot(&self) -> Spot {
+        Spot {
+            position: self.position,
+            offset: self.offset,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -51,22 +67,23 @@ impl Index {
         }
     }
 
-    /// A position at or before the batch that holds `offset`.
-    pub(crate) fn position_of(&self, offset: i64) -> u64 {
+    /// A batch at or before the one that holds `offset`.
+    pub(crate) fn before(&self, offset: i64) -> Option<Spot> {
         let after = self.entries.partition_point(|entry| entry.offset <= offset);
-        self.entries[..after]
-            .last()
-            .map_or(0, |entry| entry.position)
+        self.entries[..after].last().map(Entry::spot)
     }
 
-    /// A position at or before the first batch that reaches `timestamp`.
-    pub(crate) fn position_at(&self, timestamp: i64) -> u64 {
+    /// A batch at or before the first one that reaches `timestamp`.
+    pub(crate) fn before_time(&self, timestamp: i64) -> Option<Spot> {
         let after = self
             .entries
             .partition_point(|entry| entry.latest_before < timestamp);
-        self.entries[..after]
-            .last()
-            .map_or(0, |entry| entry.position)
+        self.entries[..after].last().map(Entry::spot)
+    }
+
+    /// Forgets batches that begin in a part of the file.
+    pub(crate) fn forget(&mut self, part: Range<u64>) {
+        self.entries.retain(|entry| !part.contains(&entry.position));
     }
 
     pub(crate) fn encode(&self, summary: &Summary) -> Vec<u8> {
@@ -129,13 +146,15 @@ mod tests {
     #[test]
     fn a_look_up_never_starts_behind_what_it_looks_for() {
         let index = sample();
-        assert_eq!(index.position_of(0), 0);
-        assert_eq!(index.position_of(49), 0);
-        assert_eq!(index.position_of(50), INTERVAL_BYTES);
-        assert_eq!(index.position_of(1000), 2 * INTERVAL_BYTES);
-        assert_eq!(index.position_at(500), 0);
-        assert_eq!(index.position_at(501), INTERVAL_BYTES);
-        assert_eq!(index.position_at(701), 2 * INTERVAL_BYTES);
+        let of = |offset| index.before(offset).unwrap().position;
+        assert_eq!(of(0), 0);
+        assert_eq!(of(49), 0);
+        assert_eq!(of(50), INTERVAL_BYTES);
+        assert_eq!(of(1000), 2 * INTERVAL_BYTES);
+        let at = |timestamp| index.before_time(timestamp).unwrap().position;
+        assert_eq!(at(500), 0);
+        assert_eq!(at(501), INTERVAL_BYTES);
+        assert_eq!(at(701), 2 * INTERVAL_BYTES);
     }
 
     #[test]

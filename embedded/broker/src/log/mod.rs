@@ -1,6 +1,9 @@
 //! A partition on disk: segments of record batches, exactly as producers sent them.
 
 pub(crate) mod batch;
+mod damage;
+#[cfg(test)]
+mod damage_tests;
 mod index;
 mod partition;
 mod producers;

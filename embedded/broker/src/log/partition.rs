@@ -15,16 +15,22 @@ use tracing::{error, info, warn};
 
 use super::{
     batch::{self, HEADER_BYTES, Header},
-    index::INTERVAL_BYTES,
+    damage,
+    index::{INTERVAL_BYTES, Spot},
     producers::{Producers, Verdict},
     recovery,
     segment::{Segment, Take, Walk, file_name},
 };
 use crate::{
     clock::{self, UnixMs},
-    disk::Disk,
+    damaged,
+    disk::{DataFile, Disk},
     topic_config::TopicConfig,
 };
+
+/// A read sets aside one damage and looks again. More than a few of them mean that the disk does not
+/// keep what is written.
+const MENDS_MAX: usize = 8;
 
 pub(crate) struct Partition {
     pub(super) dir: PathBuf,
@@ -262,58 +268,55 @@ impl Partition {
     }
 
     /// Whole batches from the one that holds `offset` on: the first one in any case if `at_least_one`,
-    /// more while they fit into `bytes_max`.
+    /// more while they fit into `bytes_max`. Damage among them is set aside.
     pub(crate) fn read(
         &self,
         offset: i64,
         bytes_max: usize,
         at_least_one: bool,
     ) -> Result<(Bytes, Extent), ResponseError> {
-        let (file, position, len, extent) = {
-            let state = self.state();
-            let extent = state.extent();
-            if state.closed {
-                return Err(ResponseError::UnknownTopicOrPartition);
+        for _ in 0..MENDS_MAX {
+            let (base, source, extent) = {
+                let state = self.state();
+                let extent = state.extent();
+                if state.closed {
+                    return Err(ResponseError::UnknownTopicOrPartition);
+                }
+                if offset < extent.start || offset > extent.end {
+                    return Err(ResponseError::OffsetOutOfRange);
+                }
+                let segment = state.segment_of(offset);
+                let source = Source {
+                    file: segment.file.clone(),
+                    from: segment.before(offset),
+                    len: segment.len,
+                    end: extent.end,
+                };
+                (segment.base, source, extent)
+            };
+            if offset == extent.end {
+                return Ok((Bytes::new(), extent));
             }
-            if offset < extent.start || offset > extent.end {
-                return Err(ResponseError::OffsetOutOfRange);
+            match source.read(offset, bytes_max, at_least_one) {
+                Ok(Some(records)) => return Ok((records, extent)),
+                Ok(None) => self.mend(base, source.from)?,
+                Err(error) => return Err(unreadable(&source.file, &error)),
             }
-            let segment = state.segment_of(offset);
-            (
-                segment.file.clone(),
-                segment.position_of(offset),
-                segment.len,
-                extent,
-            )
-        };
-        if offset == extent.end {
-            return Ok((Bytes::new(), extent));
         }
-        // The batch begins less than an index interval behind the position, and its header must fit.
-        let reach = INTERVAL_BYTES + HEADER_BYTES as u64;
-        let wanted = (bytes_max as u64).saturating_add(reach).min(len - position) as usize;
-        let read = || -> io::Result<Bytes> {
-            let mut buffer = vec![0; wanted];
-            let filled = file.read_at(&mut buffer, position)?;
-            buffer.truncate(filled);
-            let (mut from, mut to) = whole_batches(&buffer, offset, extent.end, bytes_max);
-            if to == from
-                && at_least_one
-                && let Some(first) = Header::parse(&buffer[from..])
-                && first.base_offset < extent.end
-            {
-                buffer.resize(first.size, 0);
-                let filled = file.read_at(&mut buffer, position + from as u64)?;
-                (from, to) = (0, if filled == first.size { filled } else { 0 });
-            }
-            Ok(Bytes::from(buffer).slice(from..to))
+        error!(log.dir = %self.dir.display(), "offset {offset} cannot be read, and its damage cannot be set aside");
+        Err(ResponseError::KafkaStorageError)
+    }
+
+    /// Sets aside the first damage behind a batch of a segment, if nobody else has.
+    fn mend(&self, base: i64, from: Spot) -> Result<(), ResponseError> {
+        let mut state = self.state();
+        // Retention may have taken it.
+        let Some(segment) = state.segments.iter_mut().find(|other| other.base == base) else {
+            return Ok(());
         };
-        match read() {
-            Ok(records) => Ok((records, extent)),
-            Err(error) => {
-                error!("cannot read {}: {error}", file.name());
-                Err(ResponseError::KafkaStorageError)
-            }
+        match segment.mend(&self.disk, &self.dir, from) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(unreadable(&segment.file, &error)),
         }
     }
 
@@ -326,38 +329,70 @@ impl Partition {
             let state = self.state();
             let late_enough =
                 |segment: &&Segment| segment.len > 0 && segment.max_timestamp >= timestamp;
-            let spans: Vec<_> = state
+            let bases: Vec<i64> = state
                 .segments
                 .iter()
                 .filter(late_enough)
-                .map(|segment| {
-                    (
-                        segment.file.clone(),
-                        segment.index.position_at(timestamp),
-                        segment.len,
-                    )
-                })
+                .map(|segment| segment.base)
                 .collect();
-            (spans, state.extent())
+            (bases, state.extent())
         };
-        for (file, position, len) in spans {
-            let mut walk = Walk::new(&file, position, len);
-            loop {
-                let next = walk.next(Take::Batches).map_err(|error| {
-                    error!("cannot read {}: {error}", file.name());
-                    ResponseError::KafkaStorageError
-                })?;
-                let Some((header, batch)) = next else { break };
-                if header.base_offset >= extent.end {
-                    return Ok(None);
+        for base in spans {
+            let mut mends = 0;
+            while mends < MENDS_MAX {
+                match self.first_in_segment(base, timestamp, extent)? {
+                    Found::At(found) => return Ok(found),
+                    Found::Nothing => break,
+                    Found::Damage(from) => self.mend(base, from)?,
                 }
-                let found = batch::first_at_or_after(&header, batch, timestamp);
-                if let Some(found) = found.filter(|(offset, _)| *offset >= extent.start) {
-                    return Ok(Some(found));
-                }
+                mends += 1;
             }
         }
         Ok(None)
+    }
+
+    fn first_in_segment(
+        &self,
+        base: i64,
+        timestamp: i64,
+        extent: Extent,
+    ) -> Result<Found, ResponseError> {
+        let (file, from, len) = {
+            let state = self.state();
+            let Some(segment) = state.segments.iter().find(|other| other.base == base) else {
+                return Ok(Found::Nothing);
+            };
+            (
+                segment.file.clone(),
+                segment.before_time(timestamp),
+                segment.len,
+            )
+        };
+        let mut walk = Walk::new(&file, from.position, len);
+        let mut at = from;
+        loop {
+            let next = walk
+                .next(Take::Batches)
+                .map_err(|error| unreadable(&file, &error))?;
+            let Some((header, batch)) = next else { break };
+            if !header.stands_at(at.offset) || !batch::is_intact(batch) {
+                return Ok(Found::Damage(from));
+            }
+            if header.base_offset >= extent.end {
+                return Ok(Found::At(None));
+            }
+            let found = batch::first_at_or_after(&header, batch, timestamp);
+            if let Some(found) = found.filter(|(offset, _)| *offset >= extent.start) {
+                return Ok(Found::At(Some(found)));
+            }
+            at.position += header.size as u64;
+            at.offset = header.next_offset();
+        }
+        Ok(if at.position < len {
+            Found::Damage(from)
+        } else {
+            Found::Nothing
+        })
     }
 
     /// The record with the latest timestamp.
@@ -444,6 +479,9 @@ impl Partition {
                     warn!("cannot delete {}: {error}", path.display());
                 }
             }
+            if let Err(error) = damaged::forget(&self.dir, &file_name(segment.base, "log")) {
+                warn!(log.dir = %self.dir.display(), "cannot delete what was damaged of a segment past its retention: {error}");
+            }
         }
     }
 
@@ -473,27 +511,117 @@ impl Partition {
     }
 }
 
-/// From the batch that holds `offset` to the last whole one before `end` that fits.
-fn whole_batches(buffer: &[u8], offset: i64, end: i64, bytes_max: usize) -> (usize, usize) {
-    let mut from = 0;
-    while let Some(header) = Header::parse(&buffer[from..]) {
-        if header.last_offset() >= offset {
-            break;
+/// What a look for a time has found in a segment.
+enum Found {
+    At(Option<(i64, i64)>),
+    Nothing,
+    /// Behind this batch.
+    Damage(Spot),
+}
+
+/// Where a read takes its batches from.
+struct Source {
+    file: Arc<DataFile>,
+    from: Spot,
+    len: u64,
+    /// Batches from this offset on are not shown yet.
+    end: i64,
+}
+
+impl Source {
+    /// `None` if there is damage before the first batch that is wanted, or in it.
+    fn read(&self, offset: i64, bytes_max: usize, at_least_one: bool) -> io::Result<Option<Bytes>> {
+        // The batch begins less than an index interval behind `from`, and its header must fit.
+        let reach = INTERVAL_BYTES + HEADER_BYTES as u64;
+        let left = self.len - self.from.position;
+        let wanted = (bytes_max as u64).saturating_add(reach).min(left) as usize;
+        let mut buffer = vec![0; wanted];
+        if self.file.read_at(&mut buffer, self.from.position)? < wanted {
+            return Ok(None);
         }
-        if header.size > buffer.len() - from {
-            return (from, from);
+        let mut at = self.from;
+        let mut from = 0;
+        // What is skipped needs no CRC: if its length or count is wrong, no batch follows in order.
+        let first = loop {
+            let Some(header) = self.header(&buffer[from..], at)? else {
+                return Ok(None);
+            };
+            if header.last_offset() >= offset {
+                break header;
+            }
+            from += header.size;
+            at.position += header.size as u64;
+            at.offset = header.next_offset();
+            if from > buffer.len() {
+                from = buffer.len();
+            }
+        };
+        if first.base_offset >= self.end {
+            return Ok(Some(Bytes::new()));
         }
-        from += header.size;
+        if first.is_gap() {
+            return self.gap(&first, at);
+        }
+        if first.size > buffer.len() - from {
+            if !at_least_one {
+                return Ok(Some(Bytes::new()));
+            }
+            buffer.resize(first.size, 0);
+            let filled = self.file.read_at(&mut buffer, at.position)?;
+            if filled < first.size || !batch::is_intact(&buffer) {
+                return Ok(None);
+            }
+            batch::reset_leader_epoch(&mut buffer);
+            return Ok(Some(Bytes::from(buffer)));
+        }
+        let mut to = from;
+        while let Some(header) = Header::parse(&buffer[to..]) {
+            let fits = header.size <= buffer.len() - to
+                && (to - from + header.size <= bytes_max || (to == from && at_least_one));
+            if !header.stands_at(at.offset) || header.is_gap() || at.offset >= self.end || !fits {
+                break;
+            }
+            let batch = &mut buffer[to..to + header.size];
+            if !batch::is_intact(batch) {
+                if to == from {
+                    return Ok(None);
+                }
+                break;
+            }
+            batch::reset_leader_epoch(batch);
+            to += header.size;
+            at.offset = header.next_offset();
+        }
+        Ok(Some(Bytes::from(buffer).slice(from..to)))
     }
-    let mut to = from;
-    while let Some(header) = Header::parse(&buffer[to..]) {
-        if header.base_offset >= end
-            || header.size > buffer.len() - to
-            || to - from + header.size > bytes_max
-        {
-            break;
-        }
-        to += header.size;
+
+    /// The header of the batch at `at`, where `bytes` begin unless they are too few. `None` if it is
+    /// damaged.
+    fn header(&self, bytes: &[u8], at: Spot) -> io::Result<Option<Header>> {
+        let mut own = [0; HEADER_BYTES];
+        let header = if bytes.len() >= HEADER_BYTES {
+            Header::parse(bytes)
+        } else {
+            let filled = self.file.read_at(&mut own, at.position)?;
+            Header::parse(&own[..filled])
+        };
+        Ok(header.filter(|header| {
+            header.stands_at(at.offset)
+                && header.size as u64 <= self.len.saturating_sub(at.position)
+        }))
     }
-    (from, to)
+
+    /// A gap as consumers get it: its header alone, whatever space it takes in the file.
+    fn gap(&self, header: &Header, at: Spot) -> io::Result<Option<Bytes>> {
+        if !damage::is_intact_at(&self.file, at.position, header)? {
+            return Ok(None);
+        }
+        let offsets = header.next_offset() - header.base_offset;
+        Ok(Some(batch::gap(at.offset, offsets, HEADER_BYTES).into()))
+    }
+}
+
+fn unreadable(file: &DataFile, error: &io::Error) -> ResponseError {
+    error!("cannot read {}: {error}", file.name());
+    ResponseError::KafkaStorageError
 }

@@ -3,10 +3,10 @@
 
 use std::{collections::VecDeque, fs, io, path::Path};
 
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
 use super::{
-    index::{Index, Summary},
+    index::{Index, Spot, Summary},
     partition::{Partition, State},
     producers::Producers,
     segment::{Segment, Take, Walk, file_name},
@@ -46,10 +46,10 @@ pub(crate) fn open(disk: &Disk, dir: &Path) -> io::Result<Partition> {
     let (last, sealed) = bases.split_last().expect("there is at least one segment");
 
     let mut segments = VecDeque::with_capacity(bases.len());
-    for &base in sealed {
-        segments.push_back(open_sealed(disk, dir, base)?);
+    for (&base, &next) in sealed.iter().zip(&bases[1..]) {
+        segments.push_back(open_sealed(disk, dir, base, next)?);
     }
-    let (active, producers) = open_active(disk, dir, *last, &segments, snapshot)?;
+    let (active, producers) = open_active(disk, dir, *last, &mut segments, snapshot)?;
     segments.push_back(active);
     report_gaps(dir, &segments);
     disk.sync_dir(dir)?;
@@ -100,7 +100,7 @@ fn take_snapshot(disk: &Disk, dir: &Path) -> io::Result<Option<(Summary, Index, 
     Ok(Producers::decode(&mut rest).map(|producers| (summary, index, producers)))
 }
 
-fn open_sealed(disk: &Disk, dir: &Path, base: i64) -> io::Result<Segment> {
+fn open_sealed(disk: &Disk, dir: &Path, base: i64, next: i64) -> io::Result<Segment> {
     let mut segment = Segment::open(disk, dir, base)?;
     let file_len = segment.file.len()?;
     let path = dir.join(file_name(base, "index"));
@@ -110,18 +110,8 @@ fn open_sealed(disk: &Disk, dir: &Path, base: i64) -> io::Result<Segment> {
     {
         return Ok(segment);
     }
-    segment.scan(file_len, |_| {})?;
-    if segment.len < file_len {
-        // It was durable before the next segment began, so this is damage and not a torn tail. What
-        // follows the damage in this file is kept for a human, and the later segments are served.
-        error!(
-            "{} is damaged at byte {}: the offsets from {} to the next segment are lost",
-            segment.file.name(),
-            segment.len,
-            segment.next
-        );
-        return Ok(segment);
-    }
+    segment.scan(disk, dir, Some(next), |_| {})?;
+    cut_tail(&segment)?;
     if let Err(error) = segment.index.save(disk, &path, &segment.summary()) {
         warn!(
             "cannot write {}, the next start will read its segment again: {error}",
@@ -135,26 +125,41 @@ fn open_active(
     disk: &Disk,
     dir: &Path,
     base: i64,
-    sealed: &VecDeque<Segment>,
+    sealed: &mut VecDeque<Segment>,
     snapshot: Option<(Summary, Index, Producers)>,
 ) -> io::Result<(Segment, Producers)> {
     let mut segment = Segment::open(disk, dir, base)?;
     let file_len = segment.file.len()?;
-    if let Some((summary, index, producers)) = snapshot
-        && segment.adopt(&summary, index, file_len)
-    {
-        return Ok((segment, producers));
+    let mut next = None;
+    if let Some((summary, index, producers)) = snapshot {
+        if segment.adopt(&summary, index, file_len) {
+            return Ok((segment, producers));
+        }
+        // Whatever a clean stop has seen in the file and is missing now is no torn tail.
+        next =
+            (summary.base_offset == base && summary.len > file_len).then_some(summary.next_offset);
     }
 
     let now = clock::now();
     let before = read_if_there(&dir.join(file_name(base, "producers")))?;
     let mut producers = match before.and_then(|file| Producers::decode(&mut &file[..])) {
         Some(producers) => producers,
-        None => producers_of(sealed, now)?,
+        None => producers_of(disk, dir, sealed, now)?,
     };
-    segment.scan(file_len, |header| producers.note(header, now))?;
+    segment.scan(disk, dir, next, |header| producers.note(header, now))?;
+    cut_tail(&segment)?;
+    // What was read may still be on its way to the disk if only the process died.
+    segment.file.sync()?;
+    Ok((segment, producers))
+}
+
+/// Cuts off what a write left that was not finished.
+fn cut_tail(segment: &Segment) -> io::Result<()> {
+    let file_len = segment.file.len()?;
     if segment.len < file_len {
-        info!(
+        warn!(
+            log.file = segment.file.name(),
+            log.cut_bytes = file_len - segment.len,
             "cut a torn tail of {} bytes off {}, the log goes on at offset {}",
             file_len - segment.len,
             segment.file.name(),
@@ -162,18 +167,38 @@ fn open_active(
         );
         segment.file.truncate(segment.len)?;
     }
-    // What was read may still be on its way to the disk if only the process died.
-    segment.file.sync()?;
-    Ok((segment, producers))
+    Ok(())
 }
 
 /// The producers of all sealed segments, by their headers alone.
-fn producers_of(sealed: &VecDeque<Segment>, now: clock::UnixMs) -> io::Result<Producers> {
+fn producers_of(
+    disk: &Disk,
+    dir: &Path,
+    sealed: &mut VecDeque<Segment>,
+    now: clock::UnixMs,
+) -> io::Result<Producers> {
     let mut producers = Producers::default();
     for segment in sealed {
-        let mut walk = Walk::new(&segment.file, 0, segment.len);
-        while let Some((header, _)) = walk.next(Take::Headers)? {
-            producers.note(&header, now);
+        let start = Spot {
+            position: 0,
+            offset: segment.base,
+        };
+        loop {
+            let file = segment.file.clone();
+            let mut walk = Walk::new(&file, 0, segment.len);
+            let mut at = start;
+            while let Some((header, _)) = walk.next(Take::Headers)? {
+                if !header.stands_at(at.offset) {
+                    break;
+                }
+                producers.note(&header, now);
+                at.position += header.size as u64;
+                at.offset = header.next_offset();
+            }
+            // Once more from the start: a length that rotted leads astray.
+            if at.position == segment.len || !segment.mend(disk, dir, start)? {
+                break;
+            }
         }
     }
     Ok(producers)

@@ -1,10 +1,11 @@
 //! One file of a partition's log and the reading of batches from it.
 
-use std::{io, path::Path, sync::Arc};
+use std::{fs, io, path::Path, sync::Arc};
 
 use super::{
     batch::{self, HEADER_BYTES, Header},
-    index::{Index, Summary},
+    damage::{self, Known},
+    index::{Index, Spot, Summary},
 };
 use crate::{
     clock::{self, UnixMs},
@@ -73,13 +74,28 @@ impl Segment {
         }
     }
 
-    /// A position at or before the batch that holds `offset`.
-    pub(super) fn position_of(&self, offset: i64) -> u64 {
-        // Most readers are at the end, so the last position is the usual answer.
+    /// A batch at or before the one that holds `offset`.
+    pub(super) fn before(&self, offset: i64) -> Spot {
+        // Most readers are at the end, so that is the usual answer.
         if offset >= self.next {
-            self.len
+            Spot {
+                position: self.len,
+                offset: self.next,
+            }
         } else {
-            self.index.position_of(offset)
+            self.index.before(offset).unwrap_or(self.first())
+        }
+    }
+
+    /// A batch at or before the first one that reaches `timestamp`.
+    pub(super) fn before_time(&self, timestamp: i64) -> Spot {
+        self.index.before_time(timestamp).unwrap_or(self.first())
+    }
+
+    fn first(&self) -> Spot {
+        Spot {
+            position: 0,
+            offset: self.base,
         }
     }
 
@@ -109,21 +125,90 @@ impl Segment {
         fits
     }
 
-    /// Reads the file from its start as far as it is whole, and takes note of every batch.
-    pub(super) fn scan(&mut self, file_len: u64, mut seen: impl FnMut(&Header)) -> io::Result<()> {
+    /// Reads the file from its start and takes note of every batch. Damage is set aside; what is left
+    /// behind `len` is a torn tail. `next` is the offset behind the last one, if it is known.
+    pub(super) fn scan(
+        &mut self,
+        disk: &Disk,
+        dir: &Path,
+        next: Option<i64>,
+        mut seen: impl FnMut(&Header),
+    ) -> io::Result<()> {
         let file = self.file.clone();
         let (opened_at, appended_at) = (self.opened_at, self.appended_at);
-        let mut walk = Walk::new(&file, 0, file_len);
-        while let Some((header, body)) = walk.next(Take::Batches)? {
-            if header.base_offset != self.next || !batch::is_intact(body) {
+        let mut set_aside = None;
+        loop {
+            let known = Known {
+                len: file.len()?,
+                next,
+            };
+            let mut walk = Walk::new(&file, self.len, known.len);
+            while let Some((header, body)) = walk.next(Take::Batches)? {
+                if !header.stands_at(self.next) || !batch::is_intact(body) {
+                    break;
+                }
+                self.note(&header, appended_at);
+                seen(&header);
+            }
+            if self.len == known.len && next.is_none_or(|next| self.next >= next) {
                 break;
             }
-            self.note(&header, appended_at);
-            seen(&header);
+            let at = Spot {
+                position: self.len,
+                offset: self.next,
+            };
+            if set_aside == Some(at) {
+                return Err(still_damaged(&file, at));
+            }
+            let Some(damage) = damage::find(&file, at, known)? else {
+                break;
+            };
+            damage::set_aside(disk, dir, self.base, &file, &damage)?;
+            set_aside = Some(at);
         }
         self.opened_at = opened_at;
         Ok(())
     }
+
+    /// Sets aside the first damage behind `from`, of a segment whose end is known. Returns whether
+    /// there was any.
+    pub(super) fn mend(&mut self, disk: &Disk, dir: &Path, from: Spot) -> io::Result<bool> {
+        let file = self.file.clone();
+        let known = Known {
+            len: self.len,
+            next: Some(self.next),
+        };
+        let mut at = from;
+        let mut walk = Walk::new(&file, at.position, known.len);
+        while let Some((header, body)) = walk.next(Take::Batches)? {
+            if !header.stands_at(at.offset) || !batch::is_intact(body) {
+                break;
+            }
+            at.position += header.size as u64;
+            at.offset = header.next_offset();
+        }
+        if at.position >= known.len {
+            return Ok(false);
+        }
+        let damage = damage::find(&file, at, known)?.ok_or_else(|| still_damaged(&file, at))?;
+        damage::set_aside(disk, dir, self.base, &file, &damage)?;
+        // Batches that began in the middle of it are no more.
+        self.index.forget(at.position + 1..damage.bytes.end);
+        let index = dir.join(file_name(self.base, "index"));
+        if index.exists() && self.index.save(disk, &index, &self.summary()).is_err() {
+            // The next start reads the segment instead.
+            fs::remove_file(&index)?;
+        }
+        Ok(true)
+    }
+}
+
+fn still_damaged(file: &DataFile, at: Spot) -> io::Error {
+    let name = file.name();
+    io::Error::other(format!(
+        "{name} is damaged at byte {} (offset {}), and that cannot be set aside",
+        at.position, at.offset
+    ))
 }
 
 /// What a walk reads of each batch.
