@@ -178,6 +178,25 @@ async fn a_folder_that_takes_no_file_refuses_and_takes_flushes_again_later() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_file_that_a_failed_attempt_left_behind_is_in_the_way_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let spool = open(&dir, ROOMY);
+    // As after a sync of the folder that failed, and a removal that failed with it.
+    let left = dir.path().join(format!("{:020}.spool", 1));
+    fs::write(&left, b"").unwrap();
+    assert!(spool.append(0, record("refused")).await.is_err());
+    spool.append(0, record("taken")).await.unwrap();
+    assert!(left.exists());
+    assert_eq!(drain(&spool).await, [(0, "taken".to_owned())]);
+    close(spool);
+    // It goes with the next flushes after a restart.
+    let spool = open(&dir, ROOMY);
+    spool.append(0, record("next")).await.unwrap();
+    assert_eq!(drain(&spool).await, [(0, "next".to_owned())]);
+    assert!(files(&dir, "spool").is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn segments_are_closed_at_their_size_and_none_is_lost_between_them() {
     let dir = tempfile::tempdir().unwrap();
     let spool = open(&dir, ROOMY);

@@ -123,9 +123,11 @@ impl Writer {
         let open = match self.open.take() {
             Some(open) => self.open.insert(open),
             None => {
-                let open = Open::create(&self.dir, self.next_number, appended_at)
-                    .map_err(|error| self.refused("make a segment", &error))?;
+                let number = self.next_number;
+                // Before: what a failed attempt left behind may have this number for good.
                 self.next_number += 1;
+                let open = Open::create(&self.dir, number, appended_at)
+                    .map_err(|error| self.refused("make a segment", &error))?;
                 self.open.insert(open)
             }
         };
