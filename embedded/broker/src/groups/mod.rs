@@ -281,18 +281,14 @@ impl Groups {
             }
             groups.remove(group).is_some()
         };
-        let keys: Vec<Key> = self.offsets.of_group(group).into_keys().collect();
-        if keys.is_empty() {
-            return if known {
-                Ok(())
-            } else {
-                Err(ResponseError::GroupIdNotFound)
-            };
+        match self.offsets.forget_group(group) {
+            Ok(forgotten) if forgotten || known => Ok(()),
+            Ok(_) => Err(ResponseError::GroupIdNotFound),
+            Err(error) => {
+                tracing::error!("cannot delete group {group}: {error}");
+                Err(ResponseError::CoordinatorNotAvailable)
+            }
         }
-        self.offsets.forget(group, keys).map_err(|error| {
-            tracing::error!("cannot delete group {group}: {error}");
-            ResponseError::CoordinatorNotAvailable
-        })
     }
 
     pub(crate) fn is_active(&self, group: &str) -> bool {

@@ -2,7 +2,8 @@
 //! whenever most of it is history.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    borrow::Cow,
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     fs, io,
     path::{Path, PathBuf},
     sync::{
@@ -48,7 +49,7 @@ pub(crate) type Key = (String, i32);
 pub(crate) type GroupOffsets = BTreeMap<Key, Committed>;
 
 /// One frame of the journal. All of it counts, or nothing.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 enum Entry {
     Commit {
         group: String,
@@ -75,7 +76,10 @@ struct Journal {
     /// Bytes appended since the start, over all rewrites.
     written: u64,
     len_compacted: u64,
+    /// What is durable, and thus shown: a position that somebody has seen must not go back in a crash.
     groups: HashMap<String, GroupOffsets>,
+    /// What was written since and waits for its fsync, with `written` behind it.
+    pending: VecDeque<(u64, Entry)>,
 }
 
 impl Offsets {
@@ -91,6 +95,7 @@ impl Offsets {
             written: 0,
             len_compacted: len,
             groups,
+            pending: VecDeque::new(),
         };
         Ok(Self {
             path,
@@ -145,8 +150,9 @@ impl Offsets {
         journal.file.write_at(&bytes, journal.len)?;
         journal.len += bytes.len() as u64;
         journal.written += bytes.len() as u64;
-        apply(&mut journal.groups, entry);
-        Ok(journal.written)
+        let to = journal.written;
+        journal.pending.push_back((to, entry));
+        Ok(to)
     }
 
     /// One fsync serves all who wrote before it began.
@@ -163,8 +169,23 @@ impl Offsets {
             (journal.file.clone(), journal.written)
         };
         file.sync()?;
-        self.synced.fetch_max(written, SeqCst);
+        self.show(&mut self.journal(), written);
         Ok(())
+    }
+
+    /// What was written up to there is durable.
+    fn show(&self, journal: &mut Journal, written: u64) {
+        while journal
+            .pending
+            .front()
+            .is_some_and(|(to, _)| *to <= written)
+        {
+            if let Some((_, entry)) = journal.pending.pop_front() {
+                apply(&mut journal.groups, entry);
+            }
+        }
+        // Last: whoever waits for it finds it shown.
+        self.synced.fetch_max(written, SeqCst);
     }
 
     pub(crate) fn of_group(&self, group: &str) -> GroupOffsets {
@@ -207,6 +228,11 @@ impl Offsets {
         self.journal().groups.keys().cloned().collect()
     }
 
+    /// Forgets all that a group has committed. False if that is nothing.
+    pub(crate) fn forget_group(&self, group: &str) -> io::Result<bool> {
+        Ok(self.forget_where(|name, _, _| name == group)? > 0)
+    }
+
     /// Forgets a topic in all groups: one made anew under its name starts from nothing.
     pub(crate) fn forget_topic(&self, topic: &str) -> io::Result<()> {
         self.forget_where(|_, (name, _), _| name == topic).map(drop)
@@ -231,7 +257,7 @@ impl Offsets {
 
     fn forget_where(&self, spent: impl Fn(&str, &Key, &Committed) -> bool) -> io::Result<usize> {
         let mut found: Vec<(String, Vec<Key>)> = Vec::new();
-        for (group, offsets) in &self.journal().groups {
+        for (group, offsets) in self.journal().latest().iter() {
             let keys: Vec<Key> = offsets
                 .iter()
                 .filter(|(key, committed)| spent(group, key, committed))
@@ -258,12 +284,13 @@ impl Offsets {
     }
 
     fn compact(&self, journal: &mut Journal) -> io::Result<()> {
-        let (file, len) = rewrite(&self.disk, &self.path, &journal.groups)?;
+        let (file, len) = rewrite(&self.disk, &self.path, &journal.latest())?;
         journal.file = file.into();
         journal.len = len;
         journal.len_compacted = len;
         // The rewritten file is durable as a whole.
-        self.synced.fetch_max(journal.written, SeqCst);
+        let written = journal.written;
+        self.show(journal, written);
         Ok(())
     }
 
@@ -274,19 +301,39 @@ impl Offsets {
 }
 
 impl Journal {
+    /// What there is once all is durable that was written.
+    fn latest(&self) -> Cow<'_, HashMap<String, GroupOffsets>> {
+        let mut groups = Cow::Borrowed(&self.groups);
+        for (_, entry) in &self.pending {
+            apply(groups.to_mut(), entry.clone());
+        }
+        groups
+    }
+
     fn compact_from(&self) -> u64 {
         COMPACT_FROM_BYTES.max(self.len_compacted.saturating_mul(2))
     }
 
     fn lacks_room(&self, group: &str, offsets: &[(Key, Committed)], max: usize) -> bool {
-        let known = self.groups.get(group);
-        let is_new = |key: &&Key| known.is_none_or(|known| !known.contains_key(*key));
-        let new: HashSet<&Key> = offsets.iter().map(|(key, _)| key).filter(is_new).collect();
-        if new.is_empty() {
+        let is_shown = |group: &str, key: &Key| {
+            let known = self.groups.get(group);
+            known.is_some_and(|known| known.contains_key(key))
+        };
+        let mut more: HashSet<(&str, &Key)> = HashSet::new();
+        for (_, entry) in &self.pending {
+            if let Entry::Commit { group, offsets } = entry {
+                let keys = offsets.iter().map(|(key, _)| (group.as_str(), key));
+                more.extend(keys.filter(|(group, key)| !is_shown(group, key)));
+            }
+        }
+        let waiting = more.len();
+        let keys = offsets.iter().map(|(key, _)| (group, key));
+        more.extend(keys.filter(|(group, key)| !is_shown(group, key)));
+        if more.len() == waiting {
             return false;
         }
         let there: usize = self.groups.values().map(BTreeMap::len).sum();
-        there + new.len() > max
+        there + more.len() > max
     }
 }
 
@@ -488,6 +535,73 @@ mod tests {
             [key(1)]
         );
         assert_eq!(offsets.of_group("busy").len(), 2);
+    }
+
+    #[test]
+    fn a_commit_is_shown_only_once_it_is_durable() {
+        let dir = tempfile::tempdir().unwrap();
+        let offsets = open(dir.path());
+        let entry = |offset| Entry::Commit {
+            group: "sink".to_owned(),
+            offsets: vec![(key(0), committed(offset, ""))],
+        };
+        let append = |offset| {
+            offsets
+                .append(&mut offsets.journal(), entry(offset))
+                .unwrap()
+        };
+        let shown = || {
+            offsets
+                .of_group("sink")
+                .get(&key(0))
+                .map(|found| found.offset)
+        };
+        let (first, second) = (append(1), append(2));
+        assert_eq!((shown(), offsets.has("sink")), (None, false));
+        assert_eq!(offsets.get("sink", [key(0)]), [(key(0), None)]);
+        offsets.sync(first).unwrap();
+        assert_eq!(shown(), Some(2), "one fsync serves both");
+        offsets.sync(second).unwrap();
+        append(3);
+        assert_eq!(shown(), Some(2));
+        // Rewritten, it is durable without an fsync of its own.
+        offsets.compact(&mut offsets.journal()).unwrap();
+        assert_eq!(shown(), Some(3));
+        drop(offsets);
+        assert_eq!(open(dir.path()).of_group("sink")[&key(0)].offset, 3);
+    }
+
+    #[test]
+    fn a_commit_whose_fsync_fails_is_never_shown() {
+        let dir = tempfile::tempdir().unwrap();
+        let disk = Disk::default();
+        let offsets = Offsets::open(dir.path(), &disk, MAX).unwrap();
+        let commit = |offset| offsets.commit("sink", vec![(key(0), committed(offset, ""))]);
+        commit(1).unwrap();
+        disk.faults.fail_every_sync();
+        assert!(commit(2).is_err());
+        disk.faults.repair_sync();
+        assert!(commit(3).is_err());
+        assert_eq!(offsets.of_group("sink")[&key(0)].offset, 1);
+    }
+
+    #[test]
+    fn what_waits_for_its_fsync_takes_room_and_is_forgotten_with_its_topic() {
+        let dir = tempfile::tempdir().unwrap();
+        let offsets = open(dir.path());
+        let entry = Entry::Commit {
+            group: "sink".to_owned(),
+            offsets: (0..MAX as i32)
+                .map(|p| (key(p), committed(1, "")))
+                .collect(),
+        };
+        offsets.append(&mut offsets.journal(), entry).unwrap();
+        let other = offsets.commit("other", vec![(key(0), committed(1, ""))]);
+        assert!(matches!(other, Err(NotCommitted::NoRoom)));
+        offsets.forget_topic("events").unwrap();
+        assert!(!offsets.has("sink"));
+        drop(offsets);
+        assert!(!open(dir.path()).has("sink"));
     }
 
     #[test]
