@@ -30,6 +30,12 @@ pub(crate) fn next<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
     Some(content)
 }
 
+/// Where the first frame ends by its own length, whole or not.
+pub(crate) fn end(bytes: &[u8]) -> Option<usize> {
+    let mut header = bytes.get(..HEADER_BYTES)?;
+    HEADER_BYTES.checked_add(header.get_u32() as usize)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

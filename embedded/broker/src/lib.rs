@@ -15,6 +15,7 @@
 //!   Whatever else is not whole is damage: its bytes are kept in a file beside the segment, an empty
 //!   batch takes their place, and the batches around it stay at their offsets (`log::damage`). An
 //!   offset whose record was lost so is not given to another.
+//!   The journal of committed offsets has the same rule, by entries.
 //! - No consumer gets a batch whose CRC is wrong or whose offset is not the next.
 //! - Record batches are stored as they come. Nothing here decompresses.
 //! - What a client can make grow has a limit (`Config`): connections, requests and answers in memory,
@@ -32,6 +33,8 @@ mod damaged;
 mod disk;
 mod frame;
 mod groups;
+#[cfg(test)]
+mod lines;
 mod lock;
 mod log;
 mod producer_ids;

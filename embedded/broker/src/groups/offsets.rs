@@ -5,6 +5,7 @@ use std::{
     borrow::Cow,
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
     fs, io,
+    ops::Range,
     path::{Path, PathBuf},
     sync::{
         Mutex, MutexGuard, PoisonError,
@@ -14,13 +15,16 @@ use std::{
 
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::{
     clock::UnixMs,
+    damaged,
     disk::{DataFile, Disk},
     frame,
 };
+
+const JOURNAL: &str = "offsets.journal";
 
 /// A journal smaller than this is not worth rewriting.
 const COMPACT_FROM_BYTES: u64 = 4 << 20;
@@ -85,8 +89,8 @@ struct Journal {
 impl Offsets {
     /// `max`: the offsets that are kept, one for each partition of a group.
     pub(crate) fn open(dir: &Path, disk: &Disk, max: usize) -> anyhow::Result<Self> {
-        let path = dir.join("offsets.journal");
-        let groups = replay(&path).with_context(|| format!("read {}", path.display()))?;
+        let path = dir.join(JOURNAL);
+        let groups = load(disk, dir, &path).with_context(|| format!("read {}", path.display()))?;
         let (file, len) =
             rewrite(disk, &path, &groups).with_context(|| format!("compact {}", path.display()))?;
         let journal = Journal {
@@ -337,25 +341,97 @@ impl Journal {
     }
 }
 
-fn replay(path: &Path) -> io::Result<HashMap<String, GroupOffsets>> {
-    let mut groups = HashMap::new();
+/// What a journal holds.
+#[derive(Debug, Default)]
+struct Replayed {
+    groups: HashMap<String, GroupOffsets>,
+    /// Bytes that no entry was found in.
+    damaged: Vec<Range<usize>>,
+    /// Bytes at the end that a crash tore: nobody was told that they are safe.
+    torn: usize,
+}
+
+/// Every whole entry counts, in order, also behind damage.
+fn replay(file: &[u8]) -> anyhow::Result<Replayed> {
+    let mut replayed = Replayed::default();
+    let mut at = 0;
+    while at < file.len() {
+        if let Some((entry, end)) = entry_at(file, at)? {
+            apply(&mut replayed.groups, entry);
+            at = end;
+            continue;
+        }
+        let Some(next) = next_whole(file, at) else {
+            // A write that was cut short ends before its frame does; one that does not has rotted.
+            if frame::end(&file[at..]).is_some_and(|len| len == file.len() - at) {
+                replayed.damaged.push(at..file.len());
+            } else {
+                replayed.torn = file.len() - at;
+            }
+            break;
+        };
+        replayed.damaged.push(at..next);
+        at = next;
+    }
+    Ok(replayed)
+}
+
+/// The entry that begins there, and where it ends. `None` if it is not whole.
+fn entry_at(file: &[u8], at: usize) -> anyhow::Result<Option<(Entry, usize)>> {
+    let mut rest = &file[at..];
+    // Zeros, which some file systems leave at the end after a power cut, are whole empty frames.
+    let Some(content) = frame::next(&mut rest).filter(|content| !content.is_empty()) else {
+        return Ok(None);
+    };
+    let entry = serde_json::from_slice(content).with_context(|| {
+        format!("the entry at byte {at} is whole and unknown to this version of weir: run the one that wrote it, or a newer one")
+    })?;
+    Ok(Some((entry, file.len() - rest.len())))
+}
+
+/// Where the first whole entry behind `at` begins: where the length of the damaged one says, or
+/// anywhere.
+fn next_whole(file: &[u8], at: usize) -> Option<usize> {
+    let is_whole = |at: &usize| matches!(entry_at(file, *at), Ok(Some(_)));
+    let by_length = frame::end(&file[at..]).map(|len| at + len);
+    by_length
+        .filter(|next| *next < file.len())
+        .into_iter()
+        .chain(at + 1..file.len())
+        .find(is_whole)
+}
+
+/// Reads the journal, and keeps what is damaged of it beside it: it is about to be rewritten.
+fn load(disk: &Disk, dir: &Path, path: &Path) -> anyhow::Result<HashMap<String, GroupOffsets>> {
     let file = match fs::read(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(groups),
-        Err(error) => return Err(error),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(HashMap::new()),
+        Err(error) => return Err(error.into()),
     };
-    let mut rest = &file[..];
-    while let Some(content) = frame::next(&mut rest) {
-        apply(&mut groups, serde_json::from_slice(content)?);
-    }
-    if !rest.is_empty() {
-        warn!(
-            "cut a torn tail of {} bytes off {}",
-            rest.len(),
+    let replayed = replay(&file)?;
+    for part in replayed.damaged {
+        let (position, bytes) = (part.start as u64, part.len() as u64);
+        let kept = damaged::keep(dir, JOURNAL, position, bytes, |to| {
+            disk.write_whole(to, &file[part])
+        })?;
+        error!(
+            log.file = %path.display(),
+            log.position = position,
+            log.damaged_bytes = bytes,
+            "{} is damaged at byte {position}: offsets that groups committed cannot be read; {kept}. Groups that have not committed since go on where they stood before, or where they do without an offset; a sink of weir goes on where its ledger ends. Check the disk of this machine",
             path.display()
         );
     }
-    Ok(groups)
+    if replayed.torn > 0 {
+        warn!(
+            log.file = %path.display(),
+            log.cut_bytes = replayed.torn,
+            "cut a torn tail of {} bytes off {}",
+            replayed.torn,
+            path.display()
+        );
+    }
+    Ok(replayed.groups)
 }
 
 fn apply(groups: &mut HashMap<String, GroupOffsets>, entry: Entry) {
@@ -378,18 +454,15 @@ fn rewrite(
     groups: &HashMap<String, GroupOffsets>,
 ) -> io::Result<(DataFile, u64)> {
     let mut content = Vec::new();
+    // An entry each, so that one damage costs one of them.
     for (group, offsets) in groups {
-        let offsets = offsets
-            .iter()
-            .map(|(key, committed)| (key.clone(), committed.clone()))
-            .collect();
-        frame::write(
-            &mut content,
-            &serde_json::to_vec(&Entry::Commit {
+        for (key, committed) in offsets {
+            let entry = Entry::Commit {
                 group: group.clone(),
-                offsets,
-            })?,
-        );
+                offsets: vec![(key.clone(), committed.clone())],
+            };
+            frame::write(&mut content, &serde_json::to_vec(&entry)?);
+        }
     }
     disk.write_whole(path, &content)?;
     Ok((disk.open(path)?, content.len() as u64))
@@ -398,6 +471,7 @@ fn rewrite(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lines::Lines;
 
     const MAX: usize = 4;
 
@@ -458,6 +532,100 @@ mod tests {
             );
             assert_eq!(offsets.len(), whole.len() as u64);
         }
+    }
+
+    fn journal(dir: &Path) -> PathBuf {
+        dir.join(JOURNAL)
+    }
+
+    /// A journal of `commits` entries for two partitions, the end of each, and what the group had
+    /// committed there.
+    fn written(dir: &Path, commits: i64) -> Vec<(usize, GroupOffsets)> {
+        let offsets = open(dir);
+        let mut ends = vec![(0, GroupOffsets::new())];
+        for offset in 1..=commits {
+            let partition = key((offset % 2) as i32);
+            let commit = vec![(partition, committed(offset, "plan"))];
+            offsets.commit("sink", commit).unwrap();
+            ends.push((offsets.len() as usize, offsets.of_group("sink")));
+        }
+        ends
+    }
+
+    #[test]
+    fn commits_behind_damage_count_and_the_damage_is_kept_and_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let ends = written(dir.path(), 6);
+        let mut file = fs::read(journal(dir.path())).unwrap();
+        file[ends[2].0 + 20] ^= 4;
+        fs::write(journal(dir.path()), &file).unwrap();
+        let lines = Lines::default();
+        let offsets = lines.while_doing(|| open(dir.path()));
+        assert_eq!(offsets.of_group("sink"), ends[6].1);
+        let kept = damaged::files(dir.path()).unwrap();
+        assert_eq!(kept.len(), 1);
+        assert_eq!(fs::read(&kept[0]).unwrap(), file[ends[2].0..ends[3].0]);
+        let log = lines.take();
+        for named in ["ERROR", JOURNAL, &kept[0].display().to_string()] {
+            assert!(log.contains(named), "{named:?} is missing in {log}");
+        }
+        drop(offsets);
+        assert_eq!(
+            lines.while_doing(|| open(dir.path())).of_group("sink"),
+            ends[6].1
+        );
+        assert_eq!(lines.take(), "");
+    }
+
+    #[test]
+    fn a_bit_that_flips_anywhere_costs_one_commit_and_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let ends = written(dir.path(), 4);
+        let whole = fs::read(journal(dir.path())).unwrap();
+        for at in 0..whole.len() {
+            let mut file = whole.clone();
+            file[at] ^= 1 << (at % 8);
+            let replayed = replay(&file).unwrap();
+            let hit = ends.iter().filter(|(end, _)| *end <= at).count() as i64;
+            let mut expected = GroupOffsets::new();
+            for offset in (1..=4).filter(|offset| *offset != hit) {
+                expected.insert(key((offset % 2) as i32), committed(offset, "plan"));
+            }
+            assert_eq!(replayed.groups["sink"], expected, "byte {at}");
+            let damaged: usize = replayed.damaged.iter().map(Range::len).sum();
+            assert!(damaged + replayed.torn > 0, "byte {at}");
+        }
+    }
+
+    #[test]
+    fn zeros_at_the_end_are_a_torn_tail() {
+        let dir = tempfile::tempdir().unwrap();
+        let ends = written(dir.path(), 2);
+        let mut file = fs::read(journal(dir.path())).unwrap();
+        file.resize(file.len() + 4096, 0);
+        fs::write(journal(dir.path()), file).unwrap();
+        let lines = Lines::default();
+        let offsets = lines.while_doing(|| open(dir.path()));
+        assert_eq!(offsets.of_group("sink"), ends[2].1);
+        assert!(lines.take().contains("torn tail of 4096 bytes"));
+    }
+
+    #[test]
+    fn an_entry_of_a_newer_version_stops_the_start_and_stays() {
+        let dir = tempfile::tempdir().unwrap();
+        written(dir.path(), 1);
+        let mut file = fs::read(journal(dir.path())).unwrap();
+        frame::write(&mut file, br#"{"Lease":{"group":"sink"}}"#);
+        fs::write(journal(dir.path()), &file).unwrap();
+        let refusal = Offsets::open(dir.path(), &Disk::default(), MAX)
+            .err()
+            .unwrap();
+        let said = format!("{refusal:#}");
+        assert!(
+            said.contains(JOURNAL) && said.contains("unknown to this version"),
+            "{said}"
+        );
+        assert_eq!(fs::read(journal(dir.path())).unwrap(), file);
     }
 
     #[test]

@@ -3,10 +3,8 @@
 use std::{
     collections::BTreeMap,
     fs::{self, OpenOptions},
-    io,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex},
 };
 
 use kafka_protocol::ResponseError;
@@ -27,38 +25,9 @@ use super::{
 use crate::{
     config::Config,
     disk::Disk,
+    lines::Lines,
     topic_config::{Overrides, TopicConfig},
 };
-
-/// Lines of the log of this thread.
-#[derive(Clone, Default)]
-pub(super) struct Lines(Arc<Mutex<Vec<u8>>>);
-
-impl Lines {
-    pub(super) fn while_doing<T>(&self, action: impl FnOnce() -> T) -> T {
-        let lines = self.clone();
-        let subscriber = tracing_subscriber::fmt()
-            .with_ansi(false)
-            .with_max_level(tracing::Level::WARN)
-            .with_writer(move || lines.clone())
-            .finish();
-        tracing::subscriber::with_default(subscriber, action)
-    }
-
-    pub(super) fn take(&self) -> String {
-        String::from_utf8(std::mem::take(&mut *self.0.lock().unwrap())).unwrap()
-    }
-}
-
-impl io::Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
 
 fn settings(segment_bytes: u64) -> TopicConfig {
     TopicConfig {
