@@ -11,6 +11,9 @@ use crate::{clock::UnixMs, frame};
 /// A producer has at most this many requests under way, so a repeat is among its last ones.
 const BATCHES_KEPT: usize = 5;
 
+/// The most sequence numbers that lost batches can have had: half of all, or what is old would be new.
+const SKIPPED_MAX: i32 = i32::MAX / 2;
+
 /// Producers remembered for a partition; beyond it the one silent for longest is forgotten, by which
 /// only a repeat of its last batches would no longer be noticed. As many as may be connected at once:
 /// any client may make up ids, and over 2,000 partitions these take some 400 MB.
@@ -28,6 +31,8 @@ struct Producer {
     epoch: i16,
     recent: VecDeque<Seen>,
     last_seen: UnixMs,
+    /// Batches of it may have been lost since the last one that is known. Not kept over a clean stop.
+    may_skip: bool,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -73,16 +78,25 @@ impl Producers {
             .recent
             .back()
             .map(|last| last.last_sequence.wrapping_add(1) & i32::MAX);
-        match expected {
-            Some(expected) if expected != batch.base_sequence => {
-                Err(ResponseError::OutOfOrderSequenceNumber)
-            }
+        let skipped =
+            expected.map(|expected| batch.base_sequence.wrapping_sub(expected) & i32::MAX);
+        match skipped {
+            // What it skips was acknowledged and is lost: refused, it could not write any more.
+            Some(1..=SKIPPED_MAX) if producer.may_skip => Ok(Verdict::Append),
+            Some(1..) => Err(ResponseError::OutOfOrderSequenceNumber),
             _ => Ok(Verdict::Append),
         }
     }
 
     /// Takes note of a batch that is now in the log.
     pub(crate) fn note(&mut self, batch: &Header, now: UnixMs) {
+        if batch.is_gap() {
+            // Whose batches it covers is not known.
+            for producer in self.by_id.values_mut() {
+                producer.may_skip = true;
+            }
+            return;
+        }
         if batch.producer_id < 0 {
             return;
         }
@@ -96,6 +110,7 @@ impl Producers {
                 epoch: batch.producer_epoch,
                 recent: VecDeque::with_capacity(BATCHES_KEPT),
                 last_seen: now,
+                may_skip: false,
             });
         if producer.epoch != batch.producer_epoch {
             producer.epoch = batch.producer_epoch;
@@ -110,6 +125,7 @@ impl Producers {
             base_offset: batch.base_offset,
         });
         producer.last_seen = now;
+        producer.may_skip = false;
     }
 
     /// Forgets producers that have not written since `oldest`.
@@ -168,6 +184,7 @@ impl Producers {
                     epoch,
                     recent,
                     last_seen,
+                    may_skip: false,
                 },
             );
         }
@@ -222,6 +239,23 @@ mod tests {
             producers.check(&header(0, 4, 1, 0)),
             Err(ResponseError::OutOfOrderSequenceNumber)
         );
+    }
+
+    #[test]
+    fn behind_a_gap_a_producer_may_skip_what_was_lost_once_and_repeats_are_still_known() {
+        let mut producers = after(&[header(0, 0, 3, 0)]);
+        let gap = super::super::batch::gap(3, 4, 61);
+        producers.note(&Header::parse(&gap).unwrap(), NOW);
+        assert_eq!(
+            producers.check(&header(0, 0, 3, 0)),
+            Ok(Verdict::Repeated(0))
+        );
+        assert!(producers.check(&header(0, 2, 1, 0)).is_err());
+        assert_eq!(producers.check(&header(0, 3, 1, 0)), Ok(Verdict::Append));
+        let next = header(0, 7, 1, 7);
+        assert_eq!(producers.check(&next), Ok(Verdict::Append));
+        producers.note(&next, NOW);
+        assert!(producers.check(&header(0, 9, 1, 0)).is_err());
     }
 
     #[test]
