@@ -134,6 +134,7 @@ impl Shared {
         let dir = config.data_dir.clone();
         let topics = Topics::open(&dir, &disk, &config)?;
         let offsets = Offsets::open(&dir, &disk, config.offsets_max)?;
+        go_on_behind_commits(&topics, &offsets)?;
         Ok(Self {
             groups: Groups::new(offsets, &config),
             producer_ids: ProducerIds::open(&dir, &disk)?,
@@ -155,6 +156,31 @@ impl Shared {
             None => closed,
         }
     }
+}
+
+/// A group commits what it was given, so a log that ends before has lost records that were
+/// acknowledged. Given to others, their offsets would be taken for what was read already.
+fn go_on_behind_commits(topics: &Topics, offsets: &Offsets) -> anyhow::Result<()> {
+    for ((topic, index), (committed, group)) in offsets.furthest() {
+        let Some(partition) = topics.partition(&topic, index) else {
+            continue;
+        };
+        let end = partition.extent().end;
+        if end >= committed {
+            continue;
+        }
+        let goes_on = partition
+            .go_on_at(committed)
+            .with_context(|| format!("write a gap to {}", partition.dir().display()))?;
+        error!(
+            group.id = group,
+            kafka.partition = index,
+            "group {group} has committed offset {committed} in partition {index} of topic {topic}, whose log ends at {end}: up to {} acknowledged records are lost, unless somebody has set that offset by hand. The log goes on at {}",
+            committed - end,
+            if goes_on { committed } else { end },
+        );
+    }
+    Ok(())
 }
 
 /// Made once: clients notice by it when they have come to another cluster.

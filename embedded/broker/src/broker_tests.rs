@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::Path, time::Duration};
 
 use rdkafka::{
     ClientConfig, Message, Offset, TopicPartitionList,
-    consumer::{BaseConsumer, Consumer},
+    consumer::{BaseConsumer, CommitMode, Consumer},
     error::KafkaError,
     producer::{FutureProducer, FutureRecord},
     types::RDKafkaErrorCode,
@@ -172,5 +172,45 @@ async fn an_append_to_a_full_disk_is_answered_with_a_storage_error() {
     );
     broker.shutdown.cancel();
     disk.faults.give_space_back();
+    broker.run.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn offsets_that_a_group_has_committed_are_not_given_to_other_records() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = Disk::default();
+    let broker = start(dir.path(), &disk).await;
+    let producer = producer(broker.address, PATIENCE);
+    for value in ["one", "two", "three"] {
+        send(&producer, value).await.unwrap();
+    }
+    let address = broker.address;
+    let commit = tokio::task::spawn_blocking(move || {
+        let consumer: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", address.to_string())
+            .set("group.id", "readers")
+            .create()
+            .unwrap();
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset("events", 0, Offset::Offset(3))
+            .unwrap();
+        consumer.commit(&list, CommitMode::Sync).unwrap();
+    });
+    commit.await.unwrap();
+    broker.shutdown.cancel();
+    broker.run.await.unwrap().unwrap();
+
+    // As after a crash, and with the last record torn.
+    let folder = dir.path().join("topics/events/0");
+    std::fs::remove_file(folder.join("clean.snapshot")).unwrap();
+    let log = folder.join("00000000000000000000.log");
+    let file = std::fs::OpenOptions::new().write(true).open(&log).unwrap();
+    file.set_len(file.metadata().unwrap().len() - 5).unwrap();
+
+    let broker = start(dir.path(), &disk).await;
+    let producer = self::producer(broker.address, PATIENCE);
+    assert_eq!(send(&producer, "four").await.unwrap(), 3);
+    assert_eq!(values(broker.address).await, ["one", "two", "four"]);
+    broker.shutdown.cancel();
     broker.run.await.unwrap().unwrap();
 }

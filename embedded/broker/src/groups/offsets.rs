@@ -200,6 +200,20 @@ impl Offsets {
             .unwrap_or_default()
     }
 
+    /// The furthest offset that any group has committed in each partition, and that group.
+    pub(crate) fn furthest(&self) -> BTreeMap<Key, (i64, String)> {
+        let mut furthest: BTreeMap<Key, (i64, String)> = BTreeMap::new();
+        for (group, offsets) in &self.journal().groups {
+            for (key, committed) in offsets {
+                let is_further = |known: &(i64, String)| known.0 < committed.offset;
+                if furthest.get(key).is_none_or(is_further) {
+                    furthest.insert(key.clone(), (committed.offset, group.clone()));
+                }
+            }
+        }
+        furthest
+    }
+
     /// About the memory of all that a group has committed.
     pub(crate) fn bytes(&self, group: &str) -> usize {
         let journal = self.journal();

@@ -297,6 +297,20 @@ fn what_is_kept_of_damage_is_bounded_and_goes_with_its_segment() {
 }
 
 #[test]
+fn a_log_that_goes_on_later_has_a_gap_and_ends_there() {
+    let (dir, _, mut batches) = crashed(&[b"first"]);
+    let partition = open(&Disk::default(), dir.path()).unwrap();
+    assert!(!partition.go_on_at(i64::MAX).unwrap());
+    assert!(partition.go_on_at(0).unwrap() && partition.go_on_at(7).unwrap());
+    assert_eq!(partition.extent().end, 7);
+    assert_eq!(append(&partition, &settings(1 << 20), 1, b"next"), 7);
+    batches.extend(read_from(&partition, 7));
+    drop(partition);
+    let partition = open(&Disk::default(), dir.path()).unwrap();
+    assert_eq!(read_from(&partition, 0), batches);
+}
+
+#[test]
 fn a_reader_waits_while_there_is_no_room_to_keep_damage_in() {
     let (dir, path, mut batches) = crashed(&[b"first", b"second", b"third"]);
     let disk = Disk::default();

@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 use tracing::{error, info, warn};
 
 use super::{
-    batch::{self, HEADER_BYTES, Header},
+    batch::{self, HEADER_BYTES, Header, OFFSETS_MAX},
     damage,
     index::{INTERVAL_BYTES, Spot},
     producers::{Producers, Verdict},
@@ -226,6 +226,29 @@ impl Partition {
         state.segments.push_back(segment);
         state.durable = state.durable.max(next);
         Ok(())
+    }
+
+    /// Has the log go on at `offset`, behind a gap, if it ends before. False if the gap would be too
+    /// large to be meant.
+    pub(crate) fn go_on_at(&self, offset: i64) -> io::Result<bool> {
+        let mut state = self.state();
+        let active = state.active();
+        let missing = offset.saturating_sub(active.next);
+        if missing > OFFSETS_MAX {
+            return Ok(false);
+        }
+        if missing > 0 {
+            let gap = batch::gap(active.next, missing, HEADER_BYTES);
+            active.file.write_at(&gap, active.len)?;
+            let file = active.file.clone();
+            if let Some(header) = Header::parse(&gap) {
+                active.note(&header, clock::now());
+                state.producers.note(&header, clock::now());
+            }
+            file.sync()?;
+            state.durable = state.next();
+        }
+        Ok(true)
     }
 
     /// Makes the log durable up to an offset. One fsync serves all who asked before it began.
