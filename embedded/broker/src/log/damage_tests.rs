@@ -297,6 +297,32 @@ fn what_is_kept_of_damage_is_bounded_and_goes_with_its_segment() {
 }
 
 #[test]
+fn a_segment_under_a_second_name_is_not_read_twice() {
+    let (dir, path, batches) = crashed(&[b"first", b"second"]);
+    for name in ["0.log", "+1.log", "copy.log"] {
+        fs::copy(&path, dir.path().join(name)).unwrap();
+    }
+    let lines = Lines::default();
+    let partition = lines.while_doing(|| open(&Disk::default(), dir.path()).unwrap());
+    assert_eq!(read_from(&partition, 0), batches);
+    assert_eq!(append(&partition, &settings(1 << 20), 1, b"third"), 2);
+    assert_eq!(lines.take().matches("no segment is named so").count(), 3);
+}
+
+#[test]
+fn a_start_that_rotted_is_named_and_loses_nothing() {
+    let (dir, _, batches) = crashed(&[b"first", b"second", b"third"]);
+    let partition = open(&Disk::default(), dir.path()).unwrap();
+    assert_eq!(partition.delete_before(1), Ok(1));
+    drop(partition);
+    flip(&dir.path().join("start.offset"), 9, 0);
+    let lines = Lines::default();
+    let partition = lines.while_doing(|| open(&Disk::default(), dir.path()).unwrap());
+    assert_eq!(read_from(&partition, 0), batches);
+    assert!(lines.take().contains("start.offset is damaged"));
+}
+
+#[test]
 fn a_log_that_goes_on_later_has_a_gap_and_ends_there() {
     let (dir, _, mut batches) = crashed(&[b"first"]);
     let partition = open(&Disk::default(), dir.path()).unwrap();

@@ -66,21 +66,37 @@ fn segment_bases(dir: &Path) -> io::Result<Vec<i64>> {
     let mut bases = Vec::new();
     for entry in fs::read_dir(dir)? {
         let name = entry?.file_name();
-        let base = name
-            .to_str()
-            .and_then(|name| name.strip_suffix(".log"))
-            .and_then(|base| base.parse::<i64>().ok());
-        bases.extend(base.filter(|base| *base >= 0));
+        let Some(base) = name.to_str().and_then(|name| name.strip_suffix(".log")) else {
+            continue;
+        };
+        let number = base.parse::<i64>().ok().filter(|number| *number >= 0);
+        match number {
+            // Two names for one number would be one segment twice.
+            Some(number) if name == file_name(number, "log").as_str() => bases.push(number),
+            _ => error!(
+                "{} is not read: no segment is named so",
+                dir.join(&name).display()
+            ),
+        }
     }
     bases.sort_unstable();
     Ok(bases)
 }
 
 fn load_start(dir: &Path) -> io::Result<i64> {
-    let file = read_if_there(&dir.join(START))?.unwrap_or_default();
+    let path = dir.join(START);
+    let Some(file) = read_if_there(&path)? else {
+        return Ok(0);
+    };
     let start = frame::next(&mut &file[..])
         .and_then(|start| start.try_into().ok())
         .map(i64::from_be_bytes);
+    if start.is_none() {
+        error!(
+            "{} is damaged: records that were deleted from the segments that are left can be read again",
+            path.display()
+        );
+    }
     Ok(start.unwrap_or(0).max(0))
 }
 
