@@ -383,7 +383,9 @@ fn open_topic(dir: &Path, disk: &Disk, defaults: &Config) -> anyhow::Result<Topi
         .and_then(|name| name.to_str())
         .context("its name is not text")?;
     let file = fs::read(dir.join("topic.json")).context("read topic.json")?;
-    let description: Description = serde_json::from_slice(&file).context("parse topic.json")?;
+    let description: Description = serde_json::from_slice(&file).context(
+        "parse topic.json, which names the topic's id and partitions: put it back from a copy, or move the topic's folder away to go on without its records",
+    )?;
     let config = TopicConfig::new(defaults, &description.overrides).map_err(anyhow::Error::msg)?;
     let partitions = open_partitions(dir, disk, 0..description.partitions)?;
     let current = Current {
@@ -472,6 +474,19 @@ mod tests {
         assert!(topics.get("events").is_none());
         let second = topics.create("events", 1, Overrides::new(), false).unwrap();
         assert_ne!(first.id, second.id);
+    }
+
+    #[test]
+    fn a_topic_whose_description_is_empty_stops_the_start_and_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = topics(dir.path());
+        first.create("events", 1, Overrides::new(), false).unwrap();
+        let place = dir.path().join("topics/events");
+        fs::write(place.join("topic.json"), b"").unwrap();
+        let opened = Topics::open(dir.path(), &Disk::default(), &Config::default());
+        let said = format!("{:#}", opened.err().unwrap());
+        assert!(said.contains(&place.display().to_string()), "{said}");
+        assert!(said.contains("move the topic's folder away"), "{said}");
     }
 
     #[test]
