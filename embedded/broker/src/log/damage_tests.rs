@@ -337,6 +337,51 @@ fn a_log_that_goes_on_later_has_a_gap_and_ends_there() {
 }
 
 #[test]
+fn closed_segments_that_are_empty_or_missing_are_gaps_that_consumers_pass() {
+    let dir = tempfile::tempdir().unwrap();
+    let config = settings(1000);
+    let partition = open(&Disk::default(), dir.path()).unwrap();
+    for _ in 0..60 {
+        append(&partition, &config, 1, b"some value");
+    }
+    let mut batches = read_from(&partition, 0);
+    drop(partition);
+    let logs = files(dir.path(), "log");
+    let base =
+        |path: &Path| -> i64 { path.file_stem().unwrap().to_str().unwrap().parse().unwrap() };
+    fs::write(&logs[1], b"").unwrap();
+    fs::remove_file(&logs[3]).unwrap();
+    let lines = Lines::default();
+    let partition = lines.while_doing(|| open(&Disk::default(), dir.path()).unwrap());
+    batches.retain(|offset, _| {
+        let is_in = |at: usize| (base(&logs[at])..base(&logs[at + 1])).contains(offset);
+        !is_in(1) && !is_in(3)
+    });
+    assert_eq!(read_from(&partition, 0), batches);
+    let log = lines.take();
+    assert!(
+        log.contains(&format!("{} is damaged at byte 0", logs[1].display())),
+        "{log}"
+    );
+    assert!(
+        log.contains(&format!("offsets {} to", base(&logs[3]))),
+        "{log}"
+    );
+}
+
+#[test]
+fn a_file_that_gets_shorter_under_a_running_log_is_a_gap_to_the_end_it_had() {
+    let (dir, path, mut batches) = crashed(&[b"first", b"second", b"third"]);
+    let partition = open(&Disk::default(), dir.path()).unwrap();
+    let file = OpenOptions::new().write(true).open(&path).unwrap();
+    file.set_len(layout(&path)[1].0 + 7).unwrap();
+    batches.retain(|offset, _| *offset == 0);
+    assert_eq!(read_from(&partition, 0), batches);
+    assert_eq!(append(&partition, &settings(1 << 20), 1, b"fourth"), 3);
+    assert!(read_from(&partition, 0).contains_key(&3));
+}
+
+#[test]
 fn a_reader_waits_while_there_is_no_room_to_keep_damage_in() {
     let (dir, path, mut batches) = crashed(&[b"first", b"second", b"third"]);
     let disk = Disk::default();
