@@ -103,7 +103,7 @@ pub(crate) fn edge(
 pub(crate) fn routes(edge: Arc<Edge>, tracker: &Arc<Tracker>) -> Router {
     let script = |answer: fn(&Tracker, &HeaderMap) -> Response| {
         let tracker = tracker.clone();
-        get(async move |headers: HeaderMap| answer(&tracker, &headers)).post(single::post_event)
+        get(async move |headers: HeaderMap| answer(&tracker, &headers)).post(single::post_tracked)
     };
     Router::new()
         .route(&tracker.path, script(script::get_script))

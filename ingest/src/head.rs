@@ -5,11 +5,22 @@ use std::net::{IpAddr, SocketAddr};
 use anyhow::anyhow;
 use axum::extract::{ConnectInfo, Request};
 use axum::http::header::{ACCEPT_LANGUAGE, ORIGIN, REFERER, USER_AGENT};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use context::{Sender, place};
 
 use crate::keys::Grant;
 use crate::limits::Proxies;
+
+/// The route that a request came in by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Door {
+    /// Where the tracker is, which posts its events to its own address.
+    Tracker,
+    /// The image of pages that run no script.
+    Pixel,
+    /// `/event` and `/events`, for pages and servers.
+    Api,
+}
 
 /// What a page's request says of its visitor; nothing for a server's request, whose own address and
 /// user agent are not those of any visitor.
@@ -47,11 +58,16 @@ impl PlaceHeaders {
 }
 
 impl Head {
-    /// A request is a page's if it has an `Origin`, which browsers send with every POST, or if it is
-    /// a GET: that is the pixel's.
-    pub(crate) fn of(request: &Request, proxies: &Proxies, place: &PlaceHeaders) -> Self {
+    /// A request is a page's by its door, or by an `Origin`, which today's browsers send with every
+    /// POST. Old ones leave it out to their own origin, and so do some proxies and extensions.
+    pub(crate) fn of(
+        request: &Request,
+        door: Door,
+        proxies: &Proxies,
+        place: &PlaceHeaders,
+    ) -> Self {
         let headers = request.headers();
-        let is_page = request.method() == Method::GET || headers.contains_key(ORIGIN);
+        let is_page = door != Door::Api || headers.contains_key(ORIGIN);
         if !is_page {
             return Self(None);
         }

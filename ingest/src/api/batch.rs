@@ -13,6 +13,7 @@ use serde::Serialize;
 use super::intake::Intake;
 use super::{Edge, Failure, count, denied_with};
 use crate::body::{self, Body, BodyError};
+use crate::head::Door;
 use crate::keys::Denied;
 
 /// A body up to this size is judged where it is; a larger one would hold up the requests beside it.
@@ -99,7 +100,7 @@ pub(crate) async fn post_events(State(edge): State<Arc<Edge>>, request: Request)
 }
 
 async fn take(edge: &Edge, request: Request) -> Result<Response, Failure> {
-    let (admission, request) = edge.admit_or_skip(request).await?;
+    let (admission, request) = edge.admit_or_skip(request, Door::Api).await?;
     let body = body::read(request, edge.batch_limits, &edge.open_bytes).await?;
     let intake = Intake::new(edge.reading.clone(), admission, body.len());
     let (intake, rejected) = judge(body, intake, edge.batch_events_max).await?;

@@ -35,7 +35,7 @@ const TRUE: HeaderValue = HeaderValue::from_static("true");
 pub(crate) struct Front {
     edge: Arc<Edge>,
     tracker: Arc<Tracker>,
-    accepted: Arc<[Counter; 2]>,
+    accepted: Arc<[Counter; 3]>,
     rest: Router,
     /// The same for pages, which ask with an Origin.
     rest_for_pages: Router,
@@ -44,6 +44,7 @@ pub(crate) struct Front {
 #[derive(Debug, Clone, Copy)]
 enum Route {
     Event,
+    Tracked,
     Events,
 }
 
@@ -52,14 +53,15 @@ impl Route {
         match (request.method(), request.uri().path()) {
             (&Method::POST, "/event") => Some(Self::Event),
             (&Method::POST, "/events") => Some(Self::Events),
-            (&Method::POST, path) if tracker.is_at(path) => Some(Self::Event),
+            (&Method::POST, path) if tracker.is_at(path) => Some(Self::Tracked),
             _ => None,
         }
     }
 
+    /// As metrics have it, where the tracker's address would say nothing more.
     fn path(self) -> &'static str {
         match self {
-            Self::Event => "/event",
+            Self::Event | Self::Tracked => "/event",
             Self::Events => "/events",
         }
     }
@@ -67,8 +69,8 @@ impl Route {
 
 impl Front {
     pub(crate) fn new(edge: Arc<Edge>, tracker: Arc<Tracker>, rest: Router) -> Self {
-        let accepted =
-            [Route::Event, Route::Events].map(|route| answers(route, StatusCode::ACCEPTED));
+        let accepted = [Route::Event, Route::Tracked, Route::Events]
+            .map(|route| answers(route, StatusCode::ACCEPTED));
         Self {
             edge,
             accepted: Arc::new(accepted),
@@ -90,6 +92,7 @@ impl Front {
         let answering = async {
             match route {
                 Route::Event => single::post_event(edge, request).await,
+                Route::Tracked => single::post_tracked(edge, request).await,
                 Route::Events => batch::post_events(edge, request).await,
             }
         };

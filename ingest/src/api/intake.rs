@@ -12,7 +12,7 @@ use super::{Edge, Failure, Refusal, count};
 use crate::admission::Admission;
 use crate::body;
 use crate::edge_ids::EdgeIds;
-use crate::head::Head;
+use crate::head::{Door, Head};
 use crate::keys::Caller;
 use crate::publisher::Outgoing;
 
@@ -76,10 +76,13 @@ impl Intake {
 
 impl Edge {
     /// Charges the client for the request, and sees which key it brings.
-    pub(super) fn admit(&self, request: &Request) -> Result<Admission, Failure> {
+    pub(super) fn admit(&self, request: &Request, door: Door) -> Result<Admission, Failure> {
         let mut admission = Admission {
-            head: Head::of(request, &self.proxies, &self.place_headers),
-            caller: self.keys.as_ref().map(|keys| Caller::new(keys, request)),
+            head: Head::of(request, door, &self.proxies, &self.place_headers),
+            caller: self
+                .keys
+                .as_ref()
+                .map(|keys| Caller::new(keys, request, door)),
             ..Admission::default()
         };
         if let Some(limits) = &self.limits {
@@ -95,8 +98,9 @@ impl Edge {
     pub(super) async fn admit_or_skip(
         &self,
         request: Request,
+        door: Door,
     ) -> Result<(Admission, Request), Failure> {
-        match self.admit(&request) {
+        match self.admit(&request, door) {
             Ok(admission) => Ok((admission, request)),
             Err(limited) => {
                 body::skip(request).await;

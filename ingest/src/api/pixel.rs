@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use super::intake::Intake;
 use super::{Edge, Failure, Refusal};
+use crate::head::Door;
 use crate::query_string::{self, NotText};
 
 /// One transparent point.
@@ -58,7 +59,8 @@ pub(crate) async fn get_pixel(
 }
 
 async fn take(edge: &Edge, query: &str, request: Request) -> Result<(), Failure> {
-    let mut intake = Intake::new(edge.reading.clone(), edge.admit(&request)?, query.len());
+    let admission = edge.admit(&request, Door::Pixel)?;
+    let mut intake = Intake::new(edge.reading.clone(), admission, query.len());
     judge(query, &mut intake)?;
     edge.keep(intake).await
 }

@@ -20,7 +20,7 @@ const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName =
 ///
 /// The script that a website loads, at the path that `ingest.tracker.path` says. `Content-Location`
 /// names it by its version; under that name it never changes. It posts its events to the address it
-/// came from, as to `/event`.
+/// came from, as to `/event`; an event that comes there is a page's also without an `Origin`.
 #[utoipa::path(
     get,
     path = "/w.js",

@@ -1,4 +1,4 @@
-//! `POST /event`: one event.
+//! `POST /event`, and the same at the address of the tracker: one event.
 
 use std::sync::Arc;
 
@@ -14,6 +14,7 @@ use super::intake::Intake;
 use super::{Edge, Failure, Refusal, not_an_event};
 use crate::age;
 use crate::body::{self, Body, not_utf8};
+use crate::head::Door;
 
 /// The answer to an accepted event.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -60,7 +61,16 @@ pub(crate) struct Accepted {
     ),
 )]
 pub(crate) async fn post_event(State(edge): State<Arc<Edge>>, request: Request) -> Response {
-    let taken = take(&edge, request).await;
+    answer(&edge, request, Door::Api).await
+}
+
+/// As [`post_event`], from the tracker.
+pub(crate) async fn post_tracked(State(edge): State<Arc<Edge>>, request: Request) -> Response {
+    answer(&edge, request, Door::Tracker).await
+}
+
+async fn answer(edge: &Edge, request: Request, door: Door) -> Response {
+    let taken = take(edge, request, door).await;
     taken.map_or_else(IntoResponse::into_response, |event_id| {
         let accepted = Accepted {
             success: true,
@@ -72,8 +82,8 @@ pub(crate) async fn post_event(State(edge): State<Arc<Edge>>, request: Request) 
     })
 }
 
-async fn take(edge: &Edge, request: Request) -> Result<Uuid, Failure> {
-    let (admission, request) = edge.admit_or_skip(request).await?;
+async fn take(edge: &Edge, request: Request, door: Door) -> Result<Uuid, Failure> {
+    let (admission, request) = edge.admit_or_skip(request, door).await?;
     let age = age::of(&request);
     let body = body::read(request, edge.event_limits, &edge.open_bytes).await?;
     let mut intake = Intake::new(edge.reading.clone(), admission, body.len());

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use axum::extract::Request;
 use axum::http::header::{ORIGIN, REFERER};
-use axum::http::{HeaderMap, HeaderName, Method, StatusCode};
+use axum::http::{HeaderMap, HeaderName, StatusCode};
 use event::SiteId;
 use infra::keys::bearer;
 
 use super::{Grant, KeyHash, KeyRing, Keys, Origin, hash};
+use crate::head::Door;
 use crate::query_string;
 
 /// Who sends, as far as keys can tell.
@@ -39,12 +40,12 @@ impl Denied {
 }
 
 impl Caller {
-    pub(crate) fn new(ring: &KeyRing, request: &Request) -> Self {
+    pub(crate) fn new(ring: &KeyRing, request: &Request, door: Door) -> Self {
         let headers = request.headers();
         let query = request.uri().query().unwrap_or_default();
         // An image is asked for without an Origin; the page it stands on is its referrer.
         let origin = url(headers, ORIGIN).or_else(|| {
-            (request.method() == Method::GET)
+            (door == Door::Pixel)
                 .then(|| url(headers, REFERER))
                 .flatten()
         });

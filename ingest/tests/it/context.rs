@@ -276,6 +276,33 @@ async fn a_pixel_is_of_a_page_and_its_path_has_the_same_form() {
 }
 
 #[tokio::test]
+async fn what_comes_to_the_trackers_address_is_of_a_page_without_an_origin_too() {
+    let (edge, broker) = Edge::ready_with(behind_a_proxy()).await;
+    let script = edge.get("/w.js").await;
+    let version = script.header("content-location").unwrap();
+    let without_origin = Browser {
+        origin: None,
+        ..READER
+    };
+    let doors = ["/w.js", &format!("/{version}"), "/event"];
+    for (n, door) in doors.into_iter().enumerate() {
+        let event = view(json!({"url": "https://shop.example/", "props": {"n": n}}));
+        let request = edge.post(door, event.to_string());
+        Answer::of(without_origin.with_headers(request))
+            .await
+            .is(202);
+    }
+    let events = read(&broker, 3).await;
+    let agents: Vec<&str> = events.iter().map(|event| &*event.context.agent).collect();
+    let firefox = "Firefox\t131\tLinux\tdesktop\t";
+    assert_eq!(agents, [firefox, firefox, ""]);
+    assert_eq!(events[0].user_id.len(), 16);
+    assert_eq!(events[0].user_id, events[1].user_id);
+    assert_eq!(events[2].user_id, "");
+    edge.stop().await;
+}
+
+#[tokio::test]
 async fn a_query_makes_a_page_where_that_is_configured() {
     let paths = Paths {
         query: vec!["p".to_owned()],
