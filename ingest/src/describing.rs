@@ -1,8 +1,9 @@
 //! What ingest needs to say where an event comes from: made at the start, and kept up to date.
 
 use std::convert::Infallible;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use context::Describer;
@@ -19,7 +20,7 @@ use crate::config::Config;
 /// If the visitors' secret or the database of places cannot be read.
 pub(crate) fn describer(config: &Config) -> anyhow::Result<Describer> {
     let places = Places::default();
-    if let Some(database) = of_own(&config.geo) {
+    if let Some(File::Own(database)) = File::of(&config.geo) {
         places.read(database).context("ingest.geo.database")?;
     }
     Ok(Describer {
@@ -38,32 +39,53 @@ fn visitors(config: &visitor::Config) -> anyhow::Result<Option<Visitors>> {
     Ok(Some(Visitors::new(secret, config.period)))
 }
 
-fn of_own(geo: &place::Config) -> Option<&PathBuf> {
-    let asks = geo.enabled && geo.country_header.is_none();
-    geo.database.as_ref().filter(|_| asks)
+/// Where places are looked up.
+enum File<'c> {
+    Own(&'c Path),
+    /// The countries that are fetched.
+    Countries,
+}
+
+impl<'c> File<'c> {
+    /// None if nothing is looked up.
+    fn of(geo: &'c place::Config) -> Option<Self> {
+        if !geo.enabled || geo.country_header.is_some() {
+            return None;
+        }
+        Some(match &geo.database {
+            Some(database) => Self::Own(database),
+            None => Self::Countries,
+        })
+    }
 }
 
 /// Fetches the countries where no other file is given, and reads a file again that changes. Runs
 /// until it is dropped; without countries everything else goes on.
 pub(crate) async fn keep_places(describer: Arc<Describer>, geo: place::Config) -> Infallible {
-    if !geo.enabled || geo.country_header.is_some() {
-        return std::future::pending().await;
+    match File::of(&geo) {
+        Some(File::Own(database)) => keep_up(describer, database, geo.check_every).await,
+        Some(File::Countries) => fetch(describer).await,
+        None => {}
     }
-    let Some(database) = geo.database else {
-        let fetching = tokio::task::spawn_blocking(move || {
-            let path = fetched(None, Path::new("npm"))?;
-            describer.places.read(&path)?;
-            anyhow::Ok(path)
-        });
-        match fetching.await.unwrap_or_else(|panic| Err(panic.into())) {
-            Ok(path) => info!("countries are known by {}", path.display()),
-            Err(failure) => warn!("countries of visitors are not known: {failure:#}"),
-        }
-        return std::future::pending().await;
-    };
+    std::future::pending().await
+}
+
+async fn fetch(describer: Arc<Describer>) {
+    let fetching = tokio::task::spawn_blocking(move || {
+        let path = fetched(None, Path::new("npm"))?;
+        describer.places.read(&path)?;
+        anyhow::Ok(path)
+    });
+    match fetching.await.unwrap_or_else(|panic| Err(panic.into())) {
+        Ok(path) => info!("countries are known by {}", path.display()),
+        Err(failure) => warn!("countries of visitors are not known: {failure:#}"),
+    }
+}
+
+async fn keep_up(describer: Arc<Describer>, database: &Path, check_every: Duration) {
     loop {
-        tokio::time::sleep(geo.check_every).await;
-        let (describer, path) = (describer.clone(), database.clone());
+        tokio::time::sleep(check_every).await;
+        let (describer, path) = (describer.clone(), database.to_owned());
         let reading = tokio::task::spawn_blocking(move || {
             anyhow::Ok(describer.places.read_if_changed(&path)?)
         });
