@@ -45,6 +45,15 @@ impl Config {
         }
     }
 
+    /// The ingest service's settings: its own section, and how the engine is fetched, as it fetches
+    /// the file of countries.
+    pub(crate) fn ingest(&self) -> ingest::Config {
+        let mut ingest = self.ingest.clone();
+        ingest.geo.cache_dir.clone_from(&self.engine.cache_dir);
+        ingest.geo.npm.clone_from(&self.engine.npm);
+        ingest
+    }
+
     /// The embedded engine's settings: its own section, and what it shares with its clients.
     pub(crate) fn engine(&self) -> embedded_clickhouse::Config {
         embedded_clickhouse::Config {

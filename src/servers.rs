@@ -11,7 +11,7 @@ use crate::config::Config;
 
 pub(crate) async fn ingest(config: Config) -> anyhow::Result<()> {
     let shutdown = shutdown::on_signal()?;
-    let service = ingest::Service::bind(config.ingest, config.kafka).await?;
+    let service = ingest::Service::bind(config.ingest(), config.kafka).await?;
     info!("ingest listens on {}", service.local_addr());
     service.run(shutdown).await
 }

@@ -92,7 +92,7 @@ async fn start(
     stop: &CancellationToken,
 ) -> anyhow::Result<Addresses> {
     let (kafka, clickhouse) = (&config.kafka, &config.clickhouse);
-    let ingest = ingest::Service::bind(config.ingest.clone(), kafka.clone()).await?;
+    let ingest = ingest::Service::bind(config.ingest(), kafka.clone()).await?;
     let sink = sink::Service::bind(config.sink.clone(), kafka.clone(), clickhouse.clone()).await?;
     let query = query::Service::bind(config.query.clone(), clickhouse.clone()).await?;
     let query = query.of_edge(query::Edge {

@@ -39,6 +39,13 @@ pub struct Config {
     pub region_header: Option<String>,
     /// The same for the city, as `CF-IPCity` (`WEIR_INGEST__GEO__CITY_HEADER`).
     pub city_header: Option<String>,
+    /// Folder the file of countries is fetched into, that of the engine, default `~/.cache/weir`
+    /// (`WEIR_ENGINE__CACHE_DIR`).
+    #[serde(skip)]
+    pub cache_dir: Option<PathBuf>,
+    /// The npm program that fetches it, that of the engine (`WEIR_ENGINE__NPM`).
+    #[serde(skip)]
+    pub npm: PathBuf,
 }
 
 impl Default for Config {
@@ -50,6 +57,8 @@ impl Default for Config {
             country_header: None,
             region_header: None,
             city_header: None,
+            cache_dir: None,
+            npm: PathBuf::from("npm"),
         }
     }
 }

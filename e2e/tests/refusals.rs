@@ -1,10 +1,10 @@
 //! What keeps weir from starting is said in one line that says what to do.
 
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
 use std::process::Command;
 
-use e2e::{Finished, Weir, command, eventually, file, run};
+use e2e::{Door, Finished, Process, Weir, command, eventually, file, free_port, run};
 
 fn up(folder: &Path) -> Command {
     let mut command = command(folder);
@@ -136,6 +136,35 @@ fn an_engine_that_is_cut_short_or_cannot_be_fetched_is_said_to_be() {
         reason.contains("npm") && reason.contains("WEIR_CLICKHOUSE__LIBRARY"),
         "{reason}"
     );
+}
+
+#[tokio::test]
+async fn the_file_of_countries_is_fetched_by_the_npm_and_into_the_folder_of_the_settings() {
+    let folder = tempfile::tempdir().unwrap();
+    let npm = file(
+        folder.path(),
+        "npm-of-ones-own",
+        b"#!/bin/sh\npwd > \"$0.ran\"\nexit 1\n",
+    );
+    let executable = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+    std::fs::set_permissions(&npm, executable).unwrap();
+    let cache = folder.path().join("cache");
+    let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let settings = vec![
+        ("WEIR_ENGINE__CACHE_DIR", cache.display().to_string()),
+        ("WEIR_ENGINE__NPM", npm.display().to_string()),
+        ("WEIR_INGEST__LISTEN", address.to_string()),
+    ];
+    let door = Door::Tcp(address);
+    let ingest = Process::new("ingest", folder.path(), &["ingest"], settings, door);
+    ingest.start();
+    eventually(true, async || {
+        let failure = "npm could not fetch the file of countries";
+        ingest.log().contains(failure)
+    })
+    .await;
+    let ran_in = std::fs::read_to_string(folder.path().join("npm-of-ones-own.ran")).unwrap();
+    assert!(Path::new(ran_in.trim()).starts_with(&cache), "{ran_in}");
 }
 
 #[tokio::test]

@@ -64,15 +64,16 @@ impl<'c> File<'c> {
 pub(crate) async fn keep_places(describer: Arc<Describer>, geo: place::Config) -> Infallible {
     match File::of(&geo) {
         Some(File::Own(database)) => keep_up(describer, database, geo.check_every).await,
-        Some(File::Countries) => fetch(describer).await,
+        Some(File::Countries) => fetch(describer, &geo).await,
         None => {}
     }
     std::future::pending().await
 }
 
-async fn fetch(describer: Arc<Describer>) {
+async fn fetch(describer: Arc<Describer>, geo: &place::Config) {
+    let (cache_dir, npm) = (geo.cache_dir.clone(), geo.npm.clone());
     let fetching = tokio::task::spawn_blocking(move || {
-        let path = fetched(None, Path::new("npm"))?;
+        let path = fetched(cache_dir.as_deref(), &npm)?;
         describer.places.read(&path)?;
         anyhow::Ok(path)
     });

@@ -30,9 +30,10 @@ pub struct Config {
     /// (`WEIR_CLICKHOUSE__LIBRARY`).
     #[serde(skip)]
     pub library: Option<PathBuf>,
-    /// Folder the engine is fetched into, default `~/.cache/weir` (`WEIR_ENGINE__CACHE_DIR`).
+    /// Folder the engine and the file of countries are fetched into, default `~/.cache/weir`
+    /// (`WEIR_ENGINE__CACHE_DIR`).
     pub cache_dir: Option<PathBuf>,
-    /// The npm program that fetches the engine, once (`WEIR_ENGINE__NPM`).
+    /// The npm program that fetches the engine and the file of countries, once (`WEIR_ENGINE__NPM`).
     pub npm: PathBuf,
     /// Name of the service's user, who may create, insert and read (`WEIR_CLICKHOUSE__USER`).
     #[serde(skip)]
