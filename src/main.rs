@@ -71,7 +71,7 @@ enum Command {
     /// What it sends is a function of the seed, the sites and the days: sent again, the same
     /// history counts once.
     Demo(demo::Options),
-    /// Close days: remove repeats from beyond the window, make rollups anew that differ.
+    /// Close days: remove repeats from beyond the window, rebuild rollups that differ.
     Seal(seal::Options),
     /// Send a statement to ClickHouse and print the answer; exits with 1 and ClickHouse's words if it
     /// fails.

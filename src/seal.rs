@@ -7,8 +7,8 @@ use chrono::{Days, NaiveDate, Utc};
 
 use crate::config::Config;
 
-/// Closes days: removes repeats that came from beyond the sink's window, and makes every rollup
-/// anew that differs from its rows. Meant for every night; days on which nothing is wrong cost no
+/// Closes days: removes repeats that came from beyond the sink's window, and rebuilds every rollup
+/// that differs from its rows. Meant for every night; days on which nothing is wrong cost no
 /// more than a look, and the same days may be sealed again.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
@@ -39,7 +39,7 @@ pub(crate) async fn run(config: &Config, options: Options) -> anyhow::Result<()>
         println!("{text}");
     } else {
         println!(
-            "sealed {first} to {last}: removed {} repeats, made the rollups of {} days anew",
+            "sealed {first} to {last}: removed {} repeats, rebuilt the rollups of {} days",
             sealed.repeats,
             sealed.days.len()
         );

@@ -57,7 +57,7 @@ pub const TABLES: [&str; 6] = [
 ];
 
 /// Every row has a place of its own in Kafka, and every rollup holds, key by key, what the raw
-/// rows give when it is computed anew.
+/// rows give when it is computed again.
 ///
 /// # Panics
 /// If that is not so, with the first keys that differ.

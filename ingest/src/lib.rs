@@ -152,7 +152,7 @@ impl Service {
             Err(panic) = &mut watching => bail!("the watch over Kafka ended: {panic}"),
             Err(panic) = &mut draining => bail!("the spool's drain ended: {panic}"),
         };
-        // After the last answer: whoever waits for one keeps its flush going.
+        // After the last answer: a request that waits for one keeps its flush going.
         publisher.stop(flushing).await.context("flush")?;
         // Also where serving ended by itself.
         stopped.cancel();

@@ -106,7 +106,7 @@ pub fn ensure(package: &Package, cache: Option<&Path>, npm: &Path) -> Result<Pat
         return Ok(target);
     }
     let _lock = lock(&folder.join("lock"), package.what)?;
-    // Whoever held the lock may have fetched it meanwhile.
+    // The process that held the lock may have fetched it meanwhile.
     if unpack::is_whole(&target) {
         return Ok(target);
     }

@@ -97,7 +97,7 @@ async function load() {
   const slow = setTimeout(() => setBusy(true), 120);
   try {
     const listed = loadSites(signal);
-    // Whoever has no site yet takes the busiest.
+    // Without a site yet, the busiest is taken.
     if (!current().site) {
       await listed;
       if (signal.aborted) return;

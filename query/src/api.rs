@@ -166,7 +166,7 @@ impl Question {
         })
     }
 
-    /// All the time that the answer tells of; none if more than its rows decides about the answer,
+    /// All the time that the answer covers; none if more than its rows decides about the answer,
     /// as what time it is.
     pub(crate) fn spans(&self) -> Option<Vec<Span>> {
         let (slice, compare) = match self {

@@ -36,7 +36,7 @@ const NAMES: [&str; 16] = [
 ];
 /// The one that says how an answer is written, and not what is asked.
 const RAW_CELLS: &str = "raw_cells";
-/// How many names that are none of these are told of.
+/// How many names that are none of these an answer names.
 const UNKNOWN_TOLD_MAX: usize = 3;
 
 /// Names and values as they were sent. A name that another endpoint reads does no harm; one that

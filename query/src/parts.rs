@@ -104,7 +104,7 @@ impl Parts {
         outcome
     }
 
-    /// The parts at some moment before; none if they were never told.
+    /// The parts at some moment before; none if they were never read.
     pub(crate) fn before(&self) -> Option<Arc<Snapshot>> {
         self.seen().clone()
     }

@@ -1,4 +1,4 @@
-//! Whether ClickHouse can be asked: tried all the time, told on `/ready`.
+//! Whether ClickHouse can be asked: tried all the time, shown on `/ready`.
 
 use std::time::Duration;
 

@@ -10,17 +10,17 @@ use crate::fences::Fences;
 use crate::mend::{Mender, Mending};
 use crate::tables;
 
-/// Somebody else who makes rollups anew is waited for: longer than the lease of one who has died.
+/// Somebody else who rebuilds rollups is waited for: longer than the lease of one who has died.
 const PATIENCE: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(500);
 
-/// Makes months anew that the tables of this version lack. To be called after the migrations; may
+/// Rebuilds months that the tables of this version lack. To be called after the migrations; may
 /// be cut off and repeated, and does nothing where all is there. Sinks wait meanwhile. Returns how
 /// many months were filled.
 ///
 /// # Errors
 /// If ClickHouse cannot be asked or refuses, if its tables are not such that every event can count
-/// once, or if somebody else keeps making rollups anew.
+/// once, or if somebody else keeps rebuilding rollups.
 pub async fn fill_rollups(
     config: &Config,
     clickhouse: &infra::clickhouse::Config,

@@ -151,7 +151,7 @@ impl Position {
 /// Commits all positions in one request and waits for the answer.
 ///
 /// librdkafka answers with an error if any partition's own code is one, so `Ok` means that every
-/// position stands. After an error none, some or all may: the caller plans anew or recovers.
+/// position stands. After an error none, some or all may: the caller plans again or recovers.
 pub(crate) fn commit(
     consumer: &GroupConsumer,
     topic: &str,

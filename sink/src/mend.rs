@@ -1,4 +1,4 @@
-//! Makes days of the rollups anew from the rows of `events`, while nobody inserts, and swaps them
+//! Rebuilds days of the rollups from the rows of `events`, while nobody inserts, and swaps them
 //! in whole: a reader sees the old days or the new ones.
 
 mod draft;
@@ -62,7 +62,7 @@ fn lock(left: &Mutex<BTreeSet<Uuid>>) -> MutexGuard<'_, BTreeSet<Uuid>> {
 pub(crate) struct Mending;
 
 /// The partition of a rollup that a day is in, and the day, or the first of the month, that is made
-/// anew for it.
+/// again for it.
 fn place(rollup: &Rollup, day: NaiveDate) -> (u32, NaiveDate) {
     let year = day.year().cast_unsigned();
     let partition = match rollup.partition {
@@ -134,8 +134,8 @@ impl Mender {
             }
         }
         if let (Some(gate), false) = (gate, is_active) {
-            // Its maker died when its mend had ended, or closed it when its lease had: who makes
-            // rollups anew looks whether it is still closed before it swaps them in.
+            // Its maker died when its mend had ended, or closed it when its lease had: who
+            // rebuilds rollups looks whether it is still closed before it swaps them in.
             self.fences.open(gate).await?;
         }
         Ok(is_active)
@@ -149,13 +149,16 @@ impl Mender {
             .context("ask for mends of rollups")
     }
 
-    /// Makes `days` of every rollup anew.
+    /// Rebuilds `days` of every rollup.
     pub(crate) async fn mend(&self, days: &BTreeSet<u16>, reason: &str) -> anyhow::Result<()> {
-        let work = async |id| self.make_anew(id, &rollups::ALL, days, None, reason).await;
+        let work = async |id| {
+            self.rebuild_all(id, &rollups::ALL, days, None, reason)
+                .await
+        };
         self.alone(reason, work).await
     }
 
-    /// Compares `days` of every rollup with the rows, and makes those anew that differ. For the
+    /// Compares `days` of every rollup with the rows, and rebuilds those that differ. For the
     /// takeover that owns its partitions as `owner`.
     pub(crate) async fn settle(
         &self,
@@ -179,7 +182,7 @@ impl Mender {
                 differing.len(),
                 days.len()
             );
-            self.make_anew(id, &rollups::ALL, &differing, Some(owner), reason)
+            self.rebuild_all(id, &rollups::ALL, &differing, Some(owner), reason)
                 .await
         };
         self.alone(reason, work).await
@@ -202,7 +205,7 @@ impl Mender {
                 return Ok(());
             }
             filled = months.len();
-            self.make_anew(id, &[&STATS_MONTH], &months, None, reason)
+            self.rebuild_all(id, &[&STATS_MONTH], &months, None, reason)
                 .await
         };
         self.alone(reason, work).await?;
@@ -246,7 +249,7 @@ impl Mender {
 
     /// Returns once no other mend is active, with `id` noted before: who begins after that sees it,
     /// so no two ever work at a time, whichever is noted first. Of those who wait the one with the
-    /// least id stays, and the others are told to come again.
+    /// least id stays, and the others wait again.
     async fn wait_until_alone(&self, id: Uuid) -> anyhow::Result<()> {
         loop {
             let mut others = self.all().await?;
@@ -265,7 +268,7 @@ impl Mender {
         }
     }
 
-    async fn make_anew(
+    async fn rebuild_all(
         &self,
         id: Uuid,
         rollups: &[&Rollup],
@@ -289,7 +292,7 @@ impl Mender {
             mend.id = %id,
             mend.days = days.len(),
             mend.duration_ms = begun.elapsed().as_millis() as u64,
-            "made {} days of the rollups anew: {reason}", days.len()
+            "rebuilt {} days of the rollups: {reason}", days.len()
         );
         Ok(())
     }
@@ -305,7 +308,7 @@ impl Mender {
         let table = rollup.table;
         let new = Draft::unfinished(id, table);
         let days: Vec<u16> = days.iter().copied().collect();
-        let context = || format!("make partition {partition} of {table} anew");
+        let context = || format!("rebuild partition {partition} of {table}");
         let insert = |sql| rollup.sql(sql, Source::Events).replace("{draft}", &new);
         for statement in [
             format!("DROP TABLE IF EXISTS {new} SYNC"),
@@ -338,7 +341,7 @@ impl Mender {
             .await
             .with_context(context)?
         {
-            bail!("somebody let the sinks go on while rollups were made anew");
+            bail!("somebody let the sinks go on while rollups were rebuilt");
         }
         Ok(())
     }
@@ -391,7 +394,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn days_are_made_anew_within_the_partitions_they_are_in() {
+    fn days_are_rebuilt_within_the_partitions_they_are_in() {
         // 2024-12-31 and 2025-01-01.
         let days = BTreeSet::from([20_088, 20_089]);
         let partitions = |rollup: &Rollup| places(rollup, &days).into_iter().collect::<Vec<_>>();

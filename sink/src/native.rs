@@ -194,7 +194,7 @@ impl Columns {
         plain + texts + self.props_ends.capacity() * 8
     }
 
-    /// Without rows, in the same memory: what is grown anew for each cut has to be cleared by the
+    /// Without rows, in the same memory: what grows again for each cut has to be cleared by the
     /// system, page by page. New ones if the rows left most of it unused.
     pub(crate) fn emptied(mut self) -> Self {
         // A vector that grows doubles.

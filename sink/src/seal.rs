@@ -1,5 +1,5 @@
 //! `weir seal`: closes days. Repeats from beyond the window are removed from the rows, and every
-//! rollup of these days that differs from the rows is made anew.
+//! rollup of these days that differs from the rows is rebuilt.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,7 +24,7 @@ const DAYS_MAX: u16 = 3660;
 pub struct Sealed {
     /// Repeats that were found and removed.
     pub repeats: u64,
-    /// Days whose rollups were made anew.
+    /// Days whose rollups were rebuilt.
     pub days: Vec<NaiveDate>,
 }
 
@@ -35,11 +35,11 @@ struct Noted {
 }
 
 /// Seals the days from `first` to `last`, in UTC. An event's repeat is found if both are on days
-/// among these. Sinks wait while rollups are made anew; days on which nothing is wrong cost a
+/// among these. Sinks wait while rollups are rebuilt; days on which nothing is wrong cost a
 /// look. Cut off anywhere, it goes on at the next call.
 ///
 /// # Errors
-/// If ClickHouse cannot be reached, or somebody else is making rollups anew.
+/// If ClickHouse cannot be reached, or somebody else is rebuilding rollups.
 pub async fn seal(
     config: &Config,
     clickhouse: &infra::clickhouse::Config,

@@ -98,8 +98,8 @@ pub(crate) struct Takeovers {
 
 impl Takeovers {
     /// Takes over partitions that were assigned together; tries until it succeeds or nobody wants
-    /// to know any more. Says on `stage` how far it is, and begins anew where that does not change
-    /// for long: an answer may be lost without anybody being told.
+    /// to know any more. Says on `stage` how far it is, and begins again where that does not change
+    /// for long: an answer may be lost without an error.
     pub(crate) async fn take_over(
         self,
         partitions: BTreeMap<u16, u64>,
@@ -410,7 +410,7 @@ impl Takeovers {
             Some(offset) if offset != start && committed.offset != ledgered && !had_plan => error!(
                 kafka.partition = partition,
                 "group {group} stands at {offset} in partition {partition} of {topic}, and what is stored ends at {start}: \
-                 its offset was reset, or the topic was made anew. Going on at {start}: nothing is skipped or stored twice"
+                 its offset was reset, or the topic was made again. Going on at {start}: nothing is skipped or stored twice"
             ),
             None if ledgered.is_some() => error!(
                 kafka.partition = partition,

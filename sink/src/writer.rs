@@ -30,7 +30,7 @@ pub(crate) struct Writer {
 }
 
 /// The server refused the whole block, by a constraint of its table: somebody else has taken one of
-/// its partitions over, or rollups are being made anew.
+/// its partitions over, or rollups are being rebuilt.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Fenced {
     #[error("a partition of this block was taken over by another sink")]

@@ -124,7 +124,7 @@ async fn insert_changed(world: &World, changes: &str, place: &str) {
     sql(world, &insert).await;
 }
 
-/// Takes the rows of rollups away and makes them anew, so that `events` alone is damaged.
+/// Takes the rows of rollups away and rebuilds them, so that `events` alone is damaged.
 async fn roll_up_again(world: &World) {
     for table in [
         "stats_quarter_hour",

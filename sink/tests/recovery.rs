@@ -127,7 +127,7 @@ async fn a_torn_cut_of_a_forgotten_group_is_completed_in_rows_and_rollups() {
             .number("SELECT uniqExactIf(id, notEmpty(dates)) FROM mends")
             .await,
         1,
-        "rollups were made anew once"
+        "rollups were rebuilt once"
     );
 }
 

@@ -225,7 +225,7 @@ async fn rollups_are_made_anew_by_one_at_a_time_whoever_came_first() {
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
         let made = "SELECT countIf(notEmpty(dates)) FROM mends";
-        assert_eq!(world.number(made).await, 0, "it makes nothing anew");
+        assert_eq!(world.number(made).await, 0, "it rebuilds nothing");
         run_sql(&world, &note("ended", 0)).await;
     };
     let (sealed, ()) = tokio::join!(seal, end);

@@ -303,7 +303,7 @@ impl Lines {
 
     fn next(&mut self) -> std::io::Result<Option<&[u8]>> {
         self.line.clear();
-        // One byte more than allowed, so that a line that is too long can be told.
+        // One byte more than allowed, so that a line that is too long is noticed.
         let bytes_max = LINE_BYTES_MAX as u64 + 1;
         if (&mut self.reader)
             .take(bytes_max)

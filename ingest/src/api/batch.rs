@@ -64,7 +64,7 @@ pub(crate) struct Rejected {
 /// Take many events
 ///
 /// A JSON array, `{"events":[...]}`, or one JSON object a line. Good events are accepted, bad ones
-/// told one by one; a site over its limit refuses the whole. 202 means that all accepted ones are in Kafka or,
+/// reported one by one; a site over its limit refuses the whole. 202 means that all accepted ones are in Kafka or,
 /// while it is away, synced to the disk here.
 #[utoipa::path(
     post,
@@ -120,7 +120,7 @@ async fn take(edge: &Edge, request: Request) -> Result<Response, Failure> {
     Ok((StatusCode::ACCEPTED, Json(answer)).into_response())
 }
 
-/// Takes in the good events; the others are told by their places.
+/// Takes in the good events; the others are reported by their places.
 async fn judge(
     body: Body,
     mut intake: Intake,

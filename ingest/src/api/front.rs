@@ -161,7 +161,7 @@ mod tests {
     use crate::tracker::TrackerConfig;
 
     #[tokio::test]
-    async fn pages_are_told_what_the_layer_would_tell_them() {
+    async fn pages_get_the_headers_that_the_layer_would_give_them() {
         let layered = Router::new()
             .route("/event", post(|| async { "" }))
             .layer(cors(Arc::new(Tracker::new(&TrackerConfig::default()))));

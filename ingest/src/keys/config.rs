@@ -1,5 +1,5 @@
 //! The `ingest.keys` section, and what stands in a file of keys: parsed at the edge, so that a
-//! wrong hash is told with its place.
+//! wrong hash is reported with its place.
 
 use std::path::PathBuf;
 

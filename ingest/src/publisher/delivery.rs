@@ -108,7 +108,7 @@ impl Publisher {
         record: &[u8],
     ) -> Result<(), PublishError> {
         let inner = &self.0;
-        // A topic that was made anew may have fewer partitions.
+        // A topic that was made again may have fewer partitions.
         let partitions = inner.partitions.borrow().clone();
         let partitions = partitions.map_err(PublishError::Unusable)?;
         let partition = partition % partitions.max(1);

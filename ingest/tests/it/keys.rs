@@ -73,7 +73,7 @@ async fn an_event_needs_a_key_of_its_site() {
         .await
         .refused(403);
     assert_eq!(unlisted, wrong);
-    // Faults of the event come first: they need no key to be told.
+    // Faults of the event come first: they need no key to be reported.
     edge.event("{}").await.refused(400);
 
     send(&edge, "shop", Some(PUBLIC), Some(SHOP)).await.is(202);
@@ -234,10 +234,10 @@ fn write(path: &Path, site: &str, key: &str) {
 
 fn hang_up() {
     let pid = std::process::id().to_string();
-    let told = std::process::Command::new("kill")
+    let sent = std::process::Command::new("kill")
         .args(["-HUP", &pid])
         .status();
-    assert!(told.unwrap().success());
+    assert!(sent.unwrap().success());
 }
 
 #[tokio::test]

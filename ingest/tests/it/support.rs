@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 pub(crate) const DEADLINE: Duration = Duration::from_secs(60);
 pub(crate) const PARTITIONS: u16 = 4;
 
-/// Something that runs until it is told to stop.
+/// Something that runs until its token is cancelled.
 struct Running {
     task: JoinHandle<anyhow::Result<()>>,
     shutdown: CancellationToken,

@@ -22,7 +22,7 @@ use crate::question::NowQuestion;
 
 const ASK_EVERY: Duration = Duration::from_secs(5);
 
-/// What listeners are told; written out once for all of them.
+/// What listeners are sent; written out once for all of them.
 #[derive(Debug, Clone)]
 enum News {
     NotYet,
@@ -97,8 +97,8 @@ impl Hub {
                     Err(_) => News::Unavailable,
                 },
                 Err(failure) => {
-                    // The watch over ClickHouse has told the log.
-                    debug!("listeners were told that there is no answer: {failure:?}");
+                    // The watch over ClickHouse has logged it.
+                    debug!("listeners hear that there is no answer: {failure:?}");
                     News::Unavailable
                 }
             };
@@ -128,7 +128,7 @@ fn events(
     place: OwnedSemaphorePermit,
     shutdown: CancellationToken,
 ) -> impl Stream<Item = Result<Event, Infallible>> {
-    // What is known already is told at once.
+    // What is known already is sent at once.
     news.mark_changed();
     unfold(
         (news, place, shutdown),

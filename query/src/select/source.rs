@@ -27,7 +27,7 @@ impl Source {
     }
 
     /// Rows of `span` for which `wanted` holds. What begins or ends at one of `bounds`, in
-    /// seconds, can be told from them.
+    /// seconds, can be read from them.
     pub(super) fn relations(
         self,
         span: Span,

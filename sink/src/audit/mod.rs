@@ -130,7 +130,7 @@ pub async fn audit(
     };
     let rollups = rollups.run().await?;
     if rollups.iter().any(|rollup| !rollup.sound) && tables.mends_active().await? > 0 {
-        notes.push("rollups are being made anew at this moment: ask again".to_owned());
+        notes.push("rollups are being rebuilt at this moment: ask again".to_owned());
     }
     if let Some(waiting) = waiting(&partitions) {
         notes.push(waiting);

@@ -1,4 +1,4 @@
-//! The table that a partition of a rollup is made anew in, and how it takes that one's place.
+//! The table that a partition of a rollup is rebuilt in, and how it takes that one's place.
 //!
 //! A server that dies while it replaces a partition may have the old rows and the new ones
 //! afterwards. So a table that is to take a partition's place bears a name that says so, and where
@@ -23,7 +23,7 @@ pub(super) struct Drafts {
     pub(super) fences: Fences,
 }
 
-/// Where a partition is made anew.
+/// Where a partition is rebuilt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Draft {
     pub(super) mend: Uuid,
