@@ -106,7 +106,8 @@ pub fn union_all(template: &str) -> String {
 
 impl Rollup {
     /// The column that says when.
-    fn time(&self) -> &'static str {
+    #[must_use]
+    pub fn time(&self) -> &'static str {
         match self.grain {
             QuarterHour => "time",
             Day => "date",

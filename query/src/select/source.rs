@@ -2,6 +2,10 @@
 
 use chrono::{DateTime, Datelike, NaiveDate, NaiveTime, Utc};
 
+use infra::clickhouse::rollups::{
+    PATHS_DAY, PATHS_MONTH, STATS_DAY, STATS_MONTH, STATS_QUARTER_HOUR,
+};
+
 use super::relation::{AT, EVENT_TYPE, EVENTS, ONE_EVENT, PAGE, Relation, USERS};
 use crate::days::{DayRange, Pieces, Span};
 use crate::statement::{Parameters, Reads};
@@ -63,9 +67,9 @@ fn totals(span: Span, bounds: &[i64], wanted: &str, parameters: &mut Parameters)
     // A month that a point of a series cuts is read as its days.
     let is_whole = |months: &DayRange| !bounds.iter().any(|at| cuts_a_month(*at, *months));
     if let Some(months) = pieces.months.some().filter(is_whole) {
-        let of_months = within_days("month", &[months], parameters);
+        let of_months = within_days(STATS_MONTH.time(), &[months], parameters);
         relations.push(Relation {
-            table: "stats_month",
+            table: STATS_MONTH.table,
             columns: &[
                 ("toInt64(toUInt16(month)) * 86400", AT),
                 ("event_type", EVENT_TYPE),
@@ -82,7 +86,7 @@ fn totals(span: Span, bounds: &[i64], wanted: &str, parameters: &mut Parameters)
     let is_cut = |day: NaiveDate| cut.binary_search(&day).is_ok();
     days.retain(|days| !days.days().all(is_cut));
     if !days.is_empty() {
-        let of_days = within_days("date", &days, parameters);
+        let of_days = within_days(STATS_DAY.time(), &days, parameters);
         let are_within = |day: &NaiveDate| days.iter().any(|days| days.contains(*day));
         let apart = if cut.iter().any(are_within) {
             "AND date NOT IN {cut_days:Array(Date)}"
@@ -90,7 +94,7 @@ fn totals(span: Span, bounds: &[i64], wanted: &str, parameters: &mut Parameters)
             ""
         };
         relations.push(Relation {
-            table: "stats_day",
+            table: STATS_DAY.table,
             columns: DAYS,
             condition: format!("{wanted} AND {of_days} {apart}"),
         });
@@ -105,7 +109,7 @@ fn totals(span: Span, bounds: &[i64], wanted: &str, parameters: &mut Parameters)
             "AND toDate(time) IN {cut_days:Array(Date)}"
         };
         relations.push(Relation {
-            table: "stats_quarter_hour",
+            table: STATS_QUARTER_HOUR.table,
             columns: &[
                 ("toInt64(toUnixTimestamp(time))", AT),
                 ("event_type", EVENT_TYPE),
@@ -121,7 +125,7 @@ fn totals(span: Span, bounds: &[i64], wanted: &str, parameters: &mut Parameters)
     if relations.is_empty() {
         // No time at all: a day that its zone left out.
         relations.push(Relation {
-            table: "stats_day",
+            table: STATS_DAY.table,
             columns: DAYS,
             condition: format!("{wanted} AND 0"),
         });
@@ -185,9 +189,9 @@ fn paths(pieces: Pieces, wanted: &str, parameters: &mut Parameters) -> Vec<Relat
     } = pieces;
     let mut relations = Vec::new();
     if let Some(months) = months.some() {
-        let of_months = within_days("month", &[months], parameters);
+        let of_months = within_days(PATHS_MONTH.time(), &[months], parameters);
         relations.push(Relation {
-            table: "paths_month",
+            table: PATHS_MONTH.table,
             columns: &[
                 ("toString(path)", PAGE),
                 ("event_type", EVENT_TYPE),
@@ -198,9 +202,9 @@ fn paths(pieces: Pieces, wanted: &str, parameters: &mut Parameters) -> Vec<Relat
     }
     let days: Vec<_> = days.into_iter().filter_map(DayRange::some).collect();
     if !days.is_empty() {
-        let of_days = within_days("date", &days, parameters);
+        let of_days = within_days(PATHS_DAY.time(), &days, parameters);
         relations.push(Relation {
-            table: "paths_day",
+            table: PATHS_DAY.table,
             columns: PATHS_OF_DAYS,
             condition: format!("{wanted} AND {of_days}"),
         });
@@ -224,7 +228,7 @@ fn paths(pieces: Pieces, wanted: &str, parameters: &mut Parameters) -> Vec<Relat
     }
     if relations.is_empty() {
         relations.push(Relation {
-            table: "paths_day",
+            table: PATHS_DAY.table,
             columns: PATHS_OF_DAYS,
             condition: format!("{wanted} AND 0"),
         });
