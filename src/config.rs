@@ -6,7 +6,7 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use tracing::warn;
 
-use crate::import;
+use crate::{demo, import};
 
 #[cfg(test)]
 mod advised_tests;
@@ -25,6 +25,7 @@ pub(crate) struct Config {
     pub(crate) sink: sink::Config,
     pub(crate) query: query::Config,
     pub(crate) import: import::Config,
+    pub(crate) demo: demo::Config,
     pub(crate) broker: embedded_broker::Config,
     engine: embedded_clickhouse::Config,
 }

@@ -145,7 +145,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Migrate => servers::migrate(&config).await,
         Command::Audit(options) => audit::run(&config, &options).await,
         Command::Import(options) => import::run(config.import, config.ingest, options).await,
-        Command::Demo(options) => demo::run(options).await,
+        Command::Demo(options) => demo::run(config.demo, options).await,
         Command::Seal(options) => seal::run(&config, options).await,
         Command::Sql(options) => sql::run(config, options).await,
         Command::Bench(benchmark) => bench::run(benchmark).await,

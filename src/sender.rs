@@ -3,11 +3,12 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, ensure};
+use infra::config::Secret;
 use infra::retry::Backoff;
 use infra::url::without_credentials;
 use reqwest::StatusCode;
-use reqwest::header::RETRY_AFTER;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderValue, RETRY_AFTER};
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -41,17 +42,20 @@ pub(crate) struct Sender {
 }
 
 impl Sender {
-    /// Sends to the ingest service at `url`; a batch is given up after `retry_for`, with `advice`.
+    /// Sends to the ingest service at `url`, with `key` where it is given; a batch is given up after
+    /// `retry_for`, with `advice`.
     ///
     /// # Errors
-    /// If `url` is none.
+    /// If `url` or `key` is none.
     pub(crate) fn new(
         url: &str,
+        key: Option<&Secret>,
         retry_for: Duration,
         advice: &'static str,
     ) -> anyhow::Result<Self> {
         let client = reqwest::Client::builder()
             .timeout(REQUEST_TIMEOUT)
+            .default_headers(key.map(authorization).transpose()?.unwrap_or_default())
             .build()
             .context("make an HTTP client")?;
         let url = format!("{}/events", url.trim_end_matches('/'));
@@ -122,6 +126,25 @@ impl Sender {
         }
         Ok(())
     }
+}
+
+/// # Errors
+/// If the key is none, or a public one. The key itself is in no message.
+fn authorization(key: &Secret) -> anyhow::Result<HeaderMap> {
+    let key = key.expose();
+    let is_key = !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_graphic());
+    ensure!(
+        is_key,
+        "the write key is empty, or has a blank or another character that no key has"
+    );
+    ensure!(
+        !key.starts_with("wp_"),
+        "the write key is a public one, of which ingest believes no addresses and user agents of others: make a secret one with `weir key --secret`"
+    );
+    let mut value = HeaderValue::try_from(format!("Bearer {key}"))?;
+    // Kept out of what the HTTP client prints of a request.
+    value.set_sensitive(true);
+    Ok(HeaderMap::from_iter([(AUTHORIZATION, value)]))
 }
 
 #[derive(Clone)]
@@ -223,10 +246,45 @@ impl Post {
                     .filter_map(|event| Some((*places.get(event.index)?, event.errors.join("; "))))
                     .collect())
             }
+            // The same reason for all of them, most likely.
+            Some(answer)
+                if matches!(status, StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+                    && !answer.rejected.is_empty() =>
+            {
+                let from = without_credentials(&self.url);
+                let reason = answer.rejected[0].errors.join("; ");
+                Err(anyhow!(
+                    "{from} answers {status}: {reason}. --key sends a secret key of the site (`weir key --secret` makes one)"
+                ))
+            }
             _ => {
                 let from = without_credentials(&self.url);
                 Err(anyhow!("{from} answers {status}: {}", text.trim()))
             }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_sent_and_shown_to_nobody_and_what_is_none_is_refused_without_it() {
+        let headers = authorization(&"ws_51ba".to_owned().into()).unwrap();
+        assert_eq!(headers[AUTHORIZATION], "Bearer ws_51ba");
+        assert!(!format!("{headers:?}").contains("51ba"));
+        for (key, reason) in [
+            ("", "is empty"),
+            ("ws_51 ba", "has a blank"),
+            ("ws_51ba\n", "has a blank"),
+            ("ws_51b\u{e4}", "another character"),
+            ("wp_51ba", "`weir key --secret`"),
+        ] {
+            let refused = authorization(&key.to_owned().into()).unwrap_err();
+            let refused = format!("{refused:#}");
+            assert!(refused.contains(reason), "{refused}");
+            assert!(!refused.contains("51"), "{refused}");
+        }
     }
 }

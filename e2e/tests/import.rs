@@ -7,8 +7,9 @@ use std::fmt::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use e2e::{Weir, eventually, file};
+use e2e::{Weir, command, eventually, file, run};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 const SITE: &str = "log-site";
 
@@ -190,6 +191,62 @@ async fn killing_all_of_it_in_the_middle_of_an_import_changes_nothing_after_the_
     assert!(last.success, "{last:?}");
     settle(&weir, "settled").await;
     assert_truth(&weir, &log).await;
+}
+
+#[tokio::test]
+async fn a_log_and_a_demo_come_in_with_a_secret_key_where_keys_are_listed() {
+    const KEY: &str = "ws_of-the-server";
+    let digest = Sha256::digest(KEY);
+    let hash: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let folder = tempfile::tempdir().unwrap();
+    let keys = format!("[[ingest.keys.sites]]\nsite_id = '{SITE}'\nsecret_keys = ['{hash}']\n");
+    let _ = file(folder.path(), "weir.toml", keys.as_bytes());
+    let weir = Weir::embedded_in(folder);
+    // One view of a person, one of a bot: the agent that the log names is believed.
+    let lines = ["Mozilla/5.0 (X11; Linux x86_64; rv:131.0) Gecko/20100101 Firefox/131.0", "Googlebot/2.1"]
+        .map(|agent| format!("192.0.2.7 - - [17/May/2015:10:05:03 +0000] \"GET /a HTTP/1.1\" 200 1 \"-\" \"{agent}\"\n"));
+    let log = file(weir.folder(), "access.log", lines.concat().as_bytes());
+    let log = log.display().to_string();
+    let import = ["import", "--format", "combined", "--data-dir", "data", &log];
+    let demo = ["demo", "--days", "1", "--visits-per-day", "300"];
+    for (arguments, variable) in [(&import[..], "WEIR_IMPORT__KEY"), (&demo, "WEIR_DEMO__KEY")] {
+        let send = |key: Option<&str>, variables: &[(&str, &str)]| {
+            let mut command = command(weir.folder());
+            command.args(arguments);
+            command.args(["--site-id", SITE, "--url", &weir.ingest]);
+            command.args(key.map(|key| ["--key", key]).into_iter().flatten());
+            command.env("WEIR_LOG__FILTER", "trace");
+            command.envs(variables.iter().copied());
+            run(command)
+        };
+        for refused in [send(None, &[]), send(Some("ws_other"), &[])] {
+            assert!(!refused.success, "{refused:?}");
+            let mut lines = refused.stderr.lines();
+            let reason = lines.find(|line| line.starts_with("error: ")).unwrap();
+            assert!(
+                reason.contains("write key") && reason.contains("--key"),
+                "{reason}"
+            );
+            assert!(reason.len() < 500, "{reason}");
+        }
+        // What the command says goes before the variable.
+        for taken in [
+            send(Some(KEY), &[(variable, "ws_other")]),
+            send(None, &[(variable, KEY)]),
+        ] {
+            assert!(taken.success, "{taken:?}");
+            let said = taken.stdout + &taken.stderr;
+            assert!(!said.contains(KEY), "{said}");
+        }
+    }
+    let day = format!("site_id={SITE}&date=2015-05-17");
+    for (bots, views) in [("exclude", 1), ("include", 2)] {
+        let query = format!("{day}&bots={bots}");
+        eventually(json!(views), async || {
+            weir.stats_if_any(&query).await["total_views"].clone()
+        })
+        .await;
+    }
 }
 
 #[tokio::test]

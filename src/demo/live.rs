@@ -5,15 +5,16 @@ use std::collections::BinaryHeap;
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
+use infra::config::Secret;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-use super::RETRY_FOR;
 use super::sites::Site;
 use super::traffic::{EVENTS_A_VISIT, Event, Traffic};
+use super::{Options, RETRY_FOR};
 use crate::sender::Sender;
 
 /// Visits begin, and what is due is sent, this often.
@@ -26,12 +27,12 @@ const STEP: Duration = Duration::from_millis(500);
 /// If ingest cannot be reached for a minute.
 #[expect(clippy::print_stdout, reason = "the command's answer")]
 pub(super) async fn run(
-    url: &str,
-    rate: f64,
-    seed: u64,
+    options: &Options,
+    key: Option<&Secret>,
     sites: &[Site],
     shutdown: CancellationToken,
 ) -> anyhow::Result<()> {
+    let (rate, seed) = (options.rate, options.seed);
     println!("live: about {rate} events a second, until Ctrl-C");
     let shares: f64 = sites.iter().map(|site| site.share).sum();
     let visits_a_step = rate / EVENTS_A_VISIT * STEP.as_secs_f64();
@@ -54,7 +55,7 @@ pub(super) async fn run(
             }
         }
         let due = waiting.due(now);
-        let mut sender = Sender::new(url, RETRY_FOR, "start the demo again")?;
+        let mut sender = Sender::new(&options.url, key, RETRY_FOR, "start the demo again")?;
         for event in &due {
             sender.send(event, sent).await?;
             sent += 1;

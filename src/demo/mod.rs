@@ -10,8 +10,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use chrono::{Days, Utc};
 use indicatif::{ProgressBar, ProgressStyle};
+use infra::config::Secret;
 use infra::shutdown;
 use infra::url::without_credentials;
+use serde::{Deserialize, Serialize};
 
 use crate::sender::Sender;
 use sites::Site;
@@ -21,6 +23,15 @@ const DAYS_MAX: u16 = 3650;
 const VISITS_A_DAY_MAX: u32 = 1_000_000;
 const RATE_MAX: f64 = 1000.0;
 const RETRY_FOR: Duration = Duration::from_secs(60);
+
+/// The `demo` section.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Config {
+    /// A secret write key of the sites, where keys are listed; `--key` goes before it
+    /// (`WEIR_DEMO__KEY`).
+    pub(crate) key: Option<Secret>,
+}
 
 #[derive(Debug, clap::Args)]
 pub(crate) struct Options {
@@ -45,6 +56,10 @@ pub(crate) struct Options {
     /// The ingest service to send to.
     #[arg(long, default_value = "http://127.0.0.1:3000")]
     url: String,
+    /// A secret write key, where keys are listed: of the site, or listed with each of the three.
+    /// Other users of this machine can see arguments: WEIR_DEMO__KEY hides it from them.
+    #[arg(long, value_name = "KEY")]
+    key: Option<Secret>,
     /// Where the dashboard is, for the link at the end.
     #[arg(long, default_value = "http://127.0.0.1:3001", value_name = "URL")]
     dashboard: String,
@@ -57,7 +72,8 @@ fn parse_rate(text: &str) -> Result<f64, String> {
     }
 }
 
-pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
+pub(crate) async fn run(config: Config, options: Options) -> anyhow::Result<()> {
+    let key = options.key.as_ref().or(config.key.as_ref());
     let sites = match &options.site_id {
         Some(id) => vec![sites::one(id.as_str())],
         None => sites::all(),
@@ -65,11 +81,11 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<()> {
     reach(&options.url).await?;
     let shutdown = shutdown::on_signal()?;
     if options.days > 0 {
-        send_history(&options, &sites).await?;
+        send_history(&options, key, &sites).await?;
     }
     tell_where(&options, &sites);
     if options.live {
-        live::run(&options.url, options.rate, options.seed, &sites, shutdown).await?;
+        live::run(&options, key, &sites, shutdown).await?;
     }
     Ok(())
 }
@@ -96,10 +112,15 @@ async fn reach(url: &str) -> anyhow::Result<()> {
 }
 
 #[expect(clippy::print_stdout, reason = "the command's answer")]
-async fn send_history(options: &Options, sites: &[Site]) -> anyhow::Result<()> {
+async fn send_history(
+    options: &Options,
+    key: Option<&Secret>,
+    sites: &[Site],
+) -> anyhow::Result<()> {
     let begun = Instant::now();
     let mut sender = Sender::new(
         &options.url,
+        key,
         RETRY_FOR,
         "run the same demo again, nothing is counted twice",
     )?;

@@ -31,6 +31,9 @@ pub(crate) struct Config {
     /// The secret behind visitors (`WEIR_IMPORT__VISITOR_KEY`). Without it, it is that of
     /// `ingest.visitors`: its file, or the one that an edge keeps in its data directory.
     pub(crate) visitor_key: Option<Secret>,
+    /// A secret write key of the site, where keys are listed; `--key` goes before it
+    /// (`WEIR_IMPORT__KEY`).
+    pub(crate) key: Option<Secret>,
 }
 
 #[derive(Debug, clap::Args)]
@@ -48,6 +51,10 @@ pub(crate) struct Options {
     /// The ingest service to send to.
     #[arg(long, default_value = "http://127.0.0.1:3000")]
     url: String,
+    /// A secret write key of the site, where keys are listed. Other users of this machine can see
+    /// arguments: WEIR_IMPORT__KEY hides it from them.
+    #[arg(long, value_name = "KEY")]
+    key: Option<Secret>,
     /// The data directory of `weir up`, where the visitors' secret is kept [default: that of
     /// ingest.visitors, else ./data]
     #[arg(long, value_name = "DIR")]
@@ -92,12 +99,14 @@ pub(crate) async fn run(
 ) -> anyhow::Result<()> {
     let Format::Combined = options.format;
     let referrer = ingest.referrer;
+    let key = options.key.clone().or_else(|| config.key.clone());
     let visitors = visitors(config, ingest.visitors, &options)?;
     let file = open(&options.file)?;
     let mut lines = Lines::new(file.reader);
     let mut ids = LineIds::new();
     let mut sender = Sender::new(
         &options.url,
+        key.as_ref(),
         Duration::from_secs(options.retry_for),
         "run the same import again, nothing is counted twice",
     )?;
@@ -351,6 +360,7 @@ mod tests {
             site_id: "s".parse().unwrap(),
             hostname: None,
             url: String::new(),
+            key: None,
             data_dir: None,
             retry_for: 0,
             file: PathBuf::new(),
