@@ -430,6 +430,86 @@ async fn a_site_without_events_shows_how_to_send_one_and_fills_by_itself() {
 }
 
 #[tokio::test]
+async fn the_tag_has_the_address_that_pages_reach_and_the_sites_public_key() {
+    let Some(mut browser) = Chromium::start() else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let settings = b"[ingest]
+public_url = 'https://weir.example/in/'
+tracker.path = '/s.js'
+[[ingest.keys.sites]]
+site_id = 'garden'
+public_keys = ['wp_for-pages']
+";
+    let _ = file(folder.path(), "weir.toml", settings);
+    let weir = Weir::embedded_in(folder);
+    let tag = reqwest::get(format!("{}/tag?site_id=garden", weir.query));
+    let tag: Value = tag.await.unwrap().json().await.unwrap();
+    let expected = json!({
+        "site_id": "garden", "public_key": "wp_for-pages",
+        "public_url": "https://weir.example/in", "script": "https://weir.example/in/s.js",
+    });
+    assert_eq!(tag, expected);
+
+    open(&weir, &mut browser, "site=garden");
+    browser.until("document.querySelector('#tag pre').textContent");
+    let shown = browser.value("document.querySelector('#tag pre').textContent");
+    let script = "<script defer src=\"https://weir.example/in/s.js\" data-site=\"garden\" data-key=\"wp_for-pages\"></script>";
+    assert_eq!(shown, json!(script));
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_switch_leaves_bots_out_counts_them_too_or_counts_them_alone() {
+    const BOT: &str = "Googlebot/2.1 (+http://www.google.com/bot.html)";
+    let Some(mut browser) = Chromium::start() else {
+        return;
+    };
+    let weir = Weir::embedded();
+    let mut events: Vec<Value> = ["/a", "/b", "/c", "/d", "/robots"]
+        .into_iter()
+        .map(|path| view("2025-11-12", path, path, ""))
+        .collect();
+    for event in &mut events[3..] {
+        event["user_agent"] = json!(BOT);
+    }
+    post(&weir, &events).await;
+    eventually(json!(5), async || {
+        let all = weir.stats_if_any("site_id=shop&bots=include").await;
+        all["total_views"].clone()
+    })
+    .await;
+    open(&weir, &mut browser, WEEK);
+    figures_are(&mut browser, "3", "3");
+    let pages = "document.querySelectorAll('#pages tbody .row').length";
+    let choose = |browser: &mut Chromium, bots: &str| {
+        browser.value(&format!(
+            "(() => {{ const switched = document.querySelector('#bots'); switched.value = '{bots}'; \
+             switched.dispatchEvent(new Event('change', {{ bubbles: true }})); }})()"
+        ));
+    };
+    for (bots, figures, rows) in [("include", "5", 5), ("only", "2", 2), ("exclude", "3", 3)] {
+        choose(&mut browser, bots);
+        figures_are(&mut browser, figures, figures);
+        browser.until(&format!("{pages} === {rows}"));
+        // The list of bots is there where they are counted.
+        let hidden = browser.value("document.querySelector('[data-property=bot]').hidden");
+        assert_eq!(hidden, json!(bots == "exclude"), "{bots}");
+    }
+    // It is part of the address.
+    choose(&mut browser, "only");
+    figures_are(&mut browser, "2", "2");
+    browser.click("[data-property=bot]");
+    browser.until("[...document.querySelectorAll('.row-name')].some((name) => name.textContent === 'Googlebot')");
+    let address = browser_address(&mut browser);
+    assert!(address.contains("bots=only"), "{address}");
+    browser.open(&address);
+    figures_are(&mut browser, "2", "2");
+    assert_eq!(browser.complaints(), Vec::<String>::new());
+}
+
+#[tokio::test]
 async fn figures_behind_a_key_are_shown_to_who_has_it() {
     const KEY: &str = "rk_a-key-that-somebody-was-given";
     let Some(mut browser) = Chromium::start() else {

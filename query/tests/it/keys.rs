@@ -6,11 +6,12 @@ use serde_json::Value;
 
 use crate::world::{World, row};
 
-const ROUTES: [&str; 4] = [
+const ROUTES: [&str; 5] = [
     "/stats",
     "/stats/timeseries",
     "/stats/breakdown",
     "/stats/realtime",
+    "/tag",
 ];
 
 async fn world() -> World {
