@@ -303,6 +303,16 @@ async fn what_comes_to_the_trackers_address_is_of_a_page_without_an_origin_too()
 }
 
 #[tokio::test]
+async fn a_page_without_a_user_agent_is_a_bots() {
+    let (edge, broker) = Edge::ready_with(behind_a_proxy()).await;
+    let request = edge.post("/event", view(json!({})).to_string());
+    Answer::of(request.header("origin", SHOP)).await.is(202);
+    let agent = &read(&broker, 1).await[0].context.agent;
+    assert!(!agent.is_empty() && !agent.ends_with('\t'), "{agent:?}");
+    edge.stop().await;
+}
+
+#[tokio::test]
 async fn a_query_makes_a_page_where_that_is_configured() {
     let paths = Paths {
         query: vec!["p".to_owned()],

@@ -16,4 +16,5 @@ mod live;
 mod operations;
 mod outage;
 mod pages;
+mod properties;
 mod world;
