@@ -403,6 +403,28 @@ async fn a_sink_that_was_replaced_is_refused_by_the_server_and_takes_over_anew()
     assert_ledgered(&world, &[(0, 2), (1, 1)]).await;
 }
 
+/// What it brings would be missed by a takeover that asks which rows are stored before it has ended.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_takeover_waits_for_inserts_that_began_before_it() {
+    const RUNNING: &str = "SELECT count() FROM system.processes WHERE current_database = currentDatabase() AND startsWith(query, 'INSERT INTO events (')";
+    let world = World::new(1).await;
+    world.send(0, &events(0..3)).await;
+    let db = world.db.clone();
+    // Refused at its end, as it has no owner.
+    let slow = tokio::spawn(async move {
+        let rows =
+            "INSERT INTO events (site_id) SELECT 'slow' FROM numbers(4) WHERE sleepEachRow(2) = 0";
+        let slow = db.query(rows).with_setting("max_block_size", "1");
+        let _ = slow.execute().await;
+    });
+    world.wait_for(RUNNING, 1).await;
+    let sink = world.start().await;
+    world.wait_until_committed(&[(0, 1)]).await;
+    assert!(slow.is_finished(), "stored beside an INSERT of before");
+    sink.stop().await;
+    world.assert_exactly(3).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_inserted_while_rollups_are_mended_and_all_of_it_after() {
     let world = World::new(1).await;
