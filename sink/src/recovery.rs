@@ -96,7 +96,11 @@ impl Recovery {
                 self.dead_letters.forget(range.partition, range.to);
             }
         }
-        metrics::counter!("weir_sink_ranges_completed_total").increment(incomplete.len() as u64);
+        let planned = incomplete.iter().filter(|part| part.planned_at.is_some());
+        let planned = planned.count();
+        metrics::counter!("weir_sink_cuts_recovered_total").increment(planned as u64);
+        let others = incomplete.len() - planned;
+        metrics::counter!("weir_sink_ranges_repaired_total").increment(others as u64);
         Ok(())
     }
 
