@@ -1,5 +1,5 @@
-//! The plan of a cut, as it stands in the metadata of an offset commit: how far rows of one
-//! partition may be stored, once the ledger does not say so yet.
+//! The plan of a cut, kept in the metadata of an offset commit: up to which offset rows of a
+//! partition may be stored although the ledger does not have them yet.
 
 use std::num::ParseIntError;
 

@@ -39,7 +39,7 @@ fn admin(world: &World) -> AdminClient<DefaultClientContext> {
     world.kafka.client("test").create().unwrap()
 }
 
-/// Makes the topic of dead letters anew, with records of at most so many bytes.
+/// Deletes the topic of dead letters and makes it again, with records of at most so many bytes.
 async fn limit_letters(world: &mut World, bytes_max: usize) {
     world.kafka.dead_letter_topic += "-limited";
     let bytes_max = bytes_max.to_string();

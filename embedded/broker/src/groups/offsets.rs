@@ -188,7 +188,7 @@ impl Offsets {
                 apply(&mut journal.groups, entry);
             }
         }
-        // Last: whoever waits for it finds it shown.
+        // Last: a commit that waits for this is shown by then.
         self.synced.fetch_max(written, SeqCst);
     }
 
